@@ -1,0 +1,102 @@
+// What the mount asks of the router: the operations of proto/linkspan/ops.h over one attached
+// session. grpc_client.* is the real one; tests run the same vfs over an in-process one.
+//
+// Threads: every operation may be called from any thread; it blocks until the answer, the deadline,
+// or the cancellation. Retries after a lost reply, a busy or restarting router or a lost session
+// happen inside, under the same operation number, within the deadline (DESIGN 4, "Exactly once").
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "linkspan/ops.h"
+
+namespace linkspan::client {
+
+// Cancels one call: from fuse_req_interrupt_func or a fatal signal. Callbacks run at most once, on
+// the thread that cancels.
+class CancelToken {
+ public:
+  void cancel();
+  bool cancelled() const;
+  // `on_cancel` runs at once if it was cancelled already. Clear with set({}) before what it captures
+  // goes away; set() waits for a callback that is running.
+  void set(std::function<void()> on_cancel);
+
+ private:
+  mutable std::mutex mutex_;
+  bool cancelled_ = false;
+  std::function<void()> on_cancel_;
+};
+
+struct Call {
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  CancelToken* cancel = nullptr;  // not owned
+};
+
+struct SessionInfo {
+  SessionId id;
+  std::string tenant, principal, sandbox, router, address;
+  std::vector<Route> routes;
+  Time token_expires;  // ns == 0: never
+};
+
+enum class Link : uint8_t { connected, disconnected, ended };
+struct LinkState {
+  Link link = Link::disconnected;
+  Time since;          // of this state, wall clock
+  std::string reason;  // disconnected, ended: why, with the mend
+};
+
+// Called on the client's stream thread, never while it holds a lock. Must not call the client.
+class SessionListener {
+ public:
+  virtual ~SessionListener() = default;
+  // Everything the revocation names must have left every cache, the kernel's too, when this
+  // returns; the acknowledgement is sent then. Must not wait for a request (DESIGN 4a).
+  virtual void on_revoke(const Revocation& revocation) = 0;
+  // The lease ran out, or a resume could not prove that nothing was missed: drop everything.
+  virtual void on_caches_lost() = 0;
+  virtual void on_link(const LinkState& state) = 0;
+};
+
+class RouterClient {
+ public:
+  virtual ~RouterClient() = default;
+
+  // Attaches; at most once. `unauthenticated`, `unavailable` (with the address and how long).
+  virtual Result<SessionInfo> attach(const Call& call, SessionListener* listener) = 0;
+  // Ends the session in an orderly way; what was cached is the caller's to drop. Idempotent.
+  virtual void detach() = 0;
+  virtual LinkState link() const = 0;
+  // While true, what was learned under the session may be answered from caches.
+  virtual bool lease_valid() const = 0;
+
+  virtual Result<LookupReply> lookup(const Call& call, const LookupRequest& request) = 0;
+  virtual Result<NodeReply> getattr(const Call& call, const GetAttrRequest& request) = 0;
+  virtual Result<ReadDirReply> readdir(const Call& call, const ReadDirRequest& request) = 0;
+  virtual Result<ReadReply> read(const Call& call, const ReadRequest& request) = 0;
+  virtual Result<XattrsReply> xattrs(const Call& call, Ino ino) = 0;
+  virtual Result<StatFsReply> statfs(const Call& call, Ino ino) = 0;
+  virtual Result<std::vector<VersionInfo>> versions(const Call& call,
+                                                    const VersionsRequest& request) = 0;
+  virtual Result<ChangesReply> changes(const Call& call, const ChangesRequest& request) = 0;
+  // Streams the subtree; `page` is called for each directory page (dir, page); returning false stops.
+  virtual Status prefetch(const Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,
+                          const std::function<bool(Ino, ReadDirReply)>& page) = 0;
+
+  // Mutations: `op` in the request is filled in here, not by the caller.
+  virtual Result<MutationReply> create(const Call& call, CreateRequest request) = 0;
+  virtual Result<MutationReply> remove(const Call& call, RemoveRequest request) = 0;
+  virtual Result<MutationReply> rename(const Call& call, RenameRequest request) = 0;
+  virtual Result<MutationReply> link(const Call& call, LinkRequest request) = 0;
+  virtual Result<MutationReply> set_attributes(const Call& call, SetAttrRequest request) = 0;
+  virtual Result<MutationReply> commit(const Call& call, CommitRequest request) = 0;
+  virtual Result<MutationReply> set_xattr(const Call& call, SetXattrRequest request) = 0;
+};
+
+}  // namespace linkspan::client

@@ -1,0 +1,160 @@
+// The filesystem of one route, without FUSE: POSIX semantics, caches under a lease, buffered writes
+// and their commit. fusefs/fuse converts the kernel's requests into these calls.
+//
+// Threads: every method may be called from any thread and blocks until done, the route's deadline
+// or the caller's cancellation. Locks are dropped before an RPC, a kernel notification or a return.
+// write() never waits for an RPC that mutates: the kernel holds page locks then (DESIGN 4a).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fusefs/client/router_client.h"
+#include "linkspan/clock.h"
+#include "linkspan/ops.h"
+
+namespace linkspan::vfs {
+
+struct Caller {
+  uint32_t uid = 0, gid = 0;
+  int32_t tid = 0;  // as FUSE reports it: a thread id, or 0 from a foreign pid namespace
+  client::CancelToken* cancel = nullptr;
+};
+
+using Handle = uint64_t;  // of an open file or directory; never 0
+
+// How long the kernel may keep what a reply says. Ended by push; zero where no push can come.
+struct CacheTimes {
+  double entry = 0;  // seconds
+  double attr = 0;
+};
+
+struct Entry {  // of lookup and creation
+  Attr attr;    // as the caller shall see it: owner squashed, own unflushed writes included
+  CacheTimes times;
+  bool negative = false;  // no such name (then attr is empty, times.entry may be > 0)
+};
+struct AttrReply {
+  Attr attr;
+  double timeout = 0;
+};
+
+struct Opened {
+  Handle handle = 0;
+  bool keep_cache = false;  // the kernel's pages are of this very content
+};
+
+struct SetAttr {
+  std::optional<uint32_t> mode, uid, gid;
+  std::optional<uint64_t> size;
+  std::optional<Time> atime, mtime;
+  bool atime_now = false, mtime_now = false;
+};
+
+struct DirItem {
+  std::string name;
+  uint64_t offset = 0;  // of the NEXT entry, for telldir/seekdir: stable, ascending
+  Attr attr;
+  CacheTimes times;
+};
+
+// The kernel's caches of this route's connection; implemented by fusefs/fuse. None of these calls
+// may wait for a request of the mount.
+class KernelCache {
+ public:
+  virtual ~KernelCache() = default;
+  virtual void drop_attributes(Ino ino) = 0;
+  virtual void drop_content(Ino ino) = 0;  // and attributes
+  virtual void drop_names(const std::vector<RevokedName>& names) = 0;
+  virtual bool can_drop_names() const = 0;  // else entry timeouts stay 0
+};
+
+enum class Ownership : uint8_t { squash, identity };
+
+struct VfsOptions {
+  Route route;
+  Ownership ownership = Ownership::squash;
+  uint32_t uid = 0, gid = 0;  // squash: of every node
+  std::string spool_dir = "/tmp";  // for unlinked temporary files of large dirty buffers
+  const Clock* clock = &Clock::system();
+};
+
+class Vfs {
+ public:
+  virtual ~Vfs() = default;
+
+  virtual Result<Entry> lookup(const Caller& c, Ino parent, const std::string& name) = 0;
+  virtual Result<AttrReply> getattr(const Caller& c, Ino ino) = 0;
+  virtual Result<AttrReply> setattr(const Caller& c, Ino ino, const SetAttr& set,
+                                    std::optional<Handle> handle) = 0;
+  virtual Result<std::string> readlink(const Caller& c, Ino ino) = 0;
+  virtual Result<Entry> mknod(const Caller& c, Ino parent, const std::string& name, Kind kind,
+                              uint32_t mode) = 0;
+  virtual Result<Entry> mkdir(const Caller& c, Ino parent, const std::string& name,
+                              uint32_t mode) = 0;
+  virtual Result<Entry> symlink(const Caller& c, Ino parent, const std::string& name,
+                                const std::string& target) = 0;
+  virtual Status unlink(const Caller& c, Ino parent, const std::string& name) = 0;
+  virtual Status rmdir(const Caller& c, Ino parent, const std::string& name) = 0;
+  // flags: RENAME_NOREPLACE, RENAME_EXCHANGE of renameat2(2); others are `invalid`.
+  virtual Status rename(const Caller& c, Ino from, const std::string& from_name, Ino to,
+                        const std::string& to_name, unsigned flags) = 0;
+  virtual Result<Entry> link(const Caller& c, Ino ino, Ino parent, const std::string& name) = 0;
+
+  // flags as of open(2): access mode, O_TRUNC, O_APPEND matter.
+  virtual Result<Opened> open(const Caller& c, Ino ino, int flags) = 0;
+  virtual Result<std::pair<Entry, Opened>> create(const Caller& c, Ino parent,
+                                                  const std::string& name, uint32_t mode,
+                                                  int flags) = 0;
+  virtual Result<std::string> read(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                                   size_t size) = 0;
+  virtual Result<size_t> write(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                               std::string_view data) = 0;
+  virtual Status flush(const Caller& c, Ino ino, Handle h) = 0;  // its error is close's
+  virtual Status fsync(const Caller& c, Ino ino, Handle h) = 0;
+  virtual void release(Ino ino, Handle h) = 0;
+  // mode as of fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE; others `unsupported`.
+  virtual Status fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_t offset,
+                           uint64_t length) = 0;
+  // SEEK_DATA, SEEK_HOLE. Past the end: `no_such_offset` is ENXIO, said as nullopt.
+  virtual Result<std::optional<uint64_t>> seek(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                                               bool data) = 0;
+  virtual Result<size_t> copy_range(const Caller& c, Ino from, Handle from_h, uint64_t from_offset,
+                                    Ino to, Handle to_h, uint64_t to_offset, size_t size) = 0;
+
+  virtual Result<Handle> opendir(const Caller& c, Ino ino) = 0;
+  // Entries after `offset` ("." and ".." first, as offsets 1 and 2); at most `limit`.
+  virtual Result<std::vector<DirItem>> readdir(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                                               size_t limit) = 0;
+  virtual void releasedir(Ino ino, Handle h) = 0;
+
+  virtual Result<std::string> getxattr(const Caller& c, Ino ino, const std::string& name) = 0;
+  virtual Result<std::vector<std::string>> listxattr(const Caller& c, Ino ino) = 0;
+  // flags: XATTR_CREATE, XATTR_REPLACE of setxattr(2).
+  virtual Status setxattr(const Caller& c, Ino ino, const std::string& name, std::string value,
+                          int flags) = 0;
+  virtual Status removexattr(const Caller& c, Ino ino, const std::string& name) = 0;
+  virtual Result<StatFsReply> statfs(const Caller& c, Ino ino) = 0;
+
+  // Commits every dirty file; the first error. For umount and syncfs.
+  virtual Status sync_all(const Caller& c) = 0;
+
+  // From the session's listener; see client::SessionListener.
+  virtual void on_revoke(const Revocation& revocation) = 0;
+  virtual void on_caches_lost() = 0;
+
+  struct Stats {
+    uint64_t nodes = 0, names = 0, content_bytes = 0, dirty_files = 0, dirty_bytes = 0;
+    uint64_t attr_hits = 0, attr_misses = 0, name_hits = 0, name_misses = 0;
+    uint64_t content_hits = 0, content_misses = 0, revocations = 0, commits = 0;
+  };
+  virtual Stats stats() const = 0;
+};
+
+// `kernel` may be null (tests). Neither is owned; both outlive the Vfs.
+std::unique_ptr<Vfs> make_vfs(client::RouterClient* client, KernelCache* kernel, VfsOptions options);
+
+}  // namespace linkspan::vfs

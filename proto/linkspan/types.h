@@ -1,0 +1,89 @@
+// Strong domain types: an inode is not an int. Shared by both halves; depends on nothing but the
+// standard library.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace linkspan {
+
+// A number with a meaning. Comparable and hashable, never converted silently.
+template <class Tag>
+struct Strong {
+  uint64_t value = 0;
+  constexpr Strong() = default;
+  constexpr explicit Strong(uint64_t v) : value(v) {}
+  constexpr auto operator<=>(const Strong&) const = default;
+  constexpr explicit operator bool() const { return value != 0; }
+};
+
+using Ino = Strong<struct InoTag>;              // node, unique in its tenant, never reused; 0: none
+using Version = Strong<struct VersionTag>;      // of a file's content, from 1; 0: none or the head
+using Seq = Strong<struct SeqTag>;              // of a change in a tenant's log, from 1
+using OpNumber = Strong<struct OpNumberTag>;    // of a mutation within its session, from 1
+using SessionId = Strong<struct SessionIdTag>;  // random, never 0
+using TenantId = Strong<struct TenantIdTag>;
+using VolumeId = Strong<struct VolumeIdTag>;
+using Cookie = Strong<struct CookieTag>;        // of a directory entry: its stable position, from 1
+using Epoch = Strong<struct EpochTag>;          // of a router's ownership of a tenant
+
+// Nanoseconds since 1970-01-01T00:00:00Z; negative before it. Never a duration.
+struct Time {
+  int64_t ns = 0;
+  constexpr auto operator<=>(const Time&) const = default;
+};
+
+enum class Kind : uint8_t { file = 1, directory = 2, symlink = 3, fifo = 4, socket = 5 };
+
+// As stat(2) reports it; the fields are described in v1/types.proto.
+struct Attr {
+  Ino ino;
+  Kind kind = Kind::file;
+  uint32_t mode = 0;  // 07777 bits only
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t nlink = 0;
+  uint64_t size = 0;
+  uint64_t allocated = 0;
+  Time atime, mtime, ctime, btime;
+  Version version;
+  Seq seq;
+  bool has_xattrs = false;
+  Ino parent;  // directories only
+  bool operator==(const Attr&) const = default;
+};
+
+struct Node {
+  Attr attr;
+  std::string target;                  // symlinks
+  std::optional<std::string> content;  // files <= limits::kInlineContent, when asked for; whole
+  bool operator==(const Node&) const = default;
+};
+
+// What happens when a commit's base is not the head any more (DESIGN 4, "No lost update").
+enum class Policy : uint8_t { merge, reject, last_writer_wins };
+
+// A path under the mountpoint and what it leads to, as the grant says.
+struct Route {
+  std::string path;    // "memory"; no leading slash
+  std::string volume;  // name, for people
+  VolumeId volume_id;  // router side only
+  bool writable = false;
+  Policy policy = Policy::merge;
+  uint32_t timeout_ms = 30000;
+  Ino root;
+  bool operator==(const Route&) const = default;
+};
+
+}  // namespace linkspan
+
+template <class Tag>
+struct std::hash<linkspan::Strong<Tag>> {
+  size_t operator()(const linkspan::Strong<Tag>& s) const noexcept {
+    return std::hash<uint64_t>{}(s.value * 0x9E3779B97F4A7C15ull);
+  }
+};

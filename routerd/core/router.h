@@ -1,0 +1,105 @@
+// The router's heart: sessions, leases, what each session may have cached, revocation, policy and
+// merge, over a Store. No gRPC, no SQL.
+//
+// Threads: all methods may be called from any thread. Reads block for the store only. A mutation
+// blocks for the store, then returns; its `done` runs when every other holder of what it changed
+// has acknowledged the revocation or lost its lease - on the acknowledging thread or the lease
+// timer, so that no worker ever waits for a client (DESIGN 4a).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "linkspan/clock.h"
+#include "linkspan/limits.h"
+#include "linkspan/ops.h"
+#include "routerd/store/store.h"
+
+namespace linkspan::core {
+
+struct Credentials {  // of one call: which session, proved by its secret
+  SessionId session;
+  std::string secret;  // 16 bytes
+};
+
+struct AttachRequest {
+  std::string token;
+  std::string client;
+  SessionId resume;          // 0: a new session
+  std::string resume_secret;
+  uint64_t resume_revocation = 0;
+  std::string peer;          // address, for the operator
+};
+struct AttachReply {
+  SessionId session;
+  std::string secret;
+  std::chrono::milliseconds lease{};
+  std::vector<Route> routes;
+  std::string tenant, principal, sandbox, router;
+  Seq seq;
+  bool resumed = false;
+  Time token_expires;
+};
+
+// The router's end of a session's stream; implemented by routerd/rpc. Calls come from any thread,
+// must not block and must not call back into the Router.
+class StreamSink {
+ public:
+  virtual ~StreamSink() = default;
+  virtual void welcome(std::chrono::milliseconds lease, bool resumed) = 0;
+  virtual void renewed(uint64_t nonce, std::chrono::milliseconds lease) = 0;
+  virtual void revoke(const Revocation& revocation) = 0;
+  virtual void end(const Error& why) = 0;  // last call
+};
+
+using MutationDone = std::function<void(Result<MutationReply>)>;
+
+struct RouterOptions {
+  std::chrono::milliseconds lease = limits::kLease;
+  std::chrono::milliseconds session_grace = limits::kSessionGrace;
+  std::string name;  // version and instance, shown by `linkspan status`
+  const Clock* clock = &Clock::system();
+};
+
+class Router {
+ public:
+  virtual ~Router() = default;
+
+  // `unauthenticated` names what is wrong with the token, never the token.
+  virtual Result<AttachReply> attach(const AttachRequest& request) = 0;
+  virtual Status detach(const Credentials& who) = 0;
+  // The stream is up: resends revocations after `last_revocation`, or says resumed = false. A second
+  // stream of one session replaces the first.
+  virtual Status open_stream(const Credentials& who, uint64_t last_revocation,
+                             std::shared_ptr<StreamSink> sink) = 0;
+  virtual void renew(SessionId session, OpNumber answered_below, uint64_t nonce) = 0;
+  virtual void acknowledge(SessionId session, uint64_t revocation) = 0;
+  virtual void stream_closed(SessionId session, const StreamSink* sink) = 0;
+
+  virtual Result<LookupReply> lookup(const Credentials& who, const LookupRequest& request) = 0;
+  virtual Result<NodeReply> getattr(const Credentials& who, const GetAttrRequest& request) = 0;
+  virtual Result<ReadDirReply> readdir(const Credentials& who, const ReadDirRequest& request) = 0;
+  virtual Result<ReadReply> read(const Credentials& who, const ReadRequest& request) = 0;
+  virtual Result<XattrsReply> xattrs(const Credentials& who, Ino ino) = 0;
+  virtual Result<StatFsReply> statfs(const Credentials& who, Ino ino) = 0;
+  virtual Result<std::vector<VersionInfo>> versions(const Credentials& who,
+                                                    const VersionsRequest& request) = 0;
+  virtual Result<ChangesReply> changes(const Credentials& who, const ChangesRequest& request) = 0;
+
+  virtual void create(const Credentials& who, CreateRequest request, MutationDone done) = 0;
+  virtual void remove(const Credentials& who, RemoveRequest request, MutationDone done) = 0;
+  virtual void rename(const Credentials& who, RenameRequest request, MutationDone done) = 0;
+  virtual void link(const Credentials& who, LinkRequest request, MutationDone done) = 0;
+  virtual void set_attributes(const Credentials& who, SetAttrRequest request, MutationDone done) = 0;
+  virtual void commit(const Credentials& who, CommitRequest request, MutationDone done) = 0;
+  virtual void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) = 0;
+
+  // Stops taking new calls (`unavailable`), finishes what was accepted. Idempotent.
+  virtual void stop() = 0;
+};
+
+std::unique_ptr<Router> make_router(std::unique_ptr<store::Store> store, RouterOptions options);
+
+}  // namespace linkspan::core

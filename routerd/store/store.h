@@ -1,0 +1,162 @@
+// The store: what the router keeps, as operation-sized transactional calls. Two implementations,
+// pg/ (PostgreSQL, durable) and mem (the reference model), and one suite, tests/conformance, that
+// holds both to this header and to proto/linkspan/ops.h.
+//
+// Threads: every method may be called from any thread at once; each blocks its caller until the
+// transaction is over. A mutation that returned a value is durable. Nothing here knows of gRPC,
+// sessions' caches, leases or revocations: that is routerd/core.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "linkspan/ops.h"
+
+namespace linkspan::store {
+
+// Which nodes a call may touch at all. A node of another tenant or volume does not exist
+// (stale_node); one in a volume that is not writable refuses mutations (read_only).
+struct Scope {
+  TenantId tenant;
+  std::vector<VolumeId> readable;
+  std::vector<VolumeId> writable;
+};
+
+struct Author {
+  std::string principal;
+  std::string sandbox;
+  SessionId session;
+};
+
+// What the core decides about one mutation before the store applies it.
+struct Mutation {
+  Scope scope;
+  Epoch epoch;      // this router's ownership; a newer one in the store: Code::fenced
+  Seq seq;          // assigned by the core, ascending; gaps are allowed (a failed mutation)
+  Ino new_ino;      // create only: an unused number
+  Author author;
+  Time now;         // ctime, and the change's time
+};
+
+// Bytes and nodes that a mutation added to or took from its volume (for usage and quotas).
+struct UsageDelta {
+  VolumeId volume;
+  int64_t bytes = 0;
+  int64_t files = 0;
+};
+
+struct Applied {
+  MutationReply reply;
+  UsageDelta usage;
+  bool replayed = false;  // (session, op number) was applied before: `reply` is that result
+};
+
+struct Volume {
+  VolumeId id;
+  std::string name;
+  Ino root;
+  uint64_t used_bytes = 0;
+  uint64_t used_files = 0;
+  uint64_t quota_bytes = 0;  // 0: none
+  uint64_t quota_files = 0;
+};
+
+// The state with which a router takes a tenant over.
+struct TenantState {
+  TenantId id;
+  std::string name;
+  Epoch epoch;          // of this ownership: older owners' mutations fail from now on
+  Seq last_seq;         // the highest that was ever used
+  std::vector<Volume> volumes;
+};
+
+struct VolumeSpec {
+  std::string name;
+  uint64_t quota_bytes = 0, quota_files = 0;
+  uint32_t keep_versions = 1000;  // retention; at least the head stays
+  uint32_t keep_days = 90;
+};
+struct TenantSpec {
+  std::string name;
+  std::vector<VolumeSpec> volumes;
+};
+
+using TokenHash = std::array<uint8_t, 32>;  // SHA-256 of the whole token text
+struct TokenRecord {
+  TokenHash hash{};
+  std::string tenant;       // name
+  std::string principal;
+  std::string sandbox;      // label; empty: the router makes one up for each session
+  std::vector<Route> routes;  // path, volume, writable, policy, timeout_ms
+  Time expires;             // ns == 0: never
+  bool revoked = false;
+};
+
+struct SessionRecord {
+  SessionId id;
+  TenantId tenant;
+  TokenHash token{};
+  std::array<uint8_t, 16> secret{};
+  std::string principal, sandbox;
+  Time attached;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // -- tenancy and sessions ----------------------------------------------------------------------
+  // Creates what is missing (tenant, volumes with their root directories: mode 0755, or updated
+  // quotas); never removes.
+  virtual Result<TenantId> provision(const TenantSpec& spec, Time now) = 0;
+  // Takes ownership: a new epoch; waits for mutations of the old owner that are under way.
+  virtual Result<TenantState> open_tenant(const std::string& name) = 0;
+  // `count` inode numbers that were never used, the first of them. From 16 on.
+  virtual Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) = 0;
+  virtual Status put_token(const TokenRecord& token) = 0;                     // insert or replace
+  virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;          // not_found
+  virtual Status put_session(const SessionRecord& session) = 0;
+  virtual Result<SessionRecord> find_session(SessionId id) = 0;               // not_found
+  virtual Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) = 0;
+  // Ends it and forgets its operation results.
+  virtual Status end_session(SessionId id) = 0;
+
+  // -- reads (as_of is left for the core) --------------------------------------------------------
+  virtual Result<LookupReply> lookup(const Scope& scope, const LookupRequest& request) = 0;
+  virtual Result<NodeReply> getattr(const Scope& scope, const GetAttrRequest& request) = 0;
+  virtual Result<ReadDirReply> readdir(const Scope& scope, const ReadDirRequest& request) = 0;
+  virtual Result<ReadReply> read(const Scope& scope, const ReadRequest& request) = 0;
+  virtual Result<XattrsReply> xattrs(const Scope& scope, Ino ino) = 0;
+  virtual Result<std::vector<VersionInfo>> versions(const Scope& scope,
+                                                    const VersionsRequest& request) = 0;
+  virtual Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) = 0;
+
+  // -- mutations ---------------------------------------------------------------------------------
+  virtual Result<Applied> create(const Mutation& m, const CreateRequest& request) = 0;
+  virtual Result<Applied> remove(const Mutation& m, const RemoveRequest& request) = 0;
+  virtual Result<Applied> rename(const Mutation& m, const RenameRequest& request) = 0;
+  virtual Result<Applied> link(const Mutation& m, const LinkRequest& request) = 0;
+  virtual Result<Applied> set_attributes(const Mutation& m, const SetAttrRequest& request) = 0;
+  virtual Result<Applied> commit(const Mutation& m, const CommitRequest& request) = 0;
+  virtual Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& request) = 0;
+
+  // -- maintenance -------------------------------------------------------------------------------
+  // Removes versions, orphans and log entries past their volume's retention, a bounded number per
+  // call; returns how many rows it removed (0: nothing is left to do).
+  virtual Result<uint64_t> prune(TenantId tenant, Time now) = 0;
+  // Cheap: is the store there? For health checks.
+  virtual Status ping() = 0;
+};
+
+// "postgres://..." or "postgresql://..." or a libpq conninfo: pg/; "mem:": the model.
+struct StoreOptions {
+  std::string url;
+  unsigned connections = 16;  // pg: of the pool
+};
+
+// A replaying wrapper's hooks, limits and the like belong to decorators; see fault.h there.
+std::unique_ptr<Store> make_mem_store();
+
+}  // namespace linkspan::store
