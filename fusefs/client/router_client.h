@@ -36,6 +36,12 @@ class CancelToken {
 struct Call {
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   CancelToken* cancel = nullptr;  // not owned
+  // Mutations only; not owned. Carries one operation over several calls: with *operation == 0 the
+  // client assigns a number and leaves it here when the call ends without the router's answer (timed
+  // out, cancelled, unreachable: it may have been applied or not). A later call with that number is
+  // the same operation, sent as a retry; until then the number stays unanswered (OpHeader::
+  // answered_below does not pass it). An answer, also an error of the router's, resets it to 0.
+  OpNumber* operation = nullptr;
 };
 
 struct SessionInfo {
@@ -90,6 +96,8 @@ class RouterClient {
                           const std::function<bool(Ino, ReadDirReply)>& page) = 0;
 
   // Mutations: `op` in the request is filled in here, not by the caller.
+  // Gives an unanswered operation up (Call::operation): it will not be sent again.
+  virtual void forget_operation(OpNumber operation) { (void)operation; }
   virtual Result<MutationReply> create(const Call& call, CreateRequest request) = 0;
   virtual Result<MutationReply> remove(const Call& call, RemoveRequest request) = 0;
   virtual Result<MutationReply> rename(const Call& call, RenameRequest request) = 0;

@@ -6,8 +6,10 @@
 // write() never waits for an RPC that mutates: the kernel holds page locks then (DESIGN 4a).
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +32,7 @@ using Handle = uint64_t;  // of an open file or directory; never 0
 struct CacheTimes {
   double entry = 0;  // seconds
   double attr = 0;
+  uint64_t as_of = 0;  // for ReplyGate::enter
 };
 
 struct Entry {  // of lookup and creation
@@ -40,6 +43,7 @@ struct Entry {  // of lookup and creation
 struct AttrReply {
   Attr attr;
   double timeout = 0;
+  uint64_t as_of = 0;  // for ReplyGate::enter
 };
 
 struct Opened {
@@ -61,11 +65,48 @@ struct DirItem {
   CacheTimes times;
 };
 
+// Keeps a reply on its way to the kernel from outliving the revocation that overtook it: FUSE writes
+// each reply that carries times > 0 while it holds a Pass, and answers with zero times when the pass
+// says that it is not current any more. A revocation ends all older passes, then tells the kernel:
+// so the kernel either gets zero times or gets the reply before the notification.
+// Threads: any. A pass is held for one write to /dev/fuse, never while waiting.
+class ReplyGate {
+ public:
+  class Pass {
+   public:
+    ~Pass();
+    Pass(const Pass&) = delete;
+    Pass& operator=(const Pass&) = delete;
+    bool current() const { return current_; }
+
+   private:
+    friend class ReplyGate;
+    Pass(ReplyGate* gate, unsigned side, bool current)
+        : gate_(gate), side_(side), current_(current) {}
+    ReplyGate* gate_;
+    unsigned side_;
+    bool current_;
+  };
+
+  uint64_t now() const;         // what CacheTimes::as_of counts
+  Pass enter(uint64_t as_of);
+  void advance();               // a revocation: waits for the writes that are under way
+
+ private:
+  mutable std::mutex mutex_;    // leaf
+  std::mutex advancing_;        // before mutex_
+  std::condition_variable left_;
+  uint64_t count_ = 1;
+  unsigned writing_[2] = {0, 0};
+};
+
 // The kernel's caches of this route's connection; implemented by fusefs/fuse. None of these calls
 // may wait for a request of the mount.
 class KernelCache {
  public:
   virtual ~KernelCache() = default;
+  // ENOENT from the kernel (it does not know the node) does not mean that nothing is to be done: a
+  // LOOKUP that was answered may not have reached its caches yet. Where the epoch call works, make it.
   virtual void drop_attributes(Ino ino) = 0;
   virtual void drop_content(Ino ino) = 0;  // and attributes
   virtual void drop_names(const std::vector<RevokedName>& names) = 0;
@@ -145,6 +186,8 @@ class Vfs {
   // From the session's listener; see client::SessionListener.
   virtual void on_revoke(const Revocation& revocation) = 0;
   virtual void on_caches_lost() = 0;
+
+  virtual ReplyGate& reply_gate() = 0;
 
   struct Stats {
     uint64_t nodes = 0, names = 0, content_bytes = 0, dirty_files = 0, dirty_bytes = 0;

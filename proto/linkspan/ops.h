@@ -190,6 +190,8 @@ class ExtentList final : public ExtentSource {
 // to `size`, and the extents on top. A rewrite after O_TRUNC has keep_below = 0; a plain overwrite
 // UINT64_MAX. With `append` the extents' offsets are relative to the end of file, which the store
 // knows and answers in MutationReply::offset; keep_below and size are then not looked at.
+// The result's size is max(size, min(old size, keep_below)): a commit that truncated nothing
+// (keep_below UINT64_MAX) never cuts off what another appended meanwhile.
 // With `base`: `conflict` (head_version set) if the head is another version. `too_large`,
 // `is_directory`, `invalid` (not a plain file).
 struct CommitRequest {
