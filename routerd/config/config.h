@@ -1,0 +1,97 @@
+// The router's configuration: a TOML file, strict (an unknown key is an error), and what the
+// command line says on top of it. Every message names file, line and key, and the mend.
+//
+//   store = "postgres://linkspan@/linkspan"      # or "mem:"
+//   listen = ["unix:/run/linkspan/router.sock"]
+//   lease_ms = 5000
+//   workers = 16
+//   allow_plaintext_tcp = false                  # listen beyond this machine without encryption
+//   socket_mode = "0660"                         # of unix sockets
+//   spool_dir = "/var/tmp"                       # large uploads wait here, in unlinked files
+//   [log]
+//   level = "info"
+//   format = "text"
+//   [[tenant]]
+//   name = "default"
+//   [[tenant.volume]]
+//   name = "memory"
+//   quota_bytes = 0
+//   quota_files = 0
+//   keep_versions = 1000
+//   keep_days = 90
+//   [[tenant.token]]
+//   sha256 = "hex, printed by `linkspan-routerd token new`"
+//   principal = "agent"
+//   sandbox = ""
+//   expires = 2030-01-01T00:00:00Z
+//   [[tenant.token.route]]
+//   path = "memory"
+//   volume = "memory"
+//   rights = "rw"
+//   policy = "merge"
+//   timeout_ms = 30000
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "linkspan/limits.h"
+#include "routerd/config/address.h"
+#include "routerd/store/store.h"
+
+namespace linkspan::config {
+
+// A value and where it was said: "router.toml:3: listen" or "--listen".
+struct Sourced {
+  std::string text;
+  std::string origin;
+};
+
+enum class LogFormat : uint8_t { text, json };
+
+struct Config {
+  Sourced store;
+  std::vector<Sourced> listen;
+  std::chrono::milliseconds lease = limits::kLease;
+  uint32_t workers = 16;
+  bool allow_plaintext_tcp = false;
+  uint32_t socket_mode = 0660;
+  std::string spool_dir = "/var/tmp";
+  std::string log_level = "info";
+  LogFormat log_format = LogFormat::text;
+  std::vector<store::TenantSpec> tenants;
+  std::vector<store::TokenRecord> tokens;
+};
+
+// Bounds of what may be asked for; the flags obey them too.
+inline constexpr int64_t kLeaseMsLeast = 100, kLeaseMsMost = 600'000;
+inline constexpr int64_t kWorkersMost = 256;
+inline constexpr size_t kProblemsShown = 20;
+inline constexpr size_t kFileBytesMost = 8 << 20;  // of a configuration file
+inline constexpr const char* kDefaultListen = "unix:/run/linkspan/router.sock";
+
+struct Parsed {
+  Config config;
+  std::vector<std::string> problems;  // empty: `config` is good
+};
+
+// `label` is the file's name as the messages show it.
+Parsed parse(std::string_view toml, const std::string& label);
+// Reads and parses the file; a file that cannot be read is a problem like any other.
+Parsed load(const std::string& path);
+
+// What only the whole can tell, after flags were applied: store and addresses. Fills in the default
+// address. One message for each problem.
+std::vector<std::string> check(Config* config);
+
+// For --check-config: what the router would do, without secrets.
+std::string summary(const Config& config);
+// The store's URL without its password.
+std::string without_password(const std::string& url);
+
+// "0660" -> 0660. `invalid`.
+Result<uint32_t> parse_mode(std::string_view text);
+bool is_log_level(std::string_view text);
+
+}  // namespace linkspan::config

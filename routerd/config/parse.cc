@@ -1,0 +1,276 @@
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <set>
+
+#include "routerd/config/config.h"
+#include "routerd/config/reader.h"
+#include "routerd/config/token.h"
+
+namespace linkspan::config {
+namespace {
+
+constexpr int64_t kCountMost = INT64_MAX;
+constexpr int64_t kKeepMost = 1'000'000;
+constexpr int64_t kTimeoutMsMost = 3'600'000;
+constexpr size_t kLabelBytes = 255;  // names of tenants, volumes, principals, sandboxes
+
+// Names of tenants, volumes and principals are shown and logged: no control characters.
+std::string label_problem(std::string_view text) {
+  if (text.empty()) return "must not be empty";
+  if (text.size() > kLabelBytes) return "is longer than 255 bytes";
+  if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
+    return "must not hold control characters";
+  return {};
+}
+
+std::string volume_problem(std::string_view text) {
+  if (auto problem = label_problem(text); !problem.empty()) return problem;
+  return text.find('/') != std::string_view::npos ? "must not hold a '/'" : std::string();
+}
+
+std::string route_path_problem(std::string_view path) {
+  if (path.empty()) return "must not be empty; write path = \"memory\"";
+  if (path.front() == '/')
+    return "must not begin with '/': it is relative to the mountpoint; write path = \"" +
+           std::string(path.substr(path.find_first_not_of('/') == std::string_view::npos
+                                       ? path.size()
+                                       : path.find_first_not_of('/'))) +
+           "\"";
+  if (path.size() > limits::kPathBytes) return "is longer than 4095 bytes";
+  if (path.find('\0') != std::string_view::npos) return "must not hold a NUL";
+  size_t begin = 0;
+  while (begin <= path.size()) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    const auto name = path.substr(begin, end - begin);
+    if (name.empty() || name == "." || name == "..")
+      return "must not have empty, '.' or '..' parts";
+    if (name.size() > limits::kNameBytes) return "has a part longer than 255 bytes";
+    if (begin == 0 && name == ".linkspan") return "'.linkspan' is the mount's own directory";
+    begin = end + 1;
+  }
+  return {};
+}
+
+class Parser {
+ public:
+  explicit Parser(const std::string& label) : problems_(label) {}
+
+  Parsed run(const toml::table& root) {
+    Table top(problems_, root, "at the top level",
+              {{"store", "store = \"postgres://...\" or store = \"mem:\""},
+               {"listen", "listen = [\"unix:/run/linkspan/router.sock\"]"},
+               {"lease_ms", "lease_ms = 5000"},
+               {"workers", "workers = 16"},
+               {"allow_plaintext_tcp", "allow_plaintext_tcp = true"},
+               {"socket_mode", "socket_mode = \"0660\""},
+               {"spool_dir", "spool_dir = \"/var/tmp\""},
+               {"log", "[log]"},
+               {"tenant", "[[tenant]]"}});
+    scalars(top);
+    if (const auto* log = top.child("log")) this->log(*log);
+    top.each("tenant", [this](const toml::table& table) { tenant(table); });
+    return {std::move(config_), problems_.take()};
+  }
+
+ private:
+  void scalars(const Table& top) {
+    if (auto store = top.text("store")) {
+      config_.store.text = *store;
+      config_.store.origin = top.origin("store");
+    }
+    config_.listen = top.texts("listen");
+    if (auto ms = top.integer("lease_ms", kLeaseMsLeast, kLeaseMsMost))
+      config_.lease = std::chrono::milliseconds(*ms);
+    if (auto n = top.integer("workers", 1, kWorkersMost))
+      config_.workers = static_cast<uint32_t>(*n);
+    if (auto allow = top.boolean("allow_plaintext_tcp")) config_.allow_plaintext_tcp = *allow;
+    if (auto mode = top.text("socket_mode")) {
+      if (auto parsed = parse_mode(*mode); parsed.ok())
+        config_.socket_mode = *parsed;
+      else
+        top.wrong("socket_mode", parsed.error().message);
+    }
+    if (auto dir = top.text("spool_dir")) {
+      if (dir->starts_with('/'))
+        config_.spool_dir = *dir;
+      else
+        top.wrong("spool_dir", "the path must be absolute; write spool_dir = \"/var/tmp\"");
+    }
+  }
+
+  void log(const toml::table& raw) {
+    Table table(problems_, raw, "in [log]",
+                {{"level", "level = \"info\""}, {"format", "format = \"text\""}});
+    constexpr std::string_view kLevels[] = {"trace", "debug", "info", "warning", "error"};
+    if (auto level = table.choice("level", {"trace", "debug", "info", "warning", "error"}))
+      config_.log_level = kLevels[*level];
+    if (auto format = table.choice("format", {"text", "json"}))
+      config_.log_format = *format == 1 ? LogFormat::json : LogFormat::text;
+  }
+
+  void tenant(const toml::table& raw) {
+    Table table(problems_, raw, "in [[tenant]]",
+                {{"name", "name = \"default\""},
+                 {"volume", "[[tenant.volume]]"},
+                 {"token", "[[tenant.token]]"}});
+    store::TenantSpec spec;
+    if (!table.require("name")) return;
+    const auto name = table.text("name");
+    if (!name) return;
+    if (auto problem = label_problem(*name); !problem.empty()) return table.wrong("name", problem);
+    if (!tenants_.insert(*name).second)
+      return table.wrong(
+          "name", "a tenant named \"" + *name + "\" is there already; put both in one [[tenant]]");
+    spec.name = *name;
+    std::set<std::string> volumes;
+    table.each("volume", [&](const toml::table& volume) { this->volume(volume, &spec, &volumes); });
+    table.each("token", [&](const toml::table& token) { this->token(token, spec.name, volumes); });
+    config_.tenants.push_back(std::move(spec));
+  }
+
+  void volume(const toml::table& raw, store::TenantSpec* tenant, std::set<std::string>* names) {
+    Table table(problems_, raw, "in [[tenant.volume]]",
+                {{"name", "name = \"memory\""},
+                 {"quota_bytes", "quota_bytes = 10737418240"},
+                 {"quota_files", "quota_files = 1000000"},
+                 {"keep_versions", "keep_versions = 1000"},
+                 {"keep_days", "keep_days = 90"}});
+    store::VolumeSpec spec;
+    if (!table.require("name")) return;
+    const auto name = table.text("name");
+    if (!name) return;
+    if (auto problem = volume_problem(*name); !problem.empty()) return table.wrong("name", problem);
+    if (!names->insert(*name).second)
+      return table.wrong("name", "a volume named \"" + *name +
+                                     "\" is there already in this tenant; choose another name");
+    spec.name = *name;
+    if (auto n = table.integer("quota_bytes", 0, kCountMost))
+      spec.quota_bytes = static_cast<uint64_t>(*n);
+    if (auto n = table.integer("quota_files", 0, kCountMost))
+      spec.quota_files = static_cast<uint64_t>(*n);
+    if (auto n = table.integer("keep_versions", 1, kKeepMost))
+      spec.keep_versions = static_cast<uint32_t>(*n);
+    if (auto n = table.integer("keep_days", 0, kKeepMost))
+      spec.keep_days = static_cast<uint32_t>(*n);
+    tenant->volumes.push_back(std::move(spec));
+  }
+
+  void token(const toml::table& raw, const std::string& tenant,
+             const std::set<std::string>& volumes) {
+    Table table(problems_, raw, "in [[tenant.token]]",
+                {{"sha256", "sha256 = \"...\" as `linkspan-routerd token new` prints it"},
+                 {"principal", "principal = \"agent\""},
+                 {"sandbox", "sandbox = \"build-7\""},
+                 {"expires", "expires = 2030-01-01T00:00:00Z"},
+                 {"route", "[[tenant.token.route]]"}});
+    store::TokenRecord record;
+    record.tenant = tenant;
+    if (!token_identity(table, &record)) return;
+    std::set<std::string> paths;
+    table.each("route", [&](const toml::table& route) {
+      this->route(route, volumes, &paths, &record.routes);
+    });
+    if (table.require("route")) config_.tokens.push_back(std::move(record));
+  }
+
+  bool token_identity(const Table& table, store::TokenRecord* record) {
+    // `&`, not `&&`: one run tells of both.
+    if (!(static_cast<int>(table.require("sha256")) & static_cast<int>(table.require("principal"))))
+      return false;
+    const auto hex = table.text("sha256");
+    const auto principal = table.text("principal");
+    if (!hex || !principal) return false;
+    const auto hash = parse_token_hash(*hex);
+    if (!hash.ok()) {
+      table.wrong("sha256", hash.error().message);
+      return false;
+    }
+    if (!hashes_.insert(*hex).second) {
+      table.wrong("sha256",
+                  "this token is there already; make another with "
+                  "`linkspan-routerd token new`");
+      return false;
+    }
+    if (auto problem = label_problem(*principal); !problem.empty()) {
+      table.wrong("principal", problem);
+      return false;
+    }
+    record->hash = *hash;
+    record->principal = *principal;
+    if (auto sandbox = table.text("sandbox"); sandbox && !sandbox->empty()) {
+      if (auto problem = label_problem(*sandbox); !problem.empty()) table.wrong("sandbox", problem);
+      record->sandbox = *sandbox;
+    }
+    record->expires = table.time("expires").value_or(Time{});
+    return true;
+  }
+
+  void route(const toml::table& raw, const std::set<std::string>& volumes,
+             std::set<std::string>* paths, std::vector<Route>* routes) {
+    Table table(problems_, raw, "in [[tenant.token.route]]",
+                {{"path", "path = \"memory\""},
+                 {"volume", "volume = \"memory\""},
+                 {"rights", "rights = \"rw\""},
+                 {"policy", "policy = \"merge\""},
+                 {"timeout_ms", "timeout_ms = 30000"}});
+    if (!(static_cast<int>(table.require("path")) & static_cast<int>(table.require("volume")) &
+          static_cast<int>(table.require("rights"))))
+      return;
+    const auto path = table.text("path");
+    const auto volume = table.text("volume");
+    if (!path || !volume) return;
+    if (auto problem = route_path_problem(*path); !problem.empty())
+      return table.wrong("path", problem);
+    if (!paths->insert(*path).second)
+      return table.wrong("path", "\"" + *path + "\" is routed already by this token; remove one");
+    if (!volumes.contains(*volume))
+      return table.wrong("volume", "no volume \"" + *volume +
+                                       "\" in this tenant; add [[tenant.volume]] name = \"" +
+                                       *volume + "\"");
+    Route out;
+    out.path = *path;
+    out.volume = *volume;
+    out.writable = table.choice("rights", {"ro", "rw"}).value_or(0) == 1;
+    constexpr Policy kPolicies[] = {Policy::merge, Policy::reject, Policy::last_writer_wins};
+    if (auto policy = table.choice("policy", {"merge", "reject", "last-writer-wins"}))
+      out.policy = kPolicies[*policy];
+    if (auto ms = table.integer("timeout_ms", 1, kTimeoutMsMost))
+      out.timeout_ms = static_cast<uint32_t>(*ms);
+    routes->push_back(std::move(out));
+  }
+
+  Problems problems_;
+  Config config_;
+  std::set<std::string> tenants_, hashes_;
+};
+
+}  // namespace
+
+Parsed parse(std::string_view toml, const std::string& label) {
+  try {
+    const toml::table root = toml::parse(toml, label);
+    return Parser(label).run(root);
+  } catch (const toml::parse_error& e) {
+    Problems problems(label);
+    problems.add(e.source(), "not valid TOML: " + std::string(e.description()));
+    return {{}, problems.take()};
+  }
+}
+
+Parsed load(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text;
+  if (in) {
+    text.resize(kFileBytesMost + 1);
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<size_t>(in.gcount()));
+  }
+  if (!in.is_open() || in.bad())
+    return {{}, {path + ": cannot be read: " + std::strerror(errno) + "; see --config"}};
+  if (text.size() > kFileBytesMost) return {{}, {path + ": is larger than 8 MiB; see --config"}};
+  return parse(text, path);
+}
+
+}  // namespace linkspan::config

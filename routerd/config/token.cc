@@ -1,0 +1,81 @@
+#include "routerd/config/token.h"
+
+#include <openssl/evp.h>
+#include <sys/random.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace linkspan::config {
+namespace {
+
+constexpr char kBase64Url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+std::string base64url(const std::array<uint8_t, 32>& bytes) {
+  std::string out;
+  uint32_t bits = 0;
+  unsigned held = 0;
+  for (const uint8_t byte : bytes) {
+    bits = (bits << 8) | byte;
+    for (held += 8; held >= 6; held -= 6) out += kBase64Url[(bits >> (held - 6)) & 63];
+  }
+  if (held > 0) out += kBase64Url[(bits << (6 - held)) & 63];
+  return out;
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+}  // namespace
+
+Result<std::string> new_token() {
+  std::array<uint8_t, 32> bytes{};
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return fail(Code::io, std::string("the kernel gave no random bytes: ") + std::strerror(errno));
+  return "lsp_" + base64url(bytes);
+}
+
+store::TokenHash hash_token(std::string_view token) {
+  store::TokenHash hash{};
+  unsigned size = 0;
+  EVP_Digest(token.data(), token.size(), hash.data(), &size, EVP_sha256(), nullptr);
+  return hash;
+}
+
+std::string to_hex(const store::TokenHash& hash) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const uint8_t byte : hash) {
+    out += kDigits[byte >> 4];
+    out += kDigits[byte & 15];
+  }
+  return out;
+}
+
+Result<store::TokenHash> parse_token_hash(std::string_view hex) {
+  if (hex.starts_with("lsp_"))
+    return fail(Code::invalid,
+                "this is the token itself, which must not be kept; write its SHA-256, as "
+                "`linkspan-routerd token new` prints it");
+  store::TokenHash hash{};
+  if (hex.size() != 2 * hash.size())
+    return fail(Code::invalid, "has " + std::to_string(hex.size()) +
+                                   " characters instead of 64; copy it from "
+                                   "`linkspan-routerd token new`");
+  for (size_t i = 0; i < hash.size(); ++i) {
+    const int high = hex_digit(hex[2 * i]);
+    const int low = hex_digit(hex[2 * i + 1]);
+    if (high < 0 || low < 0)
+      return fail(Code::invalid,
+                  "has characters that are no hexadecimal digits; copy it from "
+                  "`linkspan-routerd token new`");
+    hash[i] = static_cast<uint8_t>(high * 16 + low);
+  }
+  return hash;
+}
+
+}  // namespace linkspan::config
