@@ -11,7 +11,7 @@
 namespace linkspan {
 
 // The errno each becomes is in fusefs/fuse/errno_table.cc, the gRPC status in proto/linkspan/
-// convert.cc; nowhere else.
+// convert_status.cc; nowhere else.
 enum class Code : uint32_t {
   internal = 1,        // a bug or an unknown failure: EIO, logged and counted
   not_found = 2,       // ENOENT

@@ -1,0 +1,277 @@
+// Reads: lookups, attributes, listings, content, history.
+#include "linkspan/convert.h"
+#include "linkspan/convert_check.h"
+
+namespace linkspan::wire {
+
+// ---- requests ----------------------------------------------------------------------------------
+
+void to_wire(const LookupRequest& request, v1::LookupRequest* out) {
+  out->set_parent(request.parent.value);
+  out->set_name(request.name);
+  out->set_want_content(request.want_content);
+}
+
+Result<LookupRequest> from_wire(const v1::LookupRequest& m) {
+  LINKSPAN_CHECK(check_ino("parent", m.parent()));
+  LINKSPAN_CHECK(check_name("name", m.name()));
+  return LookupRequest{Ino(m.parent()), m.name(), m.want_content()};
+}
+
+void to_wire(const GetAttrRequest& request, v1::GetAttrRequest* out) {
+  out->set_ino(request.ino.value);
+  out->set_want_content(request.want_content);
+}
+
+Result<GetAttrRequest> from_wire(const v1::GetAttrRequest& m) {
+  LINKSPAN_CHECK(check_ino("ino", m.ino()));
+  return GetAttrRequest{Ino(m.ino()), m.want_content()};
+}
+
+void to_wire(const ReadDirRequest& request, v1::ReadDirRequest* out) {
+  out->set_dir(request.dir.value);
+  out->set_after(request.after.value);
+  out->set_limit(request.limit);
+  out->set_want_content(request.want_content);
+}
+
+Result<ReadDirRequest> from_wire(const v1::ReadDirRequest& m) {
+  LINKSPAN_CHECK(check_ino("dir", m.dir()));
+  LINKSPAN_CHECK(check_range("after", m.after(), 0, kMaxOffset));
+  LINKSPAN_CHECK(check_range("limit", m.limit(), 1, limits::kPageEntries));
+  return ReadDirRequest{Ino(m.dir()), Cookie(m.after()), m.limit(), m.want_content()};
+}
+
+void to_wire(const ReadRequest& request, v1::ReadRequest* out) {
+  out->set_ino(request.ino.value);
+  out->set_version(request.version.value);
+  out->set_offset(request.offset);
+  out->set_length(request.length);
+}
+
+Result<ReadRequest> from_wire(const v1::ReadRequest& m) {
+  LINKSPAN_CHECK(check_ino("ino", m.ino()));
+  LINKSPAN_CHECK(check_range("version", m.version(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_range("offset", m.offset(), 0, kMaxOffset));
+  LINKSPAN_CHECK(check_range("length", m.length(), 0, limits::kReadBytes));
+  return ReadRequest{Ino(m.ino()), Version(m.version()), m.offset(), m.length()};
+}
+
+void to_wire(Ino ino, v1::XattrsRequest* out) {
+  out->set_ino(ino.value);
+}
+void to_wire(Ino ino, v1::StatFsRequest* out) {
+  out->set_ino(ino.value);
+}
+
+Result<Ino> from_wire(const v1::XattrsRequest& m) {
+  LINKSPAN_CHECK(check_ino("ino", m.ino()));
+  return Ino(m.ino());
+}
+
+Result<Ino> from_wire(const v1::StatFsRequest& m) {
+  LINKSPAN_CHECK(check_ino("ino", m.ino()));
+  return Ino(m.ino());
+}
+
+void to_wire(const VersionsRequest& request, v1::VersionsRequest* out) {
+  out->set_ino(request.ino.value);
+  out->set_before(request.before.value);
+  out->set_limit(request.limit);
+}
+
+Result<VersionsRequest> from_wire(const v1::VersionsRequest& m) {
+  LINKSPAN_CHECK(check_ino("ino", m.ino()));
+  LINKSPAN_CHECK(check_range("before", m.before(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_range("limit", m.limit(), 1, limits::kHistoryPage));
+  return VersionsRequest{Ino(m.ino()), Version(m.before()), m.limit()};
+}
+
+void to_wire(const ChangesRequest& request, v1::ChangesRequest* out) {
+  out->set_after(request.after.value);
+  out->set_limit(request.limit);
+  out->set_newest(request.newest);
+  out->set_under_ino(request.under.value);
+}
+
+Result<ChangesRequest> from_wire(const v1::ChangesRequest& m) {
+  LINKSPAN_CHECK(check_range("after", m.after(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_range("limit", m.limit(), 1, limits::kHistoryPage));
+  return ChangesRequest{Seq(m.after()), m.limit(), m.newest(), Ino(m.under_ino())};
+}
+
+void to_wire(const PrefetchRequest& request, v1::PrefetchRequest* out) {
+  out->set_dir(request.dir.value);
+  out->set_max_bytes(request.max_bytes);
+  out->set_max_nodes(request.max_nodes);
+}
+
+Result<PrefetchRequest> from_wire(const v1::PrefetchRequest& m) {
+  LINKSPAN_CHECK(check_ino("dir", m.dir()));
+  return PrefetchRequest{Ino(m.dir()), m.max_bytes(), m.max_nodes()};
+}
+
+// ---- replies -----------------------------------------------------------------------------------
+
+void to_wire(LookupReply&& reply, v1::LookupReply* out) {
+  if (reply.node) to_wire(std::move(*reply.node), out->mutable_node());
+  out->set_as_of(reply.as_of.value);
+}
+
+Result<LookupReply> from_wire(v1::LookupReply&& m) {
+  LookupReply reply;
+  reply.as_of = Seq(m.as_of());
+  if (!m.has_node()) return reply;
+  LINKSPAN_TRY(reply.node, from_wire(std::move(*m.mutable_node())));
+  return reply;
+}
+
+void to_wire(NodeReply&& reply, v1::NodeReply* out) {
+  to_wire(std::move(reply.node), out->mutable_node());
+  out->set_as_of(reply.as_of.value);
+}
+
+Result<NodeReply> from_wire(v1::NodeReply&& m) {
+  NodeReply reply;
+  LINKSPAN_TRY(reply.node, from_wire(std::move(*m.mutable_node())));
+  reply.as_of = Seq(m.as_of());
+  return reply;
+}
+
+void to_wire(ReadDirReply&& reply, v1::ReadDirReply* out) {
+  out->mutable_entries()->Reserve(static_cast<int>(reply.entries.size()));
+  for (DirEntry& entry : reply.entries) {
+    v1::DirEntry* m = out->add_entries();
+    m->set_name(std::move(entry.name));
+    m->set_cookie(entry.cookie.value);
+    to_wire(std::move(entry.node), m->mutable_node());
+  }
+  out->set_end(reply.end);
+  to_wire(std::move(reply.dir), out->mutable_dir());
+  out->set_as_of(reply.as_of.value);
+}
+
+namespace {
+Result<DirEntry> entry_from(v1::DirEntry&& m, Cookie last) {
+  LINKSPAN_CHECK(check_name("entries.name", m.name()));
+  LINKSPAN_CHECK(check_range("entries.cookie", m.cookie(), last.value + 1, kMaxOffset));
+  DirEntry entry;
+  LINKSPAN_TRY(entry.node, from_wire(std::move(*m.mutable_node())));
+  entry.cookie = Cookie(m.cookie());
+  entry.name = std::move(*m.mutable_name());
+  return entry;
+}
+}  // namespace
+
+Result<ReadDirReply> from_wire(v1::ReadDirReply&& m) {
+  LINKSPAN_CHECK(check_count("entries", m.entries_size(), limits::kPageEntries));
+  if (m.entries_size() == 0 && !m.end()) return bad("entries", "none, but not the end either");
+  ReadDirReply reply;
+  LINKSPAN_TRY(reply.dir, from_wire(std::move(*m.mutable_dir())));
+  if (reply.dir.attr.kind != Kind::directory) return bad("dir", "is no directory");
+  reply.entries.reserve(m.entries_size());
+  Cookie last;
+  for (v1::DirEntry& wire_entry : *m.mutable_entries()) {
+    LINKSPAN_TRY(DirEntry entry, entry_from(std::move(wire_entry), last));
+    last = entry.cookie;
+    reply.entries.push_back(std::move(entry));
+  }
+  reply.end = m.end();
+  reply.as_of = Seq(m.as_of());
+  return reply;
+}
+
+void to_wire(ReadReply&& reply, v1::ReadReply* out) {
+  out->set_data(std::move(reply.data));
+  out->set_version(reply.version.value);
+  out->set_size(reply.size);
+  out->set_as_of(reply.as_of.value);
+}
+
+Result<ReadReply> from_wire(v1::ReadReply&& m) {
+  LINKSPAN_CHECK(check_bytes("data", m.data().size(), 0, limits::kReadBytes));
+  LINKSPAN_CHECK(check_file_size("size", m.size()));
+  return ReadReply{std::move(*m.mutable_data()), Version(m.version()), m.size(), Seq(m.as_of())};
+}
+
+void to_wire(XattrsReply&& reply, v1::XattrsReply* out) {
+  for (Xattr& xattr : reply.xattrs) {
+    v1::Xattr* m = out->add_xattrs();
+    m->set_name(std::move(xattr.name));
+    m->set_value(std::move(xattr.value));
+  }
+  out->set_as_of(reply.as_of.value);
+}
+
+Result<XattrsReply> from_wire(v1::XattrsReply&& m) {
+  LINKSPAN_CHECK(check_count("xattrs", m.xattrs_size(), limits::kXattrs));
+  XattrsReply reply;
+  reply.as_of = Seq(m.as_of());
+  size_t total = 0;
+  for (v1::Xattr& xattr : *m.mutable_xattrs()) {
+    LINKSPAN_CHECK(check_xattr_name("xattrs.name", xattr.name()));
+    LINKSPAN_CHECK(check_bytes("xattrs.value", xattr.value().size(), 0, limits::kXattrValueBytes));
+    total += xattr.name().size() + xattr.value().size();
+    reply.xattrs.push_back({std::move(*xattr.mutable_name()), std::move(*xattr.mutable_value())});
+  }
+  LINKSPAN_CHECK(check_bytes("xattrs", total, 0, limits::kXattrTotalBytes));
+  return reply;
+}
+
+void to_wire(const StatFsReply& reply, v1::StatFsReply* out) {
+  out->set_total_bytes(reply.total_bytes);
+  out->set_used_bytes(reply.used_bytes);
+  out->set_total_files(reply.total_files);
+  out->set_used_files(reply.used_files);
+}
+
+Result<StatFsReply> from_wire(v1::StatFsReply&& m) {
+  return StatFsReply{m.total_bytes(), m.used_bytes(), m.total_files(), m.used_files()};
+}
+
+void to_wire(const std::vector<VersionInfo>& versions, v1::VersionsReply* out) {
+  for (const VersionInfo& info : versions) to_wire(info, out->add_versions());
+}
+
+Result<std::vector<VersionInfo>> from_wire(v1::VersionsReply&& m) {
+  LINKSPAN_CHECK(check_count("versions", m.versions_size(), limits::kHistoryPage));
+  std::vector<VersionInfo> versions;
+  versions.reserve(m.versions_size());
+  for (v1::VersionInfo& wire_info : *m.mutable_versions()) {
+    LINKSPAN_TRY(VersionInfo info, from_wire(std::move(wire_info)));
+    versions.push_back(std::move(info));
+  }
+  return versions;
+}
+
+void to_wire(const ChangesReply& reply, v1::ChangesReply* out) {
+  for (const Change& change : reply.changes) to_wire(change, out->add_changes());
+  out->set_as_of(reply.as_of.value);
+}
+
+Result<ChangesReply> from_wire(v1::ChangesReply&& m) {
+  LINKSPAN_CHECK(check_count("changes", m.changes_size(), limits::kHistoryPage));
+  ChangesReply reply;
+  reply.as_of = Seq(m.as_of());
+  reply.changes.reserve(m.changes_size());
+  for (v1::Change& wire_change : *m.mutable_changes()) {
+    LINKSPAN_TRY(Change change, from_wire(std::move(wire_change)));
+    reply.changes.push_back(std::move(change));
+  }
+  return reply;
+}
+
+void to_wire(PrefetchPage&& page, v1::PrefetchReply* out) {
+  out->set_dir(page.dir.value);
+  to_wire(std::move(page.page), out->mutable_page());
+}
+
+Result<PrefetchPage> from_wire(v1::PrefetchReply&& m) {
+  LINKSPAN_CHECK(check_ino("dir", m.dir()));
+  PrefetchPage page;
+  page.dir = Ino(m.dir());
+  LINKSPAN_TRY(page.page, from_wire(std::move(*m.mutable_page())));
+  return page;
+}
+
+}  // namespace linkspan::wire

@@ -1,0 +1,214 @@
+// Attaching, the session's credential, and the frames of its stream.
+#include <algorithm>
+
+#include "linkspan/convert.h"
+#include "linkspan/convert_check.h"
+
+namespace linkspan::wire {
+
+namespace {
+
+std::string label(std::string_view text) {
+  return clean_text(text, limits::kLabelBytes);
+}
+
+Result<std::chrono::milliseconds> lease_from(std::string_view field, uint32_t ms) {
+  LINKSPAN_CHECK(check_range(field, ms, limits::kLeaseMin.count(),
+                             std::chrono::milliseconds(limits::kLeaseMax).count()));
+  return std::chrono::milliseconds(ms);
+}
+
+Result<std::vector<Route>> routes_from(const v1::AttachReply& m) {
+  LINKSPAN_CHECK(check_count("routes", m.routes_size(), limits::kRoutes));
+  std::vector<Route> routes;
+  for (const v1::Route& wire_route : m.routes()) {
+    LINKSPAN_TRY(Route route, from_wire(wire_route));
+    const bool twice = std::any_of(routes.begin(), routes.end(),
+                                   [&](const Route& r) { return r.path == route.path; });
+    if (twice) return bad("routes.path", "the same path twice");
+    routes.push_back(std::move(route));
+  }
+  return routes;
+}
+
+}  // namespace
+
+// ---- attaching ---------------------------------------------------------------------------------
+
+void to_wire(const Attach& request, v1::AttachRequest* out) {
+  out->set_token(clean_text(request.token, limits::kTokenBytes + 1));
+  out->set_client(label(request.client));
+  out->set_resume_session(request.resume.value);
+  out->set_resume_secret(request.resume_secret);
+  out->set_resume_revocation(request.resume_revocation);
+}
+
+Result<Attach> from_wire(const v1::AttachRequest& m) {
+  LINKSPAN_CHECK(check_bytes("token", m.token().size(), 0, limits::kTokenBytes));
+  LINKSPAN_CHECK(check_bytes("client", m.client().size(), 0, limits::kLabelBytes));
+  const size_t secret = m.resume_session() != 0 ? limits::kSecretBytes : 0;
+  LINKSPAN_CHECK(check_bytes("resume_secret", m.resume_secret().size(), secret, secret));
+  return Attach{m.token(), label(m.client()), SessionId(m.resume_session()), m.resume_secret(),
+                m.resume_revocation()};
+}
+
+void to_wire(const Attached& reply, v1::AttachReply* out) {
+  out->set_session(reply.session.value);
+  out->set_secret(reply.secret);
+  out->set_lease_ms(static_cast<uint32_t>(reply.lease.count()));
+  for (const Route& route : reply.routes) to_wire(route, out->add_routes());
+  out->set_tenant(label(reply.tenant));
+  out->set_principal(label(reply.principal));
+  out->set_sandbox(label(reply.sandbox));
+  out->set_seq(reply.seq.value);
+  out->set_resumed(reply.resumed);
+  out->set_token_expires(reply.token_expires.ns);
+  out->set_router(label(reply.router));
+}
+
+Result<Attached> from_wire(v1::AttachReply&& m) {
+  if (m.session() == 0) return bad("session", "is 0");
+  LINKSPAN_CHECK(
+      check_bytes("secret", m.secret().size(), limits::kSecretBytes, limits::kSecretBytes));
+  Attached reply;
+  LINKSPAN_TRY(reply.lease, lease_from("lease_ms", m.lease_ms()));
+  LINKSPAN_TRY(reply.routes, routes_from(m));
+  reply.session = SessionId(m.session());
+  reply.secret = std::move(*m.mutable_secret());
+  reply.tenant = label(m.tenant());
+  reply.principal = label(m.principal());
+  reply.sandbox = label(m.sandbox());
+  reply.router = label(m.router());
+  reply.seq = Seq(m.seq());
+  reply.resumed = m.resumed();
+  reply.token_expires = Time{m.token_expires()};
+  return reply;
+}
+
+std::string encode_credential(const Credential& credential) {
+  std::string out;
+  for (int byte = 0; byte < 8; ++byte)
+    out += static_cast<char>(credential.session.value >> (8 * byte));
+  return out + credential.secret;
+}
+
+Result<Credential> decode_credential(std::string_view metadata) {
+  if (metadata.size() != 8 + limits::kSecretBytes)
+    return fail(Code::session_lost, std::string(kSessionKey) + ": not 24 bytes; attach first");
+  uint64_t session = 0;
+  for (int byte = 0; byte < 8; ++byte)
+    session |= uint64_t{static_cast<unsigned char>(metadata[byte])} << (8 * byte);
+  if (session == 0)
+    return fail(Code::session_lost, std::string(kSessionKey) + ": session 0; attach first");
+  return Credential{SessionId(session), std::string(metadata.substr(8))};
+}
+
+// ---- frames ------------------------------------------------------------------------------------
+
+void to_wire(const ClientFrame& frame, v1::ClientFrame* out) {
+  if (const auto* hello = std::get_if<Hello>(&frame)) {
+    out->mutable_hello()->set_last_revocation(hello->last_revocation);
+  } else if (const auto* renew = std::get_if<Renew>(&frame)) {
+    out->mutable_renew()->set_answered_below(renew->answered_below.value);
+    out->mutable_renew()->set_nonce(renew->nonce);
+  } else if (const auto* ack = std::get_if<Ack>(&frame)) {
+    out->mutable_ack()->set_revocation(ack->revocation);
+  }
+}
+
+Result<ClientFrame> from_wire(const v1::ClientFrame& m) {
+  switch (m.frame_case()) {
+    case v1::ClientFrame::kHello:
+      return ClientFrame(Hello{m.hello().last_revocation()});
+    case v1::ClientFrame::kRenew:
+      return ClientFrame(Renew{OpNumber(m.renew().answered_below()), m.renew().nonce()});
+    case v1::ClientFrame::kAck:
+      return ClientFrame(Ack{m.ack().revocation()});
+    case v1::ClientFrame::FRAME_NOT_SET:
+      break;
+  }
+  return bad("frame", "is missing or unknown");
+}
+
+void to_wire(const Welcome& frame, v1::RouterFrame* out) {
+  out->mutable_welcome()->set_lease_ms(static_cast<uint32_t>(frame.lease.count()));
+  out->mutable_welcome()->set_resumed(frame.resumed);
+}
+
+void to_wire(const Renewed& frame, v1::RouterFrame* out) {
+  out->mutable_renewed()->set_nonce(frame.nonce);
+  out->mutable_renewed()->set_lease_ms(static_cast<uint32_t>(frame.lease.count()));
+}
+
+void to_wire(const Revocation& revocation, v1::RouterFrame* out) {
+  v1::RouterFrame::Revoke* m = out->mutable_revoke();
+  m->set_number(revocation.number);
+  m->set_seq(revocation.seq.value);
+  const bool too_many = revocation.nodes.size() > limits::kRevokedItems ||
+                        revocation.names.size() > limits::kRevokedItems;
+  m->set_everything(revocation.everything || too_many);
+  if (m->everything()) return;
+  for (const RevokedNode& node : revocation.nodes) {
+    v1::RevokedNode* out_node = m->add_nodes();
+    out_node->set_ino(node.ino.value);
+    out_node->set_content(node.content);
+    out_node->set_listing(node.listing);
+  }
+  for (const RevokedName& name : revocation.names) {
+    v1::RevokedName* out_name = m->add_names();
+    out_name->set_parent(name.parent.value);
+    out_name->set_name(name.name);
+  }
+}
+
+void to_wire(const End& frame, v1::RouterFrame* out) {
+  out->mutable_end()->set_code(static_cast<uint32_t>(frame.why.code));
+  out->mutable_end()->set_message(clean_text(frame.why.message, limits::kErrorTextBytes));
+}
+
+namespace {
+
+Result<RouterFrame> revocation_from(v1::RouterFrame::Revoke&& m) {
+  if (m.number() == 0) return bad("revoke.number", "is 0");
+  LINKSPAN_CHECK(check_count("revoke.nodes", m.nodes_size(), limits::kRevokedItems));
+  LINKSPAN_CHECK(check_count("revoke.names", m.names_size(), limits::kRevokedItems));
+  Revocation revocation;
+  revocation.number = m.number();
+  revocation.seq = Seq(m.seq());
+  revocation.everything = m.everything();
+  for (const v1::RevokedNode& node : m.nodes()) {
+    LINKSPAN_CHECK(check_ino("revoke.nodes.ino", node.ino()));
+    revocation.nodes.push_back({Ino(node.ino()), node.content(), node.listing()});
+  }
+  for (v1::RevokedName& name : *m.mutable_names()) {
+    LINKSPAN_CHECK(check_ino("revoke.names.parent", name.parent()));
+    LINKSPAN_CHECK(check_name("revoke.names.name", name.name()));
+    revocation.names.push_back({Ino(name.parent()), std::move(*name.mutable_name())});
+  }
+  return RouterFrame(std::move(revocation));
+}
+
+}  // namespace
+
+Result<RouterFrame> from_wire(v1::RouterFrame&& m) {
+  switch (m.frame_case()) {
+    case v1::RouterFrame::kWelcome: {
+      LINKSPAN_TRY(auto lease, lease_from("welcome.lease_ms", m.welcome().lease_ms()));
+      return RouterFrame(Welcome{lease, m.welcome().resumed()});
+    }
+    case v1::RouterFrame::kRenewed: {
+      LINKSPAN_TRY(auto lease, lease_from("renewed.lease_ms", m.renewed().lease_ms()));
+      return RouterFrame(Renewed{m.renewed().nonce(), lease});
+    }
+    case v1::RouterFrame::kRevoke:
+      return revocation_from(std::move(*m.mutable_revoke()));
+    case v1::RouterFrame::kEnd:
+      return RouterFrame(End{
+          fail(code_from(m.end().code()), clean_text(m.end().message(), limits::kErrorTextBytes))});
+    case v1::RouterFrame::FRAME_NOT_SET:
+      break;
+  }
+  return bad("frame", "is missing or unknown");
+}
+
+}  // namespace linkspan::wire
