@@ -5,6 +5,28 @@
 // Threads: every method may be called from any thread at once; each blocks its caller until the
 // transaction is over. A mutation that returned a value is durable. Nothing here knows of gRPC,
 // sessions' caches, leases or revocations: that is routerd/core.
+//
+// Every mutation, in this order: checks.h (the request alone), the epoch (`fenced`, also for a
+// retry), the stored result of (session, op number), the nodes in scope (`stale_node`,
+// `not_directory`), `cross_volume`, `read_only`, then what ops.h says. Only results of success are
+// stored, whole: a retry is answered with the very reply of the first try and Applied::replayed.
+// An operation number of 0 is never stored. A mutation whose extents fail changes nothing.
+//
+// What ops.h leaves open, every store answers alike:
+// - A file is born with version 1, empty. Directories, symlinks, fifos and sockets have version 0.
+//   A truncate to the size that it has makes no version (MutationReply::version is 0), but touches
+//   mtime and ctime. A symlink's mode is 0777.
+// - Nothing can be created in, linked or moved into a directory that was removed: `not_found`.
+// - Replacing rename: the entry keeps its cookie. An exchange keeps both cookies and both nodes'
+//   histories. The moved file's list of versions becomes the target's plus one, its own is given up;
+//   the replaced node keeps its list. A rename between two names of one node, and a create that
+//   found the file, log nothing and change no time.
+// - A change by number (write, setattr) is logged under one of the node's names; without any, under
+//   an empty path. ChangesRequest::under matches the node, and the directories that hold `path` and
+//   `old_path`.
+// - Attr::seq and TenantState::last_seq never go down, whatever order mutations arrive in.
+// - A ReadDir page ends early rather than pass kPageBytes; entries that fit only without their
+//   content come without. `end` is exact.
 #pragma once
 
 #include <array>
@@ -33,14 +55,16 @@ struct Author {
 // What the core decides about one mutation before the store applies it.
 struct Mutation {
   Scope scope;
-  Epoch epoch;      // this router's ownership; a newer one in the store: Code::fenced
-  Seq seq;          // assigned by the core, ascending; gaps are allowed (a failed mutation)
-  Ino new_ino;      // create only: an unused number
+  Epoch epoch;  // this router's ownership; a newer one in the store: Code::fenced
+  Seq seq;      // assigned by the core, ascending; gaps are allowed (a failed mutation)
+  Ino new_ino;  // create only: an unused number
   Author author;
-  Time now;         // ctime, and the change's time
+  Time now;  // ctime, and the change's time
 };
 
-// Bytes and nodes that a mutation added to or took from its volume (for usage and quotas).
+// What a mutation added to or took from its volume: `allocated` bytes of the heads of nodes that
+// have a name, and the number of those nodes (roots apart). Old versions and nodes without a name
+// do not count, so prune() changes no usage. The core keeps the quotas.
 struct UsageDelta {
   VolumeId volume;
   int64_t bytes = 0;
@@ -67,8 +91,8 @@ struct Volume {
 struct TenantState {
   TenantId id;
   std::string name;
-  Epoch epoch;          // of this ownership: older owners' mutations fail from now on
-  Seq last_seq;         // the highest that was ever used
+  Epoch epoch;   // of this ownership: older owners' mutations fail from now on
+  Seq last_seq;  // the highest that was ever used
   std::vector<Volume> volumes;
 };
 
@@ -86,11 +110,11 @@ struct TenantSpec {
 using TokenHash = std::array<uint8_t, 32>;  // SHA-256 of the whole token text
 struct TokenRecord {
   TokenHash hash{};
-  std::string tenant;       // name
+  std::string tenant;  // name
   std::string principal;
-  std::string sandbox;      // label; empty: the router makes one up for each session
+  std::string sandbox;        // label; empty: the router makes one up for each session
   std::vector<Route> routes;  // path, volume, writable, policy, timeout_ms
-  Time expires;             // ns == 0: never
+  Time expires;               // ns == 0: never
   bool revoked = false;
 };
 
@@ -111,16 +135,16 @@ class Store {
   // Creates what is missing (tenant, volumes with their root directories: mode 0755, or updated
   // quotas); never removes.
   virtual Result<TenantId> provision(const TenantSpec& spec, Time now) = 0;
-  // Takes ownership: a new epoch; waits for mutations of the old owner that are under way.
+  // `not_found`. Takes ownership: a new epoch; waits for mutations of the old owner that are under way.
   virtual Result<TenantState> open_tenant(const std::string& name) = 0;
   // `count` inode numbers that were never used, the first of them. From 16 on.
   virtual Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) = 0;
-  virtual Status put_token(const TokenRecord& token) = 0;                     // insert or replace
-  virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;          // not_found
-  virtual Status put_session(const SessionRecord& session) = 0;
-  virtual Result<SessionRecord> find_session(SessionId id) = 0;               // not_found
+  virtual Status put_token(const TokenRecord& token) = 0;             // insert or replace
+  virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;  // not_found
+  virtual Status put_session(const SessionRecord& session) = 0;               // insert or replace
+  virtual Result<SessionRecord> find_session(SessionId id) = 0;  // not_found
   virtual Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) = 0;
-  // Ends it and forgets its operation results.
+  // Ends it and forgets its operation results. Idempotent.
   virtual Status end_session(SessionId id) = 0;
 
   // -- reads (as_of is left for the core) --------------------------------------------------------
@@ -144,7 +168,10 @@ class Store {
 
   // -- maintenance -------------------------------------------------------------------------------
   // Removes versions, orphans and log entries past their volume's retention, a bounded number per
-  // call; returns how many rows it removed (0: nothing is left to do).
+  // call; returns how many rows it removed (0: nothing is left to do). A version goes when
+  // keep_versions newer ones exist (the head counted) or it was replaced (not: made) more than
+  // keep_days ago; the head stays. An orphan (nlink 0) goes keep_days after its ctime, but not
+  // within a day: it may be open somewhere. A log entry goes keep_days after its time.
   virtual Result<uint64_t> prune(TenantId tenant, Time now) = 0;
   // Cheap: is the store there? For health checks.
   virtual Status ping() = 0;

@@ -1,0 +1,140 @@
+#include "routerd/store/checks.h"
+
+#include <algorithm>
+
+#include "linkspan/limits.h"
+
+namespace linkspan::store {
+namespace {
+
+constexpr uint32_t kModeBits = 07777;
+
+Status check_limit(uint32_t limit, uint32_t most) {
+  if (limit >= 1 && limit <= most) return ok();
+  return fail(Code::invalid,
+              "limit " + std::to_string(limit) + " is outside 1.." + std::to_string(most));
+}
+
+Status check_mode(uint32_t mode) {
+  if ((mode & ~kModeBits) == 0) return ok();
+  return fail(Code::invalid, "mode has bits outside 07777");
+}
+
+Status check_size(uint64_t size) {
+  if (size <= limits::kFileBytes) return ok();
+  return fail(Code::too_large,
+              "a file may have at most " + std::to_string(limits::kFileBytes) + " bytes");
+}
+
+}  // namespace
+
+Status check_name(const std::string& name) {
+  if (name.size() > limits::kNameBytes)
+    return fail(Code::name_too_long, "a name may have at most 255 bytes");
+  if (name.empty() || name == "." || name == "..")
+    return fail(Code::invalid, "'" + name + "' is not a name that can be stored");
+  if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
+    return fail(Code::invalid, "a name may not contain '/' or NUL");
+  return ok();
+}
+
+Status check(const LookupRequest& request) {
+  return check_name(request.name);
+}
+
+Status check(const ReadDirRequest& request) {
+  return check_limit(request.limit, limits::kPageEntries);
+}
+
+Status check(const ReadRequest& request) {
+  if (request.length <= limits::kReadBytes) return ok();
+  return fail(Code::invalid,
+              "one read is at most " + std::to_string(limits::kReadBytes) + " bytes");
+}
+
+Status check(const VersionsRequest& request) {
+  return check_limit(request.limit, limits::kHistoryPage);
+}
+
+Status check(const ChangesRequest& request) {
+  return check_limit(request.limit, limits::kHistoryPage);
+}
+
+Status check(const CreateRequest& request) {
+  LINKSPAN_CHECK(check_name(request.name));
+  LINKSPAN_CHECK(check_mode(request.mode));
+  const auto kind = static_cast<unsigned>(request.kind);
+  if (kind < static_cast<unsigned>(Kind::file) || kind > static_cast<unsigned>(Kind::socket))
+    return fail(Code::invalid, "unknown kind of node");
+  if (request.kind != Kind::symlink && !request.target.empty())
+    return fail(Code::invalid, "only a symlink has a target");
+  if (request.kind != Kind::symlink) return ok();
+  if (request.target.size() > limits::kSymlinkBytes)
+    return fail(Code::name_too_long, "a symlink's target may have at most 4095 bytes");
+  if (request.target.empty() || request.target.find('\0') != std::string::npos)
+    return fail(Code::invalid, "a symlink's target may not be empty or contain NUL");
+  return ok();
+}
+
+Status check(const RemoveRequest& request) {
+  return check_name(request.name);
+}
+
+Status check(const RenameRequest& request) {
+  LINKSPAN_CHECK(check_name(request.from_name));
+  LINKSPAN_CHECK(check_name(request.to_name));
+  if (request.no_replace && request.exchange)
+    return fail(Code::invalid, "no_replace and exchange exclude each other");
+  return ok();
+}
+
+Status check(const LinkRequest& request) {
+  return check_name(request.name);
+}
+
+Status check(const SetAttrRequest& request) {
+  if (request.mode) LINKSPAN_CHECK(check_mode(*request.mode));
+  if (request.size) LINKSPAN_CHECK(check_size(*request.size));
+  const bool more = request.mode || request.uid || request.gid || request.size || request.mtime ||
+                    request.mtime_now;
+  if (request.relaxed && more)
+    return fail(Code::invalid, "a relaxed change may set an access time only");
+  return ok();
+}
+
+Status check(const CommitRequest& request) {
+  return request.append ? ok() : check_size(request.size);
+}
+
+Status check(const SetXattrRequest& request) {
+  if (request.name.size() > limits::kXattrNameBytes)
+    return fail(Code::name_too_long, "an attribute's name may have at most 255 bytes");
+  if (request.name.empty() || request.name.find('\0') != std::string::npos)
+    return fail(Code::invalid, "an attribute's name may not be empty or contain NUL");
+  if (request.value && request.value->size() > limits::kXattrValueBytes)
+    return fail(Code::attribute_too_big, "an attribute's value may have at most 65536 bytes");
+  return ok();
+}
+
+ExtentReader ExtentReader::appending(ExtentSource* source, uint64_t end_of_file) {
+  const uint64_t room = limits::kFileBytes - std::min(end_of_file, limits::kFileBytes);
+  return ExtentReader(source, room, Code::too_large);
+}
+
+Result<bool> ExtentReader::next(Extent* out) {
+  if (source_ == nullptr) return false;
+  do {
+    LINKSPAN_TRY(const bool more, source_->next(out));
+    if (!more) return false;
+    const bool hole = out->data.empty();
+    if (!hole && (out->data.size() != out->length || out->length > limits::kExtentBytes))
+      return fail(Code::invalid, "an extent's data does not have the length it says");
+    if (out->offset < end_) return fail(Code::invalid, "extents overlap or are out of order");
+    if (out->offset > bound_ || out->length > bound_ - out->offset)
+      return fail(beyond_, "an extent lies past the end of the new content");
+    end_ = out->offset + out->length;
+  } while (out->length == 0);
+  return true;
+}
+
+}  // namespace linkspan::store

@@ -1,0 +1,52 @@
+// What a request must satisfy before a store looks at its nodes: the same checks, with the same
+// codes, in every store. Pure functions; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "linkspan/ops.h"
+
+namespace linkspan::store {
+
+// `invalid` (empty, ".", "..", NUL or '/'), `name_too_long`.
+Status check_name(const std::string& name);
+
+Status check(const LookupRequest& request);
+Status check(const ReadDirRequest& request);   // `invalid`: limit outside 1..kPageEntries
+Status check(const ReadRequest& request);      // `invalid`: length above kReadBytes
+Status check(const VersionsRequest& request);  // `invalid`: limit outside 1..kHistoryPage
+Status check(const ChangesRequest& request);   // `invalid`: limit outside 1..kHistoryPage
+Status check(const CreateRequest& request);    // and `name_too_long` for a symlink's target
+Status check(const RemoveRequest& request);
+Status check(const RenameRequest& request);  // `invalid`: no_replace together with exchange
+Status check(const LinkRequest& request);
+Status check(const SetAttrRequest& request);   // `too_large`; `invalid`: relaxed beside an atime
+Status check(const CommitRequest& request);    // `too_large`
+Status check(const SetXattrRequest& request);  // `attribute_too_big`
+
+// Takes a commit's extents one by one and refuses what the contract forbids: `invalid` (not
+// ascending, overlapping, above kExtentBytes of data, data of another length than said, past the
+// end of the new content), `too_large` (an append past kFileBytes). Empty extents are skipped.
+class ExtentReader {
+ public:
+  // The bound of an extent's end: the new size, or for an append what fits behind the end of file.
+  static ExtentReader replacing(ExtentSource* source, uint64_t size) {
+    return ExtentReader(source, size, Code::invalid);
+  }
+  static ExtentReader appending(ExtentSource* source, uint64_t end_of_file);
+
+  Result<bool> next(Extent* out);        // false: no more
+  uint64_t end() const { return end_; }  // of the extents so far
+
+ private:
+  ExtentReader(ExtentSource* source, uint64_t bound, Code beyond)
+      : source_(source), bound_(bound), beyond_(beyond) {}
+
+  ExtentSource* source_;  // may be null: no extents
+  uint64_t bound_;
+  Code beyond_;
+  uint64_t end_ = 0;
+};
+
+}  // namespace linkspan::store

@@ -1,0 +1,175 @@
+// rename(2) and renameat2(2), in the order in which Linux checks.
+#include "linkspan/limits.h"
+#include "routerd/store/checks.h"
+#include "routerd/store/mem/mem_mutate.h"
+
+namespace linkspan::store::mem {
+namespace {
+
+// Who takes part. `to` is null if there is nothing under the new name.
+struct Move {
+  MemNode* from_dir;
+  MemNode* to_dir;
+  MemNode* from;
+  MemNode* to;
+  const RenameRequest& request;
+
+  bool replaces() const { return to != nullptr && !request.exchange; }
+  // How many subdirectories to_dir gains (and from_dir loses, if it is another).
+  int gained() const {
+    const int in = from->is_directory() ? 1 : 0;
+    const int out = to != nullptr && to->is_directory() ? 1 : 0;
+    return in - out;
+  }
+};
+
+Result<Move> find_move(Tenant& tenant, const Scope& scope, const RenameRequest& request) {
+  LINKSPAN_TRY(MemNode * from_dir, tenant.find_directory(scope, request.from_parent));
+  LINKSPAN_TRY(MemNode * to_dir, tenant.find_directory(scope, request.to_parent));
+  if (from_dir->volume != to_dir->volume)
+    return fail(Code::cross_volume, "a rename stays within its volume");
+  LINKSPAN_CHECK(check_writable(scope, *from_dir));
+  Move move{from_dir, to_dir, tenant.child(*from_dir, request.from_name),
+            tenant.child(*to_dir, request.to_name), request};
+  if (move.from == nullptr) return fail(Code::not_found, "there is no '" + request.from_name + "'");
+  if (to_dir->attr.nlink == 0) return fail(Code::not_found, "the new directory was removed");
+  if (move.to != nullptr && request.no_replace)
+    return fail(Code::exists, "'" + request.to_name + "' is there");
+  if (move.to == nullptr && request.exchange)
+    return fail(Code::not_found, "there is no '" + request.to_name + "' to exchange with");
+  return move;
+}
+
+Status check_base(const Move& move) {
+  const RenameRequest& request = move.request;
+  if (!request.base_ino) return ok();
+  if (move.to != nullptr && move.to->attr.ino == request.base_ino &&
+      move.to->attr.version == request.base_version)
+    return ok();
+  Error error = fail(Code::conflict, "'" + request.to_name + "' was changed by another");
+  error.head_version = move.to == nullptr ? 0 : move.to->attr.version.value;
+  return error;
+}
+
+Status check_shape(const Tenant& tenant, const Move& move) {
+  const RenameRequest& request = move.request;
+  if (move.from->is_directory() && tenant.is_within(*move.to_dir, *move.from))
+    return fail(Code::loop, "'" + request.from_name + "' cannot be moved into itself");
+  if (move.to != nullptr && move.to->is_directory() && tenant.is_within(*move.from_dir, *move.to)) {
+    if (request.exchange)
+      return fail(Code::loop, "'" + request.to_name + "' cannot be moved into itself");
+    return fail(Code::not_empty, "'" + request.to_name + "' is not empty");
+  }
+  if (!move.replaces()) return ok();
+  if (move.from->is_directory() && !move.to->is_directory())
+    return fail(Code::not_directory, "'" + request.to_name + "' is no directory");
+  if (!move.from->is_directory() && move.to->is_directory())
+    return fail(Code::is_directory, "'" + request.to_name + "' is a directory");
+  if (!move.to->entries.empty())
+    return fail(Code::not_empty, "'" + request.to_name + "' is not empty");
+  return ok();
+}
+
+Status check_room(const Move& move) {
+  if (move.from_dir == move.to_dir) return ok();
+  const MemNode& fuller = move.gained() > 0 ? *move.to_dir : *move.from_dir;
+  if (move.gained() == 0 || fuller.attr.nlink < limits::kLinks) return ok();
+  if (move.gained() < 0 && !move.request.exchange) return ok();
+  return fail(Code::too_many_links,
+              "the directory has " + std::to_string(limits::kLinks) + " links");
+}
+
+// The moved file goes on with the history of the name it takes; its own stays behind with nobody.
+// The replaced node keeps what it had, for those who hold it open or by another name.
+void continue_history(Transaction& tx, MemNode& from, const MemNode& to) {
+  auto content = from.history.back().content;
+  from.history = to.history;
+  from.attr.version = to.attr.version;
+  tx.add_version(from, std::move(content), "rename");
+  tx.reply.version = from.attr.version;
+}
+
+void apply_exchange(Tenant& tenant, const Move& move) {
+  const RenameRequest& request = move.request;
+  tenant.replace_name(*move.from_dir, request.from_name, *move.from, *move.to);
+  tenant.replace_name(*move.to_dir, request.to_name, *move.to, *move.from);
+}
+
+void apply_replace(Transaction& tx, const Move& move) {
+  const RenameRequest& request = move.request;
+  MemNode& to = *move.to;
+  tx.count_before(to);
+  tx.tenant().remove_name(*move.from_dir, request.from_name, *move.from);
+  tx.tenant().replace_name(*move.to_dir, request.to_name, to, *move.from);
+  to.attr.nlink = to.is_directory() ? 0 : to.attr.nlink - 1;
+  tx.count_after(to);
+  if (move.from->is_file() && to.is_file()) continue_history(tx, *move.from, to);
+}
+
+void apply_move(Tenant& tenant, const Move& move) {
+  tenant.remove_name(*move.from_dir, move.request.from_name, *move.from);
+  tenant.add_name(*move.to_dir, move.request.to_name, *move.from);
+}
+
+void fix_links(const Move& move) {
+  const auto add = [](MemNode& dir, int count) {
+    dir.attr.nlink = static_cast<uint32_t>(static_cast<int>(dir.attr.nlink) + count);
+  };
+  if (move.from_dir != move.to_dir) {
+    add(*move.to_dir, move.gained());
+    if (move.request.exchange) {
+      add(*move.from_dir, -move.gained());
+    } else if (move.from->is_directory()) {
+      add(*move.from_dir, -1);
+    }
+  } else if (move.replaces() && move.to->is_directory()) {
+    add(*move.from_dir, -1);
+  }
+}
+
+LoggedChange where_of(const Tenant& tenant, const Move& move) {
+  LoggedChange where{{}, move.to_dir->volume, move.to_dir->attr.ino, move.from_dir->attr.ino};
+  where.change.path = tenant.path_of(*move.to_dir, move.request.to_name);
+  where.change.old_path = tenant.path_of(*move.from_dir, move.request.from_name);
+  return where;
+}
+
+Applied finish(Transaction& tx, const Move& move) {
+  const VolumeId volume = move.to_dir->volume;
+  Applied applied = tx.finish(volume, {move.from, move.from_dir});
+  if (move.to_dir != move.from_dir) applied.reply.nodes.push_back(to_node(*move.to_dir));
+  if (move.to != nullptr && move.to != move.from) applied.reply.nodes.push_back(to_node(*move.to));
+  return applied;
+}
+
+}  // namespace
+
+Result<Applied> MemStore::rename(const Mutation& m, const RenameRequest& request) {
+  LINKSPAN_CHECK(check(request));
+  return mutate(m, request.op, [&](Transaction& tx) -> Result<Applied> {
+    Tenant& tenant = tx.tenant();
+    LINKSPAN_TRY(const Move move, find_move(tenant, m.scope, request));
+    if (move.from == move.to) return finish(tx, move);
+    LINKSPAN_CHECK(check_shape(tenant, move));
+    LINKSPAN_CHECK(check_base(move));
+    LINKSPAN_CHECK(check_room(move));
+
+    const LoggedChange where = where_of(tenant, move);
+    if (request.exchange) {
+      apply_exchange(tenant, move);
+    } else if (move.to != nullptr) {
+      apply_replace(tx, move);
+    } else {
+      apply_move(tenant, move);
+    }
+    fix_links(move);
+    tx.touch(*move.from);
+    if (move.to != nullptr) tx.touch(*move.to);
+    tx.modify(*move.from_dir);
+    tx.modify(*move.to_dir);
+    tx.log("rename", *move.from, where);
+    return finish(tx, move);
+  });
+}
+
+}  // namespace linkspan::store::mem

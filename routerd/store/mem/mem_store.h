@@ -1,0 +1,67 @@
+// The reference model of store.h: everything in maps under one mutex, as plain as the contract
+// allows. tests/conformance and tests/model compare the other stores with it; `mem:` runs on it.
+//
+// Threads: any. A commit's extents are taken in before the mutex is.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "routerd/store/mem/tree.h"
+#include "routerd/store/store.h"
+
+namespace linkspan::store::mem {
+
+class MemStore final : public Store {
+ public:
+  Result<TenantId> provision(const TenantSpec& spec, Time now) override;
+  Result<TenantState> open_tenant(const std::string& name) override;
+  Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) override;
+  Status put_token(const TokenRecord& token) override;
+  Result<TokenRecord> find_token(const TokenHash& hash) override;
+  Status put_session(const SessionRecord& session) override;
+  Result<SessionRecord> find_session(SessionId id) override;
+  Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) override;
+  Status end_session(SessionId id) override;
+
+  Result<LookupReply> lookup(const Scope& scope, const LookupRequest& request) override;
+  Result<NodeReply> getattr(const Scope& scope, const GetAttrRequest& request) override;
+  Result<ReadDirReply> readdir(const Scope& scope, const ReadDirRequest& request) override;
+  Result<ReadReply> read(const Scope& scope, const ReadRequest& request) override;
+  Result<XattrsReply> xattrs(const Scope& scope, Ino ino) override;
+  Result<std::vector<VersionInfo>> versions(const Scope& scope,
+                                            const VersionsRequest& request) override;
+  Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) override;
+
+  Result<Applied> create(const Mutation& m, const CreateRequest& request) override;
+  Result<Applied> remove(const Mutation& m, const RemoveRequest& request) override;
+  Result<Applied> rename(const Mutation& m, const RenameRequest& request) override;
+  Result<Applied> link(const Mutation& m, const LinkRequest& request) override;
+  Result<Applied> set_attributes(const Mutation& m, const SetAttrRequest& request) override;
+  Result<Applied> commit(const Mutation& m, const CommitRequest& request) override;
+  Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& request) override;
+
+  Result<uint64_t> prune(TenantId tenant, Time now) override;
+  Status ping() override { return ok(); }
+
+ private:
+  Tenant* find_tenant(TenantId id);
+  Tenant* find_tenant(const std::string& name);
+  Result<Tenant*> scoped_tenant(const Scope& scope);
+  void add_volume(Tenant& tenant, const VolumeSpec& spec, Time now);
+  Result<Applied> relax(const Mutation& m, const SetAttrRequest& request);
+  // The frame of every mutation: lock, epoch, replay, `apply(Tenant&)`, usage, result.
+  template <class Apply>
+  Result<Applied> mutate(const Mutation& m, const OpHeader& op, Apply&& apply);
+
+  std::mutex mutex_;  // guards all below; no other lock is taken under it
+  std::map<TenantId, std::unique_ptr<Tenant>> tenants_;
+  uint64_t last_volume_ = 0;
+  std::map<TokenHash, TokenRecord> tokens_;
+  std::map<SessionId, SessionRecord> sessions_;
+};
+
+}  // namespace linkspan::store::mem

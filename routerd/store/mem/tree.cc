@@ -1,0 +1,97 @@
+#include "routerd/store/mem/tree.h"
+
+#include <algorithm>
+
+#include "linkspan/limits.h"
+
+namespace linkspan::store::mem {
+namespace {
+
+bool contains(const std::vector<VolumeId>& volumes, VolumeId id) {
+  return std::find(volumes.begin(), volumes.end(), id) != volumes.end();
+}
+
+void forget_name(MemNode& node, Ino parent, const std::string& name) {
+  const auto at = std::find(node.names.begin(), node.names.end(), std::pair(parent, name));
+  if (at != node.names.end()) node.names.erase(at);
+}
+
+void learn_name(MemNode& node, Ino parent, const std::string& name) {
+  node.names.emplace_back(parent, name);
+  if (node.is_directory()) node.attr.parent = parent;
+}
+
+}  // namespace
+
+Result<MemNode*> Tenant::find(const Scope& scope, Ino ino) {
+  const auto at = nodes.find(ino);
+  if (at == nodes.end() ||
+      !(contains(scope.readable, at->second.volume) || contains(scope.writable, at->second.volume)))
+    return fail(Code::stale_node, "there is no node " + std::to_string(ino.value));
+  return &at->second;
+}
+
+Result<MemNode*> Tenant::find_directory(const Scope& scope, Ino ino) {
+  LINKSPAN_TRY(MemNode * node, find(scope, ino));
+  if (!node->is_directory())
+    return fail(Code::not_directory, "node " + std::to_string(ino.value) + " is no directory");
+  return node;
+}
+
+MemNode* Tenant::child(MemNode& dir, const std::string& name) {
+  const auto at = dir.entries.find(name);
+  return at == dir.entries.end() ? nullptr : &nodes.at(at->second.ino);
+}
+
+std::string Tenant::path_of(const MemNode& node) const {
+  if (node.names.empty()) return {};
+  const auto& [parent, name] = node.names.front();
+  return path_of(nodes.at(parent), name);
+}
+
+std::string Tenant::path_of(const MemNode& dir, const std::string& name) const {
+  const std::string above = path_of(dir);
+  return above.empty() ? name : above + "/" + name;
+}
+
+bool Tenant::is_within(const MemNode& dir, const MemNode& node) const {
+  for (const MemNode* at = &dir;; at = &nodes.at(at->attr.parent)) {
+    if (at->attr.ino == node.attr.ino) return true;
+    if (at->names.empty()) return false;
+  }
+}
+
+void Tenant::add_name(MemNode& dir, const std::string& name, MemNode& node) {
+  dir.last_cookie = Cookie{dir.last_cookie.value + 1};
+  dir.entries[name] = Entry{node.attr.ino, dir.last_cookie};
+  dir.order[dir.last_cookie] = name;
+  learn_name(node, dir.attr.ino, name);
+}
+
+void Tenant::remove_name(MemNode& dir, const std::string& name, MemNode& node) {
+  const auto at = dir.entries.find(name);
+  dir.order.erase(at->second.cookie);
+  dir.entries.erase(at);
+  forget_name(node, dir.attr.ino, name);
+}
+
+void Tenant::replace_name(MemNode& dir, const std::string& name, MemNode& old_node, MemNode& node) {
+  dir.entries.at(name).ino = node.attr.ino;
+  forget_name(old_node, dir.attr.ino, name);
+  learn_name(node, dir.attr.ino, name);
+}
+
+Status check_writable(const Scope& scope, const MemNode& node) {
+  if (contains(scope.writable, node.volume)) return ok();
+  return fail(Code::read_only, "the volume of node " + std::to_string(node.attr.ino.value) +
+                                   " is read-only for this session");
+}
+
+Node to_node(const MemNode& node, bool want_content) {
+  Node out{node.attr, node.target, std::nullopt};
+  if (want_content && node.is_file() && node.attr.size <= limits::kInlineContent)
+    out.content = node.head().read(0, node.attr.size);
+  return out;
+}
+
+}  // namespace linkspan::store::mem
