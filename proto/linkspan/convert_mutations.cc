@@ -221,6 +221,7 @@ void to_wire(MutationReply&& reply, v1::MutationReply* out) {
   for (Node& node : reply.nodes) to_wire(std::move(node), out->add_nodes());
   out->set_offset(reply.offset);
   out->set_merged(reply.merged);
+  out->set_as_of(reply.as_of.value);
   out->set_created(reply.created);
   out->set_version(reply.version.value);
 }
@@ -236,6 +237,7 @@ Result<MutationReply> from_wire(v1::MutationReply&& m) {
   reply.seq = Seq(m.seq());
   reply.offset = m.offset();
   reply.merged = m.merged();
+  reply.as_of = Seq{m.as_of()};
   reply.created = m.created();
   reply.version = Version(m.version());
   return reply;

@@ -16,6 +16,9 @@
 namespace linkspan {
 
 // ---- reads -------------------------------------------------------------------------------------
+//
+// `as_of`: every change up to it is in the reply. What a revocation with a later seq names must not
+// be cached from it; with as_of 0 nothing of the reply may be cached.
 
 struct LookupRequest {
   Ino parent;
@@ -221,8 +224,14 @@ struct SetXattrRequest {
 // the call was about first: create: child, parent; remove: removed node (nlink may be 0), parent;
 // rename: moved, from_parent, to_parent (if another), then the replaced or exchanged one; link:
 // node, parent; the others: the node.
+//
+// The caller is not sent a revocation for its own change. To its caches the reply is one: what
+// `nodes` and the request's names say goes if it was learned with as_of < seq, later replies with
+// as_of < seq are not cached either (they may lack this change), and then `nodes` may be cached, by
+// the rule for as_of as with reads (set by the core; the store leaves it 0).
 struct MutationReply {
   Seq seq;
+  Seq as_of;
   std::vector<Node> nodes;
   uint64_t offset = 0;    // append: where the bytes went
   bool merged = false;    // the content is a merge of the caller's and another's

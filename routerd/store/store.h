@@ -31,6 +31,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,9 @@ struct Mutation {
   Ino new_ino;  // create only: an unused number
   Author author;
   Time now;  // ctime, and the change's time
+  // A rename of a file over a file only: the moved file's content becomes this in the same
+  // transaction, as the one new version after the target's last (the core merged the two).
+  std::optional<std::string> merged;
 };
 
 // What a mutation added to or took from its volume: `allocated` bytes of the heads of nodes that

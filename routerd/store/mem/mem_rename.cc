@@ -83,6 +83,12 @@ Status check_room(const Move& move) {
 // The replaced node keeps what it had, for those who hold it open or by another name.
 void continue_history(Transaction& tx, MemNode& from, const MemNode& to) {
   auto content = from.history.back().content;
+  if (const auto& merged = tx.mutation().merged) {
+    auto bytes = std::make_shared<Content>();
+    bytes->resize(merged->size());
+    bytes->write(0, *merged);
+    content = std::move(bytes);
+  }
   from.history = to.history;
   from.attr.version = to.attr.version;
   tx.add_version(from, std::move(content), "rename");
@@ -99,11 +105,13 @@ void apply_replace(Transaction& tx, const Move& move) {
   const RenameRequest& request = move.request;
   MemNode& to = *move.to;
   tx.count_before(to);
+  tx.count_before(*move.from);
   tx.tenant().remove_name(*move.from_dir, request.from_name, *move.from);
   tx.tenant().replace_name(*move.to_dir, request.to_name, to, *move.from);
   to.attr.nlink = to.is_directory() ? 0 : to.attr.nlink - 1;
   tx.count_after(to);
   if (move.from->is_file() && to.is_file()) continue_history(tx, *move.from, to);
+  tx.count_after(*move.from);
 }
 
 void apply_move(Tenant& tenant, const Move& move) {
