@@ -62,8 +62,9 @@ Result<std::shared_ptr<Content>> make_content(const Content& head, const CommitR
                                               const std::vector<Extent>& extents) {
   auto content = std::make_shared<Content>(head);
   if (!request.append) {
-    content->resize(std::min({request.keep_below, request.size, head.size()}));
-    content->resize(request.size);
+    const uint64_t kept = std::min(request.keep_below, head.size());
+    content->resize(kept);
+    content->resize(std::max(kept, request.size));
     lay(*content, extents, 0);
     return content;
   }
