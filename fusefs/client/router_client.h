@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "linkspan/ops.h"
@@ -23,8 +24,8 @@ class CancelToken {
  public:
   void cancel();
   bool cancelled() const;
-  // `on_cancel` runs at once if it was cancelled already. Clear with set({}) before what it captures
-  // goes away; set() waits for a callback that is running.
+  // `on_cancel` runs at once if it was cancelled already. Clear with set({}) before what it
+  // captures goes away; set() waits for a callback that is running.
   void set(std::function<void()> on_cancel);
 
  private:
@@ -37,10 +38,11 @@ struct Call {
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   CancelToken* cancel = nullptr;  // not owned
   // Mutations only; not owned. Carries one operation over several calls: with *operation == 0 the
-  // client assigns a number and leaves it here when the call ends without the router's answer (timed
-  // out, cancelled, unreachable: it may have been applied or not). A later call with that number is
-  // the same operation, sent as a retry; until then the number stays unanswered (OpHeader::
-  // answered_below does not pass it). An answer, also an error of the router's, resets it to 0.
+  // client assigns a number and leaves it here when the call ends without the router's answer
+  // (timed out, cancelled, unreachable: it may have been applied or not). A later call with that
+  // number is the same operation, sent as a retry; until then the number stays unanswered
+  // (OpHeader:: answered_below does not pass it). An answer, also an error of the router's, resets
+  // it to 0.
   OpNumber* operation = nullptr;
 };
 
@@ -65,9 +67,26 @@ class SessionListener {
   // Everything the revocation names must have left every cache, the kernel's too, when this
   // returns; the acknowledgement is sent then. Must not wait for a request (DESIGN 4a).
   virtual void on_revoke(const Revocation& revocation) = 0;
-  // The lease ran out, or a resume could not prove that nothing was missed: drop everything.
+  // The lease ran out, or a resume could not prove that nothing was missed: drop everything. A
+  // reply to a call that began before this must not be cached after it: nobody would revoke it.
   virtual void on_caches_lost() = 0;
   virtual void on_link(const LinkState& state) = 0;
+};
+
+// Counters since attach(), for .linkspan/stats.
+struct MethodStats {
+  std::string_view name;  // "Lookup", ...
+  uint64_t calls = 0;     // ended
+  uint64_t failures = 0;  // of them without the router's answer: timed out, unavailable, cancelled
+  uint64_t retries = 0;   // tries beyond the first
+  uint64_t nanoseconds = 0;  // spent in them, waits and retries included
+};
+struct ClientStats {
+  std::vector<MethodStats> methods;
+  uint64_t reconnects = 0;   // streams opened after the first
+  uint64_t sessions = 0;     // attached anew, the first included
+  uint64_t revocations = 0;  // processed
+  uint64_t caches_lost = 0;  // times that on_caches_lost was called
 };
 
 class RouterClient {
@@ -81,6 +100,7 @@ class RouterClient {
   virtual LinkState link() const = 0;
   // While true, what was learned under the session may be answered from caches.
   virtual bool lease_valid() const = 0;
+  virtual ClientStats stats() const { return {}; }
 
   virtual Result<LookupReply> lookup(const Call& call, const LookupRequest& request) = 0;
   virtual Result<NodeReply> getattr(const Call& call, const GetAttrRequest& request) = 0;
@@ -91,13 +111,15 @@ class RouterClient {
   virtual Result<std::vector<VersionInfo>> versions(const Call& call,
                                                     const VersionsRequest& request) = 0;
   virtual Result<ChangesReply> changes(const Call& call, const ChangesRequest& request) = 0;
-  // Streams the subtree; `page` is called for each directory page (dir, page); returning false stops.
+  // Streams the subtree; `page` is called for each directory page (dir, page); returning false
+  // stops.
   virtual Status prefetch(const Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,
                           const std::function<bool(Ino, ReadDirReply)>& page) = 0;
 
-  // Mutations: `op` in the request is filled in here, not by the caller.
   // Gives an unanswered operation up (Call::operation): it will not be sent again.
   virtual void forget_operation(OpNumber operation) { (void)operation; }
+  // Mutations: `op` in the request is filled in here, not by the caller. `io`: the session was
+  // replaced (the router lost it) while it was unknown whether a try had been applied.
   virtual Result<MutationReply> create(const Call& call, CreateRequest request) = 0;
   virtual Result<MutationReply> remove(const Call& call, RemoveRequest request) = 0;
   virtual Result<MutationReply> rename(const Call& call, RenameRequest request) = 0;
