@@ -152,8 +152,10 @@ class Vfs {
                                                   int flags) = 0;
   virtual Result<std::string> read(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                    size_t size) = 0;
+  // append: this very write carries O_APPEND (fi->flags, which F_SETFL can change after open) and is
+  // no writeback of mapped pages (fi->writepage); `offset` is then not looked at.
   virtual Result<size_t> write(const Caller& c, Ino ino, Handle h, uint64_t offset,
-                               std::string_view data) = 0;
+                               std::string_view data, bool append) = 0;
   virtual Status flush(const Caller& c, Ino ino, Handle h) = 0;  // its error is close's
   virtual Status fsync(const Caller& c, Ino ino, Handle h) = 0;
   virtual void release(Ino ino, Handle h) = 0;

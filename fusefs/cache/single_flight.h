@@ -1,0 +1,95 @@
+// Callers that want the same thing at the same time share one fetch. A caller that joined a fetch
+// begun before its own call accepts the result only when the fetch says that it is still current:
+// no revocation overtook it. Otherwise it fetches for itself, so that what a call answers is never
+// older than the call.
+//
+// Threads: any. The fetch runs on the thread of the caller that came first, without a lock.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "fusefs/cache/patience.h"
+#include "linkspan/error.h"
+
+namespace linkspan::cache {
+
+inline constexpr unsigned kFlightWaiters = 1024;  // of one fetch; the next ones fetch for themselves
+
+template <class Value>
+struct Fetched {
+  Result<Value> result;
+  bool current = false;  // no revocation overtook it
+};
+
+template <class Key, class Value, class Hash = std::hash<Key>>
+class SingleFlight {
+ public:
+  using Fetch = std::function<Fetched<Value>()>;
+
+  // `patience` bounds the wait for another's fetch. Errors of that fetch are never taken over: they
+  // may be the other caller's own (its deadline, its cancellation).
+  Result<Value> run(const Key& key, const Patience& patience, const Fetch& fetch) {
+    std::shared_ptr<Flight> flight;
+    bool leader = false;
+    {
+      std::lock_guard lock(mutex_);
+      auto& slot = flights_[key];
+      if (!slot) {
+        slot = std::make_shared<Flight>();
+        leader = true;
+      }
+      flight = slot;
+      if (!leader && flight->waiters >= kFlightWaiters) flight = nullptr;
+      if (!leader && flight) ++flight->waiters;
+    }
+    if (leader) return lead(key, flight, fetch);
+    if (!flight) return fetch().result;
+    return follow(*flight, patience, fetch);
+  }
+
+  size_t size() const {
+    std::lock_guard lock(mutex_);
+    return flights_.size();
+  }
+
+ private:
+  struct Flight {
+    std::mutex mutex;  // leaf
+    std::condition_variable landed;
+    bool done = false;
+    bool usable = false;
+    std::shared_ptr<const Value> value;
+    unsigned waiters = 0;  // under SingleFlight::mutex_
+  };
+
+  Result<Value> lead(const Key& key, const std::shared_ptr<Flight>& flight, const Fetch& fetch) {
+    Fetched<Value> fetched = fetch();
+    {
+      std::lock_guard lock(mutex_);
+      flights_.erase(key);
+    }
+    {
+      std::lock_guard lock(flight->mutex);
+      flight->done = true;
+      flight->usable = fetched.current && fetched.result.ok();
+      if (flight->usable) flight->value = std::make_shared<const Value>(fetched.result.value());
+    }
+    flight->landed.notify_all();
+    return std::move(fetched.result);
+  }
+
+  Result<Value> follow(Flight& flight, const Patience& patience, const Fetch& fetch) {
+    LINKSPAN_CHECK(patience.wait(flight.mutex, flight.landed, [&] { return flight.done; }));
+    if (flight.usable) return *flight.value;  // not written any more
+    return fetch().result;
+  }
+
+  mutable std::mutex mutex_;  // before nothing
+  std::unordered_map<Key, std::shared_ptr<Flight>, Hash> flights_;
+};
+
+}  // namespace linkspan::cache

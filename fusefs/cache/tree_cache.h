@@ -1,0 +1,137 @@
+// What the mount knows of the tree: attributes and symlink targets, names (also that there is none),
+// listings and extended attributes. Each fact was told by the router with an as_of and is kept until
+// a revocation, bounded, least recently used first out.
+//
+// A fact enters only if no revocation overtook it (fence.h) and the caches were not lost since its
+// request began (Ticket). Facts of before a loss can be kept as `stale`: a read-only route serves
+// them while the router is away, and nobody else.
+//
+// Threads: any; no call blocks.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fusefs/cache/fence.h"
+#include "fusefs/cache/lru.h"
+#include "fusefs/cache/names.h"
+#include "linkspan/limits.h"
+#include "linkspan/ops.h"
+
+namespace linkspan::cache {
+
+// Which facts an answer may use.
+enum class Use : uint8_t {
+  nothing,  // no lease
+  current,  // told under the lease that is valid now
+  stale,    // also those of before the lease was lost
+};
+
+// Taken before a request is sent; facts in its reply enter the caches with it.
+struct Ticket {
+  uint64_t generation = 0;
+};
+
+struct ListedEntry {
+  std::string name;
+  Cookie cookie;
+  Ino ino;
+  Kind kind = Kind::file;
+};
+
+struct ListedPage {
+  std::vector<ListedEntry> entries;
+  bool end = false;
+};
+
+struct Evicted {
+  std::vector<Ino> nodes;
+  std::vector<Name> names;
+};
+
+class TreeCache {
+ public:
+  explicit TreeCache(size_t nodes = limits::kCachedNodes);
+
+  Ticket ticket() const { return Ticket{generation_.load(std::memory_order_acquire)}; }
+
+  // Each returns whether the fact was kept: only then may the kernel keep it, too. (A newer fact
+  // that is there already counts as kept only if it is the same.)
+  bool put_node(Ticket ticket, const Node& node, Seq as_of);
+  bool put_name(Ticket ticket, const Name& name, Ino ino, Seq as_of);  // ino 0: no such name
+  void put_page(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
+  bool put_xattrs(Ticket ticket, Ino ino, const XattrsReply& reply);
+
+  std::optional<Node> node(Ino ino, Use use);
+  std::optional<Ino> name(const Name& name, Use use);  // Ino 0: known not to be there
+  // Entries after `after`, at most `limit`; none if the listing is not known that far.
+  std::optional<ListedPage> page(Ino dir, Cookie after, size_t limit, Use use);
+  // A complete listing says that there is no such name.
+  bool listed_absent(const Name& name, Use use);
+  std::optional<std::vector<Xattr>> xattrs(Ino ino, Use use);
+
+  // The name by which the node was found last; survives revocations (base_versions.h).
+  std::optional<Name> last_name(Ino ino);
+  void set_last_name(Ino ino, const Name& name);
+
+  // An access time that only this mount knows until the router has it.
+  void set_atime(Ino ino, Time atime);
+
+  // An own mutation: what was said before `seq` about these is old. The facts in its reply may be
+  // put afterwards.
+  void changed_node(Ino ino, Seq seq);
+  void changed_listing(Ino dir, Seq seq);
+  void changed_name(const Name& name, Seq seq);
+
+  void revoke(const Revocation& revocation);
+  // The lease was lost. Returns what was known, for the kernel's caches to be emptied of it.
+  Evicted lose(bool keep_stale);
+  // What fell out since the last call; the kernel may still have it.
+  Evicted take_evicted();
+
+  struct Sizes {
+    size_t nodes = 0, names = 0;
+  };
+  Sizes sizes() const;
+
+ private:
+  template <class Fact>
+  struct Told {
+    Fact fact;
+    Seq as_of;
+    uint64_t generation = 0;
+  };
+  struct Listing {
+    std::vector<ListedEntry> entries;  // ascending cookies
+    bool complete = false;
+    Seq as_of;  // of the oldest page
+    uint64_t generation = 0;
+    std::map<std::string, Ino, std::less<>> by_name;  // once complete
+  };
+
+  bool usable(uint64_t generation, Use use) const;
+  bool put_node_locked(Ticket ticket, const Node& node, Seq as_of);
+  bool put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of);
+  void put_listing_locked(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
+  void drop_listing(Ino dir);
+
+  std::atomic<uint64_t> generation_{1};
+  mutable std::mutex mutex_;  // leaf; guards all below
+  LruMap<Ino, Told<Node>> nodes_;
+  LruMap<Name, Told<Ino>, NameHash> names_;
+  LruMap<Ino, std::shared_ptr<Listing>> listings_;
+  LruMap<Ino, Told<std::vector<Xattr>>> xattrs_;
+  LruMap<Ino, Name> last_names_;
+  size_t listed_ = 0;  // entries in listings_
+  Fence<Ino> node_fence_;
+  Fence<Ino> listing_fence_;
+  Fence<Name, NameHash> name_fence_;
+  Evicted evicted_;
+};
+
+}  // namespace linkspan::cache
