@@ -51,6 +51,7 @@ struct DirEntry {
   std::string name;
   Cookie cookie;  // ascending, never reused in its directory; survives changes around it
   Node node;
+  bool operator==(const DirEntry&) const = default;
 };
 // "." and ".." are not in it; `dir` is the directory itself.
 struct ReadDirReply {
@@ -237,6 +238,7 @@ struct MutationReply {
   bool merged = false;    // the content is a merge of the caller's and another's
   bool created = true;    // create: false if it was there
   Version version;        // commit, truncate, replacing rename: the version made
+  bool operator==(const MutationReply&) const = default;
 };
 
 // ---- history -----------------------------------------------------------------------------------
@@ -253,6 +255,7 @@ struct Change {
   SessionId session;
   Time at;
   uint64_t size = 0;
+  bool operator==(const Change&) const = default;
 };
 struct ChangesRequest {
   Seq after;             // only newer ones
@@ -272,6 +275,7 @@ struct VersionInfo {
   Time at;
   std::string what;
   Ino ino;
+  bool operator==(const VersionInfo&) const = default;
 };
 struct VersionsRequest {
   Ino ino;

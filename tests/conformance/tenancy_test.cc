@@ -1,0 +1,232 @@
+// Tenants, volumes, inode numbers, tokens, sessions.
+#include <set>
+
+#include "tests/conformance/suite.h"
+
+namespace linkspan::test {
+namespace {
+
+using store::SessionRecord;
+using store::TenantSpec;
+using store::TenantState;
+using store::TokenRecord;
+
+class Tenancy : public StoreTest {};
+LINKSPAN_CONFORMANCE(Tenancy);
+
+TEST_P(Tenancy, ProvisionMakesRootDirectories) {
+  const TenantState& state = world().state();
+  ASSERT_EQ(state.volumes.size(), 2u);
+  EXPECT_EQ(state.name, tenant_);
+  EXPECT_EQ(state.volumes[0].name, "memory");
+  EXPECT_EQ(state.volumes[1].name, "other");
+  EXPECT_NE(state.volumes[0].id, state.volumes[1].id);
+  EXPECT_EQ(state.volumes[0].used_files, 0u);
+  EXPECT_EQ(state.volumes[0].used_bytes, 0u);
+  const Attr root = world().attr(world().root());
+  EXPECT_EQ(root.kind, Kind::directory);
+  EXPECT_EQ(root.mode, 0755u);
+  EXPECT_EQ(root.uid, 0u);
+  EXPECT_EQ(root.nlink, 2u);
+  EXPECT_EQ(root.size, 0u);
+  EXPECT_EQ(root.ino, world().root());
+  EXPECT_EQ(root.parent, root.ino) << "a root is its own parent";
+  EXPECT_GE(root.ino.value, 16u);
+  EXPECT_EQ(root.mtime, world().now());
+  EXPECT_EQ(root.btime, world().now());
+  EXPECT_TRUE(world().names(world().root()).empty());
+}
+
+TEST_P(Tenancy, ProvisionAddsAndUpdatesAndNeverRemoves) {
+  const Ino file = world().make_file(root(), "kept", "bytes");
+  TenantSpec spec{tenant_, {{"memory", 1000, 10, 5, 7}, {"third", 0, 0, 1000, 90}}};
+  EXPECT_EQ(must(store_->provision(spec, world().now())), world().state().id);
+  const TenantState state = must(store_->open_tenant(tenant_));
+  ASSERT_EQ(state.volumes.size(), 3u);
+  std::set<std::string> names;
+  for (const store::Volume& volume : state.volumes) {
+    names.insert(volume.name);
+    if (volume.name != "memory") continue;
+    EXPECT_EQ(volume.id, world().volume());
+    EXPECT_EQ(volume.root, root());
+    EXPECT_EQ(volume.quota_bytes, 1000u);
+    EXPECT_EQ(volume.quota_files, 10u);
+    EXPECT_EQ(volume.used_files, 1u);
+    EXPECT_EQ(volume.used_bytes, 5u);
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"memory", "other", "third"}));
+  EXPECT_EQ(world().content(file), "bytes");
+}
+
+TEST_P(Tenancy, NamesAreNeeded) {
+  EXPECT_EQ(code_of(store_->provision({"", {}}, Time{1})), Code::invalid);
+  EXPECT_EQ(code_of(store_->provision({new_tenant_name(), {{"", 0, 0, 1, 1}}}, Time{1})),
+            Code::invalid);
+}
+
+TEST_P(Tenancy, OpenNeedsAProvisionedTenant) {
+  EXPECT_EQ(code_of(store_->open_tenant("nobody-" + new_tenant_name())), Code::not_found);
+}
+
+TEST_P(Tenancy, EveryOpenRaisesTheEpoch) {
+  const TenantState second = must(store_->open_tenant(tenant_));
+  const TenantState third = must(store_->open_tenant(tenant_));
+  EXPECT_GT(second.epoch, world().state().epoch);
+  EXPECT_GT(third.epoch, second.epoch);
+}
+
+TEST_P(Tenancy, OpenTellsTheLastSeq) {
+  must(world().create(root(), "a"));
+  const Seq last = must(world().create(root(), "b")).reply.seq;
+  EXPECT_GE(must(store_->open_tenant(tenant_)).last_seq, last);
+  EXPECT_EQ(world().changes().back().seq, last);
+}
+
+TEST_P(Tenancy, InodeNumbersAreNeverGivenTwice) {
+  const TenantId id = world().state().id;
+  const Ino first = must(store_->reserve_inodes(id, 100));
+  const Ino second = must(store_->reserve_inodes(id, 1));
+  const Ino third = must(store_->reserve_inodes(id, 5000));
+  EXPECT_GE(first.value, 16u);
+  EXPECT_GT(first, world().root());
+  EXPECT_GE(second.value, first.value + 100);
+  EXPECT_GE(third.value, second.value + 1);
+  must(store_->provision({tenant_, {{"later", 0, 0, 1, 1}}}, world().now()));
+  for (const store::Volume& volume : must(store_->open_tenant(tenant_)).volumes) {
+    if (volume.name != "later") continue;
+    EXPECT_GE(volume.root.value, third.value + 5000);
+  }
+  EXPECT_EQ(code_of(store_->reserve_inodes(TenantId{987654321}, 1)), Code::not_found);
+  EXPECT_EQ(code_of(store_->reserve_inodes(id, 0)), Code::invalid);
+}
+
+TokenRecord token(const std::string& tenant, uint8_t fill) {
+  TokenRecord record;
+  static uint8_t salt = 0;
+  record.hash.fill(fill);
+  record.hash[0] = ++salt;
+  for (size_t i = 0; i < tenant.size() && i < 20; ++i) record.hash[i + 1] = tenant[i];
+  record.tenant = tenant;
+  record.principal = "agent \xc3\xa9";
+  record.sandbox = "box";
+  record.expires = Time{1800000000000000001};
+  Route route;
+  route.path = "memory/sub";
+  route.volume = "memory";
+  route.writable = true;
+  route.policy = Policy::reject;
+  route.timeout_ms = 1234;
+  record.routes = {route, Route{}};
+  record.routes[1].path = "skills";
+  record.routes[1].volume = "other";
+  record.routes[1].policy = Policy::last_writer_wins;
+  return record;
+}
+
+void expect_same(const TokenRecord& a, const TokenRecord& b) {
+  EXPECT_EQ(a.hash, b.hash);
+  EXPECT_EQ(a.tenant, b.tenant);
+  EXPECT_EQ(a.principal, b.principal);
+  EXPECT_EQ(a.sandbox, b.sandbox);
+  EXPECT_EQ(a.expires, b.expires);
+  EXPECT_EQ(a.revoked, b.revoked);
+  ASSERT_EQ(a.routes.size(), b.routes.size());
+  for (size_t i = 0; i < a.routes.size(); ++i) {
+    EXPECT_EQ(a.routes[i].path, b.routes[i].path);
+    EXPECT_EQ(a.routes[i].volume, b.routes[i].volume);
+    EXPECT_EQ(a.routes[i].writable, b.routes[i].writable);
+    EXPECT_EQ(a.routes[i].policy, b.routes[i].policy);
+    EXPECT_EQ(a.routes[i].timeout_ms, b.routes[i].timeout_ms);
+  }
+}
+
+TEST_P(Tenancy, TokensAreKeptAndReplaced) {
+  TokenRecord record = token(tenant_, 0xEE);
+  EXPECT_EQ(code_of(store_->find_token(record.hash)), Code::not_found);
+  must(store_->put_token(record));
+  expect_same(must(store_->find_token(record.hash)), record);
+  record.revoked = true;
+  record.routes.pop_back();
+  record.expires = {};
+  must(store_->put_token(record));
+  expect_same(must(store_->find_token(record.hash)), record);
+  store::TokenHash near = record.hash;
+  near[31] ^= 1;
+  EXPECT_EQ(code_of(store_->find_token(near)), Code::not_found);
+}
+
+TEST_P(Tenancy, ATokenNeedsItsTenant) {
+  EXPECT_EQ(code_of(store_->put_token(token("nobody-" + new_tenant_name(), 1))), Code::not_found);
+}
+
+TEST_P(Tenancy, SessionsLiveUntilEnded) {
+  World other = world().fork();
+  SessionRecord record;
+  record.id = SessionId{0xFEDCBA9876543210 + world().session().value};
+  record.tenant = world().state().id;
+  record.token.fill(0x80);
+  record.secret.fill(0xFF);
+  record.principal = "p";
+  record.sandbox = "s";
+  record.attached = Time{1234567890123456789};
+  must(store_->put_session(record));
+  const SessionRecord found = must(store_->find_session(record.id));
+  EXPECT_EQ(found.id, record.id);
+  EXPECT_EQ(found.tenant, record.tenant);
+  EXPECT_EQ(found.token, record.token);
+  EXPECT_EQ(found.secret, record.secret);
+  EXPECT_EQ(found.principal, "p");
+  EXPECT_EQ(found.sandbox, "s");
+  EXPECT_EQ(found.attached, record.attached);
+
+  std::set<SessionId> live;
+  for (const SessionRecord& s : must(store_->live_sessions(record.tenant))) live.insert(s.id);
+  EXPECT_EQ(live, (std::set<SessionId>{record.id, world().session(), other.session()}));
+
+  must(store_->end_session(record.id));
+  must(store_->end_session(record.id));
+  EXPECT_EQ(code_of(store_->find_session(record.id)), Code::not_found);
+  EXPECT_EQ(must(store_->live_sessions(record.tenant)).size(), 2u);
+}
+
+TEST_P(Tenancy, PingAnswers) {
+  must(store_->ping());
+}
+
+TEST_P(Tenancy, ReopenKeepsEverything) {
+  const Ino dir = world().make_dir(root(), "dir");
+  const Ino file = world().make_file(dir, "file", "one");
+  must(world().append(file, "two"));
+  must(world().set_xattr(file, "user.x", std::string("\0y", 2)));
+  must(world().symlink(dir, "link", "file"));
+  const Attr before = world().attr(file);
+
+  auto again = engine().open();
+  World second = World::reopen(again, tenant_);
+  EXPECT_GT(second.state().epoch, world().state().epoch);
+  EXPECT_EQ(second.attr(file), before);
+  EXPECT_EQ(second.content(file), "onetwo");
+  EXPECT_EQ(second.content(file, Version{2}), "one");
+  EXPECT_EQ(second.names(dir), (std::vector<std::string>{"file", "link"}));
+  EXPECT_EQ(second.find(dir, "link")->target, "file");
+  EXPECT_EQ(must(again->xattrs(second.scope, file)).xattrs,
+            (std::vector<Xattr>{{"user.x", std::string("\0y", 2)}}));
+  EXPECT_EQ(second.changes(), world().changes());
+  EXPECT_EQ(must(again->find_session(world().session())).principal, "alice");
+  EXPECT_EQ(code_of(world().create(root(), "late")), Code::fenced);
+  must(second.create(root(), "new"));
+}
+
+TEST_P(Tenancy, WhatWasAcknowledgedSurvivesACrash) {
+  if (!engine().durable()) GTEST_SKIP() << "the memory store keeps nothing";
+  const Ino file = world().make_file(root(), "file", "acknowledged");
+  engine().crash();
+  EXPECT_EQ(world().content(file), "acknowledged")
+      << "the same store goes on, over new connections";
+  must(world().append(file, ", and on"));
+  World second = World::reopen(engine().open(), tenant_);
+  EXPECT_EQ(second.content(file), "acknowledged, and on");
+}
+
+}  // namespace
+}  // namespace linkspan::test
