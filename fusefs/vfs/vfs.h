@@ -110,7 +110,11 @@ class KernelCache {
   virtual void drop_attributes(Ino ino) = 0;
   virtual void drop_content(Ino ino) = 0;  // and attributes
   virtual void drop_names(const std::vector<RevokedName>& names) = 0;
-  virtual bool can_drop_names() const = 0;  // else entry timeouts stay 0
+  // Else entry timeouts stay 0. Known once the connection is mounted: ask for each reply.
+  virtual bool can_drop_names() const = 0;
+  // Every name, attribute and page of every node the kernel holds, also of those the vfs has
+  // forgotten: for a lost lease.
+  virtual void drop_everything() {}
 };
 
 enum class Ownership : uint8_t { squash, identity };

@@ -1,0 +1,226 @@
+#include "fusefs/fuse/connection.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "fusefs/fuse/connection_io.h"
+#include "fusefs/fuse/log.h"
+#include "fusefs/fuse/loop.h"
+#include "fusefs/fuse/lowlevel.h"
+#include "fusefs/fuse/notifier.h"
+
+namespace linkspan::fuse {
+namespace {
+
+constexpr unsigned kMaxWrite = 1 << 20;  // bytes of one WRITE
+constexpr unsigned kMaxBackground = 64;  // readahead and the like in flight
+constexpr unsigned kCongestion = 48;
+
+struct SessionDeleter {
+  void operator()(fuse_session* session) const { fuse_session_destroy(session); }
+};
+using Session = std::unique_ptr<fuse_session, SessionDeleter>;
+
+void want(fuse_conn_info* info, unsigned capability) {
+  info->want |= info->capable & capability;
+}
+
+// The choices that hold for every connection; Operations::configure() adds its own.
+void negotiate(fuse_conn_info* info) {
+  want(info, FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS |
+                 FUSE_CAP_ASYNC_DIO);
+  // The kernel clears set-id bits itself then, with a SETATTR. No POSIX ACLs are kept. Locks: none
+  // of ours, so flock and record locks are the kernel's and hold within the mount.
+  info->want &= ~(FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_POSIX_ACL | FUSE_CAP_WRITEBACK_CACHE |
+                  FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_IOCTL_DIR);
+  // A request is small beside the splice calls it would cost; WRITE's data is wanted in memory.
+  info->want &= ~(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  info->max_write = kMaxWrite;
+  info->max_background = kMaxBackground;
+  info->congestion_threshold = kCongestion;
+  info->time_gran = 1;
+}
+
+ssize_t socket_writev(int fd, iovec* iov, int count, void*) {
+  msghdr message = {};
+  message.msg_iov = iov;
+  message.msg_iovlen = static_cast<size_t>(count);
+  return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+ssize_t socket_read(int fd, void* buffer, size_t length, void*) {
+  ssize_t n = recv(fd, buffer, length, 0);
+  if (n != 0) return n;
+  errno = ENODEV;  // the other side is gone: as an unmount looks
+  return -1;
+}
+
+}  // namespace
+
+int use_socket(fuse_session* session, int socket) {
+  fuse_custom_io io = {};
+  io.writev = socket_writev;
+  io.read = socket_read;
+  return fuse_session_custom_io(session, &io, socket);
+}
+
+ssize_t write_to_kernel(fuse_session* session, const iovec* iov, int count) {
+  int fd = fuse_session_fd(session);
+  ssize_t n = socket_writev(fd, const_cast<iovec*>(iov), count, nullptr);
+  return n < 0 && errno == ENOTSOCK ? ::writev(fd, iov, count) : n;
+}
+
+class Connection::State {
+ public:
+  State(ConnectionOptions options, Operations* operations, Notifier* notifier)
+      : options_(std::move(options)), notifier_(notifier) {
+    context_.name = options_.mount.mountpoint;
+    context_.operations = operations;
+  }
+  ~State() { (void)close().ok(); }
+
+  Status open();
+  Status close();
+  void wait() {
+    if (loop_) loop_->wait();
+  }
+  bool ended() const { return !loop_ || loop_->ended(); }
+
+  const ConnectionOptions options_;
+  Notifier* const notifier_;
+  SessionContext context_;
+  bool by_fusermount_ = false;
+  bool allow_other_ = false;
+
+ private:
+  static void init(void* userdata, fuse_conn_info* info);
+  Status make_session();
+  Status attach_descriptor();
+  Status wait_for_init();
+
+  Session session_;
+  std::unique_ptr<Loop> loop_;  // after session_: goes first
+  bool mounted_ = false;
+  dev_t device_ = 0;    // st_dev of the mount; 0: not known yet
+  std::mutex closing_;  // one close() at a time; outermost
+};
+
+void Connection::State::init(void* userdata, fuse_conn_info* info) {
+  auto* context = static_cast<SessionContext*>(userdata);
+  negotiate(info);
+  info->max_read = kMaxWrite;  // must equal the session's max_read option
+  context->operations->configure(info);
+  {
+    std::lock_guard lock(context->mutex);
+    context->initialised = true;
+  }
+  context->changed.notify_all();
+}
+
+Status Connection::State::make_session() {
+  capture_libfuse_log();
+  fuse_lowlevel_ops table = context_.operations->table();
+  table.init = &State::init;
+  std::string max_read = "-omax_read=" + std::to_string(kMaxWrite);
+  char name[] = "linkspan";
+  char* argv[] = {name, max_read.data(), nullptr};
+  fuse_args args = FUSE_ARGS_INIT(2, argv);
+  session_.reset(fuse_session_new(&args, &table, sizeof table, &context_));
+  fuse_opt_free_args(&args);
+  if (!session_) return fail(Code::internal, "libfuse refused to make a session");
+  return ok();
+}
+
+Status Connection::State::attach_descriptor() {
+  if (options_.socket >= 0) {
+    if (int error = use_socket(session_.get(), options_.socket); error != 0)
+      return fail(Code::invalid, std::string("FUSE over a socket: ") + std::strerror(-error));
+    return ok();
+  }
+  MountOptions mount = options_.mount;
+  mount.max_read = kMaxWrite;
+  LINKSPAN_TRY(Mounted mounted, mount_fuse(mount));
+  mounted_ = true;
+  by_fusermount_ = mounted.by_fusermount;
+  allow_other_ = mounted.allow_other;
+  // libfuse takes over a descriptor that somebody else mounted.
+  std::string path = "/dev/fd/" + std::to_string(mounted.fd.get());
+  if (fuse_session_mount(session_.get(), path.c_str()) != 0)
+    return fail(Code::internal, "libfuse refused the mounted descriptor");
+  mounted.fd.release();
+  return ok();
+}
+
+Status Connection::State::wait_for_init() {
+  std::unique_lock lock(context_.mutex);
+  if (context_.changed.wait_for(lock, options_.init_timeout,
+                                [this] { return context_.initialised; }))
+    return ok();
+  return fail(Code::timed_out, "the kernel did not open the connection for " + context_.name +
+                                   " within " + std::to_string(options_.init_timeout.count()) +
+                                   " ms");
+}
+
+Status Connection::State::open() {
+  LINKSPAN_CHECK(make_session());
+  LINKSPAN_CHECK(attach_descriptor());
+  // Before the loop: no name must reach the kernel while it is unknown whether it can be dropped.
+  if (notifier_) notifier_->attach(session_.get());
+  loop_ = std::make_unique<Loop>(session_.get(), LoopOptions{.max_threads = options_.max_threads,
+                                                             .idle_threads = options_.idle_threads,
+                                                             .on_ended = options_.on_ended});
+  LINKSPAN_CHECK(loop_->start());
+  LINKSPAN_CHECK(wait_for_init());
+  if (mounted_) device_ = mounted_device(context_.name);
+  return ok();
+}
+
+Status Connection::State::close() {
+  std::lock_guard lock(closing_);
+  Status result = ok();
+  // Not whatever else is mounted there by now, if somebody unmounted ours.
+  if (std::exchange(mounted_, false) && is_mounted(context_.name, device_))
+    result = unmount_fuse(context_.name);
+  if (notifier_) notifier_->detach();
+  if (loop_) loop_->stop();  // kept: somebody may be in wait()
+  session_.reset();
+  return result;
+}
+
+Connection::Connection(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Connection::~Connection() = default;
+
+Result<std::unique_ptr<Connection>> Connection::open(const ConnectionOptions& options,
+                                                     Operations* operations, Notifier* notifier) {
+  auto state = std::make_unique<State>(options, operations, notifier);
+  LINKSPAN_CHECK(state->open());
+  return std::unique_ptr<Connection>(new Connection(std::move(state)));
+}
+
+const std::string& Connection::mountpoint() const {
+  return state_->context_.name;
+}
+bool Connection::by_fusermount() const {
+  return state_->by_fusermount_;
+}
+bool Connection::allow_other() const {
+  return state_->allow_other_;
+}
+const Counters& Connection::counters() const {
+  return state_->context_.counters;
+}
+void Connection::wait() {
+  state_->wait();
+}
+bool Connection::ended() const {
+  return state_->ended();
+}
+Status Connection::close() {
+  return state_->close();
+}
+
+}  // namespace linkspan::fuse

@@ -1,0 +1,86 @@
+#include "fusefs/fuse/mount_set.h"
+
+#include <utility>
+
+namespace linkspan::fuse {
+
+MountSet::~MountSet() {
+  (void)close().ok();
+}
+
+Status MountSet::add(MountOptions mount, std::unique_ptr<Operations> operations,
+                     Notifier* notifier) {
+  ConnectionOptions options;
+  options.mount = std::move(mount);
+  options.on_ended = [this, mountpoint = options.mount.mountpoint] {
+    std::lock_guard lock(mutex_);
+    if (ended_.empty()) ended_ = mountpoint;
+    changed_.notify_all();
+  };
+  auto part = std::make_unique<Part>();
+  part->operations = std::move(operations);
+  LINKSPAN_TRY(part->connection, Connection::open(options, part->operations.get(), notifier));
+  std::lock_guard lock(mutex_);
+  parts_.push_back(std::move(part));
+  return ok();
+}
+
+Status MountSet::add_control(const std::string& dir, ControlTree tree, ControlOptions options) {
+  MountOptions mount;
+  mount.mountpoint = dir;
+  // Not mounted "ro": fusermount3 would then refuse to mount the routes over its directories. Every
+  // change is answered with EROFS all the same.
+  return add(std::move(mount), make_control_operations(std::move(tree), options), nullptr);
+}
+
+Status MountSet::add_route(const std::string& dir, vfs::Vfs* vfs, Notifier* notifier,
+                           RouteMountOptions options) {
+  MountOptions mount;
+  mount.mountpoint = dir;
+  mount.fsname = options.fsname;
+  mount.read_only = options.read_only;
+  return add(std::move(mount), make_vfs_operations(vfs, notifier, {options.read_only}), notifier);
+}
+
+std::string MountSet::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return interrupted_ || !ended_.empty(); });
+  return interrupted_ ? std::string() : ended_;
+}
+
+void MountSet::interrupt() {
+  std::lock_guard lock(mutex_);
+  interrupted_ = true;
+  changed_.notify_all();
+}
+
+Status MountSet::close() {
+  std::vector<std::unique_ptr<Part>> parts;
+  {
+    std::lock_guard lock(mutex_);
+    parts.swap(parts_);
+    interrupted_ = true;
+    changed_.notify_all();
+  }
+  Status first = ok();
+  for (; !parts.empty(); parts.pop_back()) {
+    Status closed = parts.back()->connection->close();
+    if (first.ok() && !closed.ok()) first = closed;
+  }
+  return first;
+}
+
+std::vector<MountSet::State> MountSet::status() const {
+  std::lock_guard lock(mutex_);
+  std::vector<State> states;
+  for (const auto& part : parts_) {
+    const Connection& c = *part->connection;
+    const Counters& n = c.counters();
+    states.push_back({c.mountpoint(), c.ended(), c.allow_other(), n.requests.load(),
+                      n.unexpected_errors.load(), n.unanswered.load(), n.failed_replies.load(),
+                      n.cancelled.load()});
+  }
+  return states;
+}
+
+}  // namespace linkspan::fuse

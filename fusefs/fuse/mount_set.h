@@ -1,0 +1,75 @@
+// The connections of one mount command: the top, then what is mounted over its directories. Opened
+// in order, closed in reverse.
+//
+//   MountSet mounts;
+//   mounts.add_control(DIR, tree, {uid, gid});
+//   Notifier notifier({.root = route.root, .read_only = !route.writable});
+//   auto vfs = vfs::make_vfs(client, &notifier, options);
+//   mounts.add_route(DIR + "/memory", vfs.get(), &notifier, {.read_only = !route.writable});
+//   mounts.wait();      // until one of them ended or interrupt() was called
+//   mounts.close();     // then vfs and notifier may go
+//
+// add_*, close: from one thread. wait, interrupt, status: from any.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "fusefs/fuse/connection.h"
+#include "fusefs/fuse/control_fs.h"
+#include "fusefs/fuse/notifier.h"
+#include "fusefs/fuse/vfs_ops.h"
+
+namespace linkspan::fuse {
+
+struct RouteMountOptions {
+  bool read_only = false;
+  std::string fsname = "linkspan";
+};
+
+class MountSet {
+ public:
+  MountSet() = default;
+  ~MountSet();  // close()
+  MountSet(const MountSet&) = delete;
+  MountSet& operator=(const MountSet&) = delete;
+
+  // Each returns when the mount answers. On an error nothing of it is left; earlier ones stay until
+  // close(). Neither vfs nor notifier is owned.
+  Status add_control(const std::string& dir, ControlTree tree, ControlOptions options);
+  Status add_route(const std::string& dir, vfs::Vfs* vfs, Notifier* notifier,
+                   RouteMountOptions options);
+
+  // The mountpoint that ended (unmounted by somebody, aborted), or empty after interrupt().
+  std::string wait();
+  void interrupt();  // async-signal-safe it is not: call it from a thread that took the signal
+
+  // Detaches and ends all, last first; the first error. Idempotent. Call Vfs::sync_all() before.
+  Status close();
+
+  struct State {
+    std::string mountpoint;
+    bool ended = false;
+    bool allow_other = false;
+    uint64_t requests = 0, unexpected_errors = 0, unanswered = 0, failed_replies = 0, cancelled = 0;
+  };
+  std::vector<State> status() const;
+
+ private:
+  struct Part {
+    std::unique_ptr<Operations> operations;
+    std::unique_ptr<Connection> connection;  // after operations: goes first
+  };
+  Status add(MountOptions mount, std::unique_ptr<Operations> operations, Notifier* notifier);
+
+  mutable std::mutex mutex_;  // of all below; not held while connections open or close
+  std::condition_variable changed_;
+  std::vector<std::unique_ptr<Part>> parts_;
+  std::string ended_;
+  bool interrupted_ = false;
+};
+
+}  // namespace linkspan::fuse

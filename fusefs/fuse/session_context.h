@@ -1,0 +1,45 @@
+// What the callbacks of one connection share: libfuse's userdata.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+
+#include "fusefs/fuse/interrupts.h"
+
+struct fuse_conn_info;
+struct fuse_lowlevel_ops;
+
+namespace linkspan::fuse {
+
+struct Counters {
+  std::atomic<uint64_t> requests{0};
+  std::atomic<uint64_t> unexpected_errors{0};  // EIO for an unknown reason
+  std::atomic<uint64_t> unanswered{0};         // requests that a callback forgot
+  std::atomic<uint64_t> failed_replies{0};     // the kernel did not take the reply: interrupted
+  std::atomic<uint64_t> cancelled{0};          // ended by a fatal signal of the caller
+};
+
+// What a connection serves. Callbacks find it through SessionContext::operations.
+class Operations {
+ public:
+  virtual ~Operations() = default;
+  // libfuse's callbacks; `init` is set by the connection. Lives as long as this object.
+  virtual const fuse_lowlevel_ops& table() const = 0;
+  // At INIT, after the connection's own choices.
+  virtual void configure(fuse_conn_info*) {}
+};
+
+struct SessionContext {
+  std::string name;  // for log lines: the mountpoint
+  Operations* operations = nullptr;
+  Counters counters;
+  InterruptWatch interrupts;
+
+  std::mutex mutex;  // of what follows; innermost
+  std::condition_variable changed;
+  bool initialised = false;  // INIT was answered
+};
+
+}  // namespace linkspan::fuse

@@ -1,0 +1,58 @@
+#include "fusefs/fuse/vfs_ops.h"
+
+#include "fusefs/fuse/stat.h"
+#include "fusefs/fuse/vfs_callbacks.h"
+
+namespace linkspan::fuse {
+
+VfsOperations::VfsOperations(vfs::Vfs* vfs, Notifier* notifier, VfsOperationsOptions options)
+    : vfs_(vfs), notifier_(notifier), options_(options) {
+  // Left to the kernel: access (default_permissions decides), locks (within the mount), ioctl,
+  // poll, bmap. syncfs(2) and O_TMPFILE reach no filesystem over libfuse 3.14: the former ends in
+  // the kernel (files are durable by close, fsync, or 100 ms), the latter is EOPNOTSUPP.
+  add_name_callbacks(&table_);
+  add_attribute_callbacks(&table_);
+  add_file_callbacks(&table_);
+  add_directory_callbacks(&table_);
+}
+
+void VfsOperations::configure(fuse_conn_info* info) {
+  // Pages are dropped when a revocation says so, never because a time looks different: otherwise
+  // each write's new mtime would throw away the writer's own pages.
+  if (info->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) {
+    info->want &= ~FUSE_CAP_AUTO_INVAL_DATA;
+    info->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
+  }
+  // A symlink's target never changes and inode numbers are never reused.
+  info->want |= info->capable & FUSE_CAP_CACHE_SYMLINKS;
+  // The first page of a directory with attributes, further ones as long as somebody looks at them:
+  // plain ls stays cheap, ls -l and find are answered from what the listing brought.
+  info->want |= info->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+}
+
+fuse_entry_param VfsOperations::entry_param(const vfs::Entry& entry) const {
+  fuse_entry_param param = {};
+  param.entry_timeout = entry.times.entry;
+  if (entry.negative) return param;
+  param.ino = notifier_->to_kernel(entry.attr.ino);
+  param.attr = to_stat(entry.attr);
+  param.attr_timeout = entry.times.attr;
+  return param;
+}
+
+void VfsOperations::reply_entry(Request& r, const Result<vfs::Entry>& entry) {
+  if (!entry.ok()) {
+    r.error(entry.error());
+    return;
+  }
+  fuse_entry_param param = entry_param(*entry);
+  if (param.ino != 0) known().add(param.ino);
+  if (!r.entry(param) && param.ino != 0) known().forget(param.ino, 1);
+}
+
+std::unique_ptr<Operations> make_vfs_operations(vfs::Vfs* vfs, Notifier* notifier,
+                                                VfsOperationsOptions options) {
+  return std::make_unique<VfsOperations>(vfs, notifier, options);
+}
+
+}  // namespace linkspan::fuse
