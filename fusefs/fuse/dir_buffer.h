@@ -29,6 +29,8 @@ class DirBuffer {
     return true;
   }
 
+  void clear() { used_ = 0; }
+  bool plus() const { return plus_; }
   bool empty() const { return used_ == 0; }
   std::string_view data() const { return {buffer_.data(), used_}; }
 

@@ -134,8 +134,13 @@ bool Notifier::raise_epoch(fuse_session* session) {
 void Notifier::drop_inode(Ino ino, bool content) {
   Use use(this);
   if (!use) return;
-  complain("dropping an inode",
-           fuse_lowlevel_notify_inval_inode(use.session(), to_kernel(ino), content ? 0 : -1, 0));
+  uint64_t nodeid = to_kernel(ino);
+  int result = fuse_lowlevel_notify_inval_inode(use.session(), nodeid, content ? 0 : -1, 0);
+  // An entry was handed over, but the kernel's LOOKUP has not made its inode yet: age the name, so
+  // that the attributes it is about to keep are asked for once more.
+  if (result == -ENOENT && options_.allow_epoch && known_.references(nodeid) > 0)
+    raise_epoch(use.session());
+  complain("dropping an inode", result);
 }
 
 void Notifier::drop_attributes(Ino ino) {

@@ -11,10 +11,12 @@ namespace {
 constexpr unsigned long kStatfsBlock = 4096;  // unit of statfs's counts
 
 void reply_attributes(Request& r, const Result<vfs::AttrReply>& reply) {
-  if (reply.ok())
-    r.attributes(to_stat(reply->attr), reply->timeout);
-  else
+  if (!reply.ok()) {
     r.error(reply.error());
+    return;
+  }
+  auto pass = VfsOperations::of(r).vfs().reply_gate().enter(reply->as_of);
+  r.attributes(to_stat(reply->attr), pass.current() ? reply->timeout : 0);
 }
 
 void on_getattr(fuse_req_t raw, fuse_ino_t ino, fuse_file_info*) {

@@ -22,8 +22,11 @@ class VfsOperations final : public Operations {
 
   // Converts; a negative entry has ino 0.
   fuse_entry_param entry_param(const vfs::Entry& entry) const;
-  // Replies and keeps count of what the kernel then holds.
-  void reply_entry(Request& r, const Result<vfs::Entry>& entry);
+  // Runs `reply` with the entry as the kernel may keep it, and keeps count of what the kernel then
+  // holds. False: the kernel did not take it.
+  template <class Reply>
+  bool hand_over(const vfs::Entry& entry, Reply&& reply) const;
+  void reply_entry(Request& r, const Result<vfs::Entry>& entry) const;
 
  private:
   vfs::Vfs* const vfs_;
@@ -31,6 +34,17 @@ class VfsOperations final : public Operations {
   const VfsOperationsOptions options_;
   fuse_lowlevel_ops table_ = {};
 };
+
+template <class Reply>
+bool VfsOperations::hand_over(const vfs::Entry& entry, Reply&& reply) const {
+  fuse_entry_param param = entry_param(entry);
+  if (param.ino != 0) known().add(param.ino);
+  auto pass = vfs_->reply_gate().enter(entry.times.as_of);
+  if (!pass.current()) param.entry_timeout = param.attr_timeout = 0;
+  bool taken = reply(param);
+  if (!taken && param.ino != 0) known().forget(param.ino, 1);
+  return taken;
+}
 
 // Each source fills in its part of the table.
 void add_name_callbacks(fuse_lowlevel_ops* table);

@@ -27,37 +27,63 @@ bool is_dot(const std::string& name) {
   return name == "." || name == "..";
 }
 
-// What the kernel shall hold of an entry that a listing brings: nothing of "." and "..", which it
-// does not count either.
-fuse_entry_param listed(const VfsOperations& o, const vfs::DirItem& item) {
-  fuse_entry_param param = o.entry_param({item.attr, item.times, false});
-  if (is_dot(item.name)) param.ino = 0;
-  return param;
-}
+// One reply to READDIR or READDIRPLUS.
+class Listing {
+ public:
+  Listing(const VfsOperations& o, DirBuffer buffer, std::vector<vfs::DirItem> items)
+      : o_(o), buffer_(std::move(buffer)), items_(std::move(items)) {}
+
+  // What does not fit is asked for again, by the offset of the last one that did.
+  void fill(bool with_times) {
+    buffer_.clear();
+    handed_over_.clear();
+    for (const auto& item : items_) {
+      fuse_entry_param param =
+          o_.entry_param({item.attr, with_times ? item.times : vfs::CacheTimes{}, false});
+      // The kernel does not count "." and "..": it is given nothing to hold of them.
+      if (is_dot(item.name)) param.ino = 0;
+      if (!buffer_.add(item.name, param, item.offset)) break;
+      if (buffer_.plus() && param.ino != 0) handed_over_.push_back(param.ino);
+    }
+  }
+
+  // The oldest fact in it.
+  uint64_t as_of() const {
+    uint64_t oldest = UINT64_MAX;
+    for (const auto& item : items_)
+      if (item.times.entry > 0 || item.times.attr > 0) oldest = std::min(oldest, item.times.as_of);
+    return oldest;
+  }
+
+  void reply(Request& r) {
+    fill(true);
+    if (buffer_.empty() && !items_.empty()) {  // an empty reply would mean the end
+      r.error(EINVAL);
+      return;
+    }
+    for (fuse_ino_t node : handed_over_) o_.known().add(node);
+    auto pass = o_.vfs().reply_gate().enter(as_of());
+    if (!pass.current()) fill(false);
+    if (r.bytes(buffer_.data())) return;
+    for (fuse_ino_t node : handed_over_) o_.known().forget(node, 1);
+  }
+
+ private:
+  const VfsOperations& o_;
+  DirBuffer buffer_;
+  const std::vector<vfs::DirItem> items_;
+  std::vector<fuse_ino_t> handed_over_;
+};
 
 void list(Request& r, fuse_ino_t ino, size_t size, off_t offset, vfs::Handle handle, bool plus) {
   auto& o = VfsOperations::of(r);
   DirBuffer buffer(r.raw(), size, plus);
   auto items = o.vfs().readdir(r.caller(), o.ino(ino), handle, static_cast<uint64_t>(offset),
                                buffer.most_entries());
-  if (!items.ok()) {
+  if (items.ok())
+    Listing(o, std::move(buffer), *std::move(items)).reply(r);
+  else
     r.error(items.error());
-    return;
-  }
-  std::vector<fuse_ino_t> handed_over;
-  for (const auto& item : *items) {
-    fuse_entry_param param = listed(o, item);
-    // What does not fit is asked for again, by the offset of the last one that did.
-    if (!buffer.add(item.name, param, item.offset)) break;
-    if (plus && param.ino != 0) handed_over.push_back(param.ino);
-  }
-  if (buffer.empty() && !items->empty()) {  // an empty reply would mean the end
-    r.error(EINVAL);
-    return;
-  }
-  for (fuse_ino_t node : handed_over) o.known().add(node);
-  if (r.bytes(buffer.data())) return;
-  for (fuse_ino_t node : handed_over) o.known().forget(node, 1);
 }
 
 void on_readdir(fuse_req_t raw, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* file) {

@@ -43,10 +43,9 @@ void on_create(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode,
       return;
     }
     const auto& [entry, opened] = *created;
-    fuse_entry_param param = o.entry_param(entry);
-    o.known().add(param.ino);
-    if (r.created(param, open_reply(opened, file->flags))) return;
-    o.known().forget(param.ino, 1);
+    fuse_file_info reply = open_reply(opened, file->flags);
+    if (o.hand_over(entry, [&](const fuse_entry_param& param) { return r.created(param, reply); }))
+      return;
     o.vfs().release(entry.attr.ino, opened.handle);
   });
 }
@@ -66,8 +65,11 @@ void on_write(fuse_req_t raw, fuse_ino_t ino, const char* data, size_t size, off
               fuse_file_info* file) {
   serve(raw, "write", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    // The flags of this very write: fcntl(F_SETFL) may have changed them since open(2). A page of a
+    // mapping is written where it lies, whatever the descriptor says.
+    bool append = (file->flags & O_APPEND) && !file->writepage;
     auto written = o.vfs().write(r.caller(), o.ino(ino), file->fh, static_cast<uint64_t>(offset),
-                                 std::string_view(data, size));
+                                 std::string_view(data, size), append);
     if (written.ok())
       r.written(*written);
     else

@@ -40,14 +40,11 @@ fuse_entry_param VfsOperations::entry_param(const vfs::Entry& entry) const {
   return param;
 }
 
-void VfsOperations::reply_entry(Request& r, const Result<vfs::Entry>& entry) {
-  if (!entry.ok()) {
+void VfsOperations::reply_entry(Request& r, const Result<vfs::Entry>& entry) const {
+  if (entry.ok())
+    hand_over(*entry, [&r](const fuse_entry_param& param) { return r.entry(param); });
+  else
     r.error(entry.error());
-    return;
-  }
-  fuse_entry_param param = entry_param(*entry);
-  if (param.ino != 0) known().add(param.ino);
-  if (!r.entry(param) && param.ino != 0) known().forget(param.ino, 1);
 }
 
 std::unique_ptr<Operations> make_vfs_operations(vfs::Vfs* vfs, Notifier* notifier,
