@@ -1,0 +1,40 @@
+#include "fusefs/client/connection.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include <limits>
+
+#include "linkspan/limits.h"
+
+namespace linkspan::client {
+
+std::shared_ptr<Connection> make_connection(const std::string& address) {
+  constexpr int kMessage = static_cast<int>(limits::kMessageBytes);
+  grpc::ChannelArguments args;
+  args.SetMaxReceiveMessageSize(kMessage);
+  args.SetMaxSendMessageSize(kMessage);
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // really a new connection
+  args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);             // ours carry the operation number
+  args.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the sandbox's http_proxy is not the router's way
+  auto connection = std::make_shared<Connection>();
+  connection->channel =
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
+  connection->fs = v1::Fs::NewStub(connection->channel);
+  connection->session = v1::Session::NewStub(connection->channel);
+  return connection;
+}
+
+void set_deadline(grpc::ClientContext* context, std::chrono::steady_clock::time_point deadline) {
+  using std::chrono::nanoseconds;
+  constexpr nanoseconds kForever = std::chrono::hours(24 * 365);
+  const auto now = std::chrono::steady_clock::now();
+  if (deadline > now + kForever) return;  // none
+  const nanoseconds left = std::max<nanoseconds>(deadline - now, nanoseconds(0));
+  context->set_deadline(
+      gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(left.count(), GPR_TIMESPAN)));
+}
+
+}  // namespace linkspan::client

@@ -1,0 +1,30 @@
+// RouterClient over gRPC: synchronous stubs with deadlines, one session stream (DESIGN 5).
+//
+// gRPC must not be used on both sides of a fork: a program that daemonizes makes its client after.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "fusefs/client/backoff.h"
+#include "fusefs/client/lease_clock.h"
+#include "fusefs/client/router_client.h"
+
+namespace linkspan::client {
+
+struct GrpcClientOptions {
+  std::string address;  // "unix:/path/to.sock" or "host:port"
+  std::string token;    // secret; kept in memory, for a fresh attach after the router lost us
+  std::string client;   // for the operator's list of sessions; empty: "linkspan VERSION HOST PID"
+  std::chrono::milliseconds attach_attempt{3000};  // of one Attach, and for the stream to come up
+  BackoffLimits reconnect{std::chrono::milliseconds(50), std::chrono::milliseconds(1000)};
+  BackoffLimits busy{std::chrono::milliseconds(2), std::chrono::milliseconds(250)};  // of calls
+  uint64_t seed = 0;                                // of the jitter; 0: random
+  std::function<BootTime()> boot_clock = boot_now;  // CLOCK_BOOTTIME; for tests
+};
+
+std::unique_ptr<RouterClient> make_grpc_client(GrpcClientOptions options);
+
+}  // namespace linkspan::client

@@ -1,0 +1,394 @@
+#include "fusefs/client/session.h"
+
+#include <algorithm>
+
+#include "linkspan/convert_status.h"
+#include "linkspan/limits.h"
+
+namespace linkspan::client {
+
+namespace {
+
+// Attaching again cannot mend these: the grant is gone, or the route leads elsewhere.
+bool is_final(Code code) {
+  return code == Code::unauthenticated || code == Code::access_denied ||
+         code == Code::not_permitted || code == Code::unsupported;
+}
+
+constexpr std::chrono::seconds kDetachTime{2};
+// A stream that lived this long ends the growth of the backoff.
+constexpr std::chrono::seconds kStableTime{1};
+
+}  // namespace
+
+Session::Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations)
+    : options_(options),
+      gate_(gate),
+      operations_(operations),
+      lease_(options.boot_clock),
+      backoff_(options.reconnect, options.seed) {}
+
+Session::~Session() {
+  stop();
+}
+
+// ---- from outside ------------------------------------------------------------------------------
+
+Result<SessionInfo> Session::attach(const Call& call, SessionListener* listener) {
+  const Steady begun = std::chrono::steady_clock::now();
+  listener_ = listener;
+  LINKSPAN_TRY(lease_watch_, LeaseWatch::start([this] { on_watch(); }));
+  run_thread_ = std::thread([this] { run(); });
+  renew_thread_ = std::thread([this] { renew_loop(); });
+  Result<std::shared_ptr<const Live>> live = fail(Code::internal);
+  {
+    const CallGuard guard(gate_, call);
+    live = gate_.wait(guard, 0, {});
+  }
+  if (live.ok()) return info_;
+  Error why = live.error();
+  if (why.code == Code::timed_out)
+    why = fail(Code::unavailable, "no router at " + options_.address + ", tried for " +
+                                      seconds_text(std::chrono::steady_clock::now() - begun) +
+                                      ": " + why.message + " (does linkspan-routerd run there?)");
+  gate_.end(why);
+  stop();
+  return why;
+}
+
+void Session::detach() {
+  std::call_once(detached_, [this] {
+    const std::shared_ptr<const Live> live = gate_.live();
+    gate_.end(fail(Code::unavailable, "detached from " + options_.address));
+    stop();
+    if (!live) return;
+    grpc::ClientContext context;
+    context.AddMetadata(wire::kSessionKey, live->credential);
+    set_deadline(&context, std::chrono::steady_clock::now() + kDetachTime);
+    v1::DetachReply reply;
+    // A failure changes nothing: the router ends the session with its lease.
+    (void)live->connection->session->Detach(&context, v1::DetachRequest(), &reply);
+  });
+}
+
+void Session::suspect(uint64_t link) {
+  const std::shared_ptr<const Live> live = gate_.live();
+  if (!live || live->link != link) return;
+  std::shared_ptr<SessionStream> stream;
+  {
+    const std::lock_guard lock(mutex_);
+    stream = stream_;
+  }
+  if (stream) stream->cancel();
+}
+
+void Session::stop() {
+  std::shared_ptr<SessionStream> stream;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    stream = stream_;
+    if (attaching_ != nullptr) attaching_->TryCancel();
+  }
+  changed_.notify_all();
+  if (stream) stream->cancel();
+  if (run_thread_.joinable()) run_thread_.join();
+  if (renew_thread_.joinable()) renew_thread_.join();
+  lease_watch_.reset();
+  lease_.drop();
+}
+
+bool Session::stopping() const {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
+// ---- the stream thread -------------------------------------------------------------------------
+
+void Session::run() {
+  while (!stopping()) {
+    if (const Status attached = reconnect(); !attached.ok()) {
+      if (!stopping()) give_up(attached.error());
+      return;
+    }
+    const Steady begun = std::chrono::steady_clock::now();
+    const Error why = serve();
+    if (std::chrono::steady_clock::now() - begun > kStableTime) backoff_.reset();
+    if (stopping()) return;
+    broken(why);
+    if (is_final(why.code)) return give_up(why);
+  }
+}
+
+void Session::give_up(const Error& why) {
+  lease_.drop();
+  const LinkState state = gate_.end(why);
+  drop_if_lapsed();
+  listener_->on_link(state);
+}
+
+// The gate closes before caches are dropped: what is asked from now on is answered under the next
+// link, and may be cached again.
+void Session::broken(const Error& why) {
+  const bool was_up = gate_.live() != nullptr;
+  const LinkState state = gate_.close(why.message, watch_fired_.exchange(false));
+  if (was_up) listener_->on_link(state);
+  drop_if_lapsed();
+}
+
+Status Session::reconnect() {
+  for (;;) {
+    drop_if_lapsed();
+    if (!std::exchange(first_try_, false)) wait_backoff();
+    drop_if_lapsed();
+    if (stopping()) return fail(Code::unavailable, "detached");
+    if (lease_.valid()) watch(lease_.until());
+    connection_ = make_connection(options_.address);
+    auto attached = attach_once(connection_);
+    if (attached.ok()) return adopt(std::move(*attached));
+    const Error error = attached.error();
+    if (gives_up(error)) return error;
+    if (error.code == Code::session_lost) credential_ = {};  // next time a new session
+    gate_.close(error.message, watch_fired_.exchange(false));
+  }
+}
+
+// Before the first attach, only what time can mend is tried again: a person waits for the answer.
+bool Session::gives_up(const Error& error) const {
+  if (is_final(error.code)) return true;
+  if (generation_ != 0) return false;
+  return error.code != Code::unavailable && error.code != Code::timed_out &&
+         error.code != Code::busy;
+}
+
+Result<wire::Attached> Session::attach_once(const std::shared_ptr<Connection>& connection) {
+  const wire::Attach request{options_.token, options_.client, credential_.session,
+                             credential_.secret, credential_.session ? last_revocation_ : 0};
+  v1::AttachRequest m;
+  wire::to_wire(request, &m);
+  v1::AttachReply reply;
+  grpc::ClientContext context;
+  set_deadline(&context, std::chrono::steady_clock::now() + options_.attach_attempt);
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return fail(Code::unavailable, "detached");
+    attaching_ = &context;
+  }
+  const grpc::Status status = connection->session->Attach(&context, m, &reply);
+  {
+    const std::lock_guard lock(mutex_);
+    attaching_ = nullptr;
+  }
+  if (!status.ok()) return wire::error_of(context, status);
+  auto attached = wire::from_wire(std::move(reply));
+  if (attached.ok()) return attached;
+  return fail(Code::internal, "the router's answer to Attach: " + attached.error().message);
+}
+
+// A session under another id than before has none of its caches, and none of its operations.
+Status Session::adopt(wire::Attached attached) {
+  const bool first = generation_ == 0;
+  const bool same = !first && attached.session == credential_.session;
+  if (!first) LINKSPAN_CHECK(check_routes(attached.routes));
+  credential_ = {attached.session, std::move(attached.secret)};
+  if (!same) {
+    ++generation_;
+    last_revocation_ = 0;
+    counters_.sessions.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (!same || !attached.resumed) {
+    gap_allowed_ = true;
+    lease_.drop();
+    drop_if_lapsed();
+  }
+  if (!first) return ok();
+  info_ = {attached.session,
+           std::move(attached.tenant),
+           std::move(attached.principal),
+           std::move(attached.sandbox),
+           std::move(attached.router),
+           options_.address,
+           std::move(attached.routes),
+           attached.token_expires};
+  return ok();
+}
+
+// A route that leads to another tree now cannot be served under the inodes that the kernel knows.
+Status Session::check_routes(const std::vector<Route>& routes) const {
+  for (const Route& route : routes) {
+    for (const Route& mounted : info_.routes) {
+      if (route.path != mounted.path || route.root == mounted.root) continue;
+      return fail(Code::stale_node, "at " + options_.address + ", " + route.path +
+                                        " is another tree now than when it was mounted: unmount "
+                                        "and mount again");
+    }
+  }
+  return ok();
+}
+
+Error Session::serve() {
+  auto stream =
+      std::make_shared<SessionStream>(connection_, wire::encode_credential(credential_), lease_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return fail(Code::unavailable, "detached");
+    stream_ = stream;
+  }
+  const BootTime limit = lease_.now() + options_.attach_attempt;
+  watch(lease_.valid() ? std::min(lease_.until(), limit) : limit);
+  stream->open(last_revocation_);
+  Error why;
+  for (;;) {
+    auto frame = stream->read();
+    Status handled = frame.ok() ? handle(*frame, *stream) : frame.error();
+    if (handled.ok()) continue;
+    why = handled.error();
+    break;
+  }
+  const std::lock_guard lock(mutex_);
+  stream_ = nullptr;
+  return why;
+}
+
+Status Session::handle(const wire::RouterFrame& frame, SessionStream& stream) {
+  if (const auto* welcome = std::get_if<wire::Welcome>(&frame)) {
+    on_welcome(*welcome, stream);
+  } else if (const auto* renewed = std::get_if<wire::Renewed>(&frame)) {
+    return on_renewed(*renewed, stream);
+  } else if (const auto* revocation = std::get_if<Revocation>(&frame)) {
+    return on_revocation(*revocation, stream);
+  } else if (const auto* end = std::get_if<wire::End>(&frame)) {
+    return fail(end->why.code, "the router ended the session: " + end->why.message);
+  }
+  return ok();
+}
+
+void Session::on_welcome(const wire::Welcome& welcome, SessionStream& stream) {
+  const auto sent = stream.sent(0);
+  if (!sent) return;  // a second one
+  if (!welcome.resumed) {
+    gap_allowed_ = true;
+    lease_.drop();
+  }
+  drop_if_lapsed();
+  grant(*sent, welcome.lease);
+  ++links_;
+  if (links_ > 1) counters_.reconnects.fetch_add(1, std::memory_order_relaxed);
+  auto live = std::make_shared<Live>();
+  live->connection = connection_;
+  live->session = credential_.session;
+  live->credential = wire::encode_credential(credential_);
+  live->generation = generation_;
+  live->link = links_;
+  listener_->on_link(gate_.open(std::move(live)));
+}
+
+// Late: what was cached since must go, and that needs the gate to be closed (broken()).
+Status Session::on_renewed(const wire::Renewed& renewed, SessionStream& stream) {
+  const auto sent = stream.sent(renewed.nonce);
+  if (!sent || renewed.nonce == 0) return ok();
+  if (!lease_.valid()) return fail(Code::unavailable, "the lease ran out before it was renewed");
+  grant(*sent, renewed.lease);
+  return ok();
+}
+
+// Numbers that were seen already are sent again after a resume, and acknowledged again. A gap means
+// that anything may have been missed: the lease ends, and the resume asks for the missing ones.
+Status Session::on_revocation(const Revocation& revocation, SessionStream& stream) {
+  if (revocation.number > last_revocation_ + 1 && !gap_allowed_) {
+    lease_.drop();
+    return fail(Code::unavailable, "revocation " + std::to_string(last_revocation_ + 1) +
+                                       " was missed: " + std::to_string(revocation.number) +
+                                       " came");
+  }
+  if (revocation.number > last_revocation_) {
+    revoke_since_.store(lease_.now().count(), std::memory_order_relaxed);
+    listener_->on_revoke(revocation);
+    revoke_since_.store(0, std::memory_order_relaxed);
+    counters_.revocations.fetch_add(1, std::memory_order_relaxed);
+    last_revocation_ = revocation.number;
+    gap_allowed_ = false;
+  }
+  stream.acknowledge(last_revocation_);
+  return ok();
+}
+
+void Session::caches_lost() {
+  cached_ = false;
+  counters_.caches_lost.fetch_add(1, std::memory_order_relaxed);
+  listener_->on_caches_lost();
+}
+
+void Session::drop_if_lapsed() {
+  if (cached_ && !lease_.valid()) caches_lost();
+}
+
+void Session::wait_backoff() {
+  const Steady until = std::chrono::steady_clock::now() + backoff_.next();
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, until, [this] { return stopping_ || poked_; });
+  poked_ = false;
+}
+
+// ---- the lease ---------------------------------------------------------------------------------
+
+void Session::grant(BootTime sent, std::chrono::milliseconds lease) {
+  cached_ = true;
+  lease_.grant(sent, lease);
+  lease_length_.store(std::chrono::nanoseconds(lease).count(), std::memory_order_relaxed);
+  watch(lease_.until());
+  {
+    const std::lock_guard lock(mutex_);
+    renew_at_ = std::chrono::steady_clock::now() + lease / 3;
+  }
+  changed_.notify_all();
+}
+
+void Session::watch(BootTime when) {
+  watched_.store(when.count(), std::memory_order_release);
+  lease_watch_->arm(when);
+}
+
+void Session::on_watch() {
+  if (boot_now().count() < watched_.load(std::memory_order_acquire))
+    return;  // armed anew meanwhile
+  watch_fired_.store(true);
+  std::shared_ptr<SessionStream> stream;
+  {
+    const std::lock_guard lock(mutex_);
+    poked_ = true;
+    stream = stream_;
+    if (attaching_ != nullptr) attaching_->TryCancel();
+  }
+  changed_.notify_all();
+  if (stream) stream->cancel();
+}
+
+bool Session::revocation_hangs() const {
+  const int64_t since = revoke_since_.load(std::memory_order_relaxed);
+  return since != 0 &&
+         lease_.now().count() - since > lease_length_.load(std::memory_order_relaxed) / 3;
+}
+
+void Session::renew_loop() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (renew_at_ == Steady::max()) {
+      changed_.wait(lock);
+      continue;
+    }
+    if (std::chrono::steady_clock::now() < renew_at_) {
+      changed_.wait_until(lock, renew_at_);
+      continue;
+    }
+    renew_at_ += std::chrono::nanoseconds(lease_length_.load(std::memory_order_relaxed)) / 3;
+    const std::shared_ptr<SessionStream> stream = stream_;
+    lock.unlock();
+    const std::shared_ptr<const Live> live = gate_.live();
+    if (stream && live && !revocation_hangs())
+      stream->renew(operations_.answered_below(live->generation));
+    lock.lock();
+  }
+}
+
+}  // namespace linkspan::client

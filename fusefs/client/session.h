@@ -1,0 +1,117 @@
+// The session of a mount with its router: attaching, the stream of renewals and revocations,
+// reconnecting, and the lease. Private to this folder.
+//
+// Threads: `run` (the stream thread) connects, reads the stream and calls the listener; `renew`
+// sends the renewals; the LeaseWatch cancels what is under way when the lease, or the time for an
+// attempt, is over. Renewals come from a thread of their own because a Write may block behind a
+// stalled connection; they pause while on_revoke() hangs, so that the lease ends instead of
+// another mount's writer waiting for ever.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "fusefs/client/backoff.h"
+#include "fusefs/client/connection.h"
+#include "fusefs/client/gate.h"
+#include "fusefs/client/grpc_client.h"
+#include "fusefs/client/lease_clock.h"
+#include "fusefs/client/op_tracker.h"
+#include "fusefs/client/session_stream.h"
+
+namespace linkspan::client {
+
+class Session {
+ public:
+  struct Counters {
+    std::atomic<uint64_t> reconnects{0}, sessions{0}, revocations{0}, caches_lost{0};
+  };
+
+  Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Once. Returns when the stream is up, or why it never will be.
+  Result<SessionInfo> attach(const Call& call, SessionListener* listener);
+  // Ends every call, then tells the router. Idempotent; not from the listener.
+  void detach();
+  // A call on this link was told that the session is not known any more.
+  void suspect(uint64_t link);
+
+  bool lease_valid() const { return lease_.valid(); }
+  const Counters& counters() const { return counters_; }
+
+ private:
+  using Steady = std::chrono::steady_clock::time_point;
+
+  // -- the stream thread --
+  void run();
+  Status reconnect();  // an error is final
+  Result<wire::Attached> attach_once(const std::shared_ptr<Connection>& connection);
+  bool gives_up(const Error& error) const;
+  Status adopt(wire::Attached attached);
+  Status check_routes(const std::vector<Route>& routes) const;
+  Error serve();
+  Status handle(const wire::RouterFrame& frame, SessionStream& stream);
+  void on_welcome(const wire::Welcome& welcome, SessionStream& stream);
+  Status on_renewed(const wire::Renewed& renewed, SessionStream& stream);
+  Status on_revocation(const Revocation& revocation, SessionStream& stream);
+  void caches_lost();
+  void drop_if_lapsed();
+  void broken(const Error& why);
+  void give_up(const Error& why);
+  void wait_backoff();
+
+  // -- any thread --
+  void renew_loop();
+  void on_watch();
+  void watch(BootTime when);
+  void grant(BootTime sent, std::chrono::milliseconds lease);
+  bool revocation_hangs() const;
+  void stop();
+  bool stopping() const;
+
+  const GrpcClientOptions options_;
+  Gate& gate_;
+  OpTracker& operations_;
+  SessionListener* listener_ = nullptr;
+  LeaseClock lease_;
+  Counters counters_;
+
+  // Of the stream thread.
+  SessionInfo info_;  // written before the gate first opens, then constant
+  std::shared_ptr<Connection> connection_;
+  wire::Credential credential_;  // session 0: none to resume
+  uint64_t generation_ = 0;
+  uint64_t links_ = 0;
+  uint64_t last_revocation_ = 0;
+  bool gap_allowed_ = true;  // the next revocation's number may be any
+  bool cached_ = false;      // a lease was granted since on_caches_lost
+  Backoff backoff_;
+  bool first_try_ = true;
+
+  std::atomic<bool> watch_fired_{false};
+  std::atomic<int64_t> watched_{INT64_MAX};  // boot time that the watch is armed for
+  std::atomic<int64_t> revoke_since_{0};     // boot time at which on_revoke began; 0: not in it
+  std::atomic<int64_t> lease_length_{0};     // ns, as granted last
+
+  mutable std::mutex mutex_;  // a leaf: no other lock is taken under it
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  bool poked_ = false;  // ends a backoff wait: the lease lapsed
+  Steady renew_at_ = Steady::max();
+  std::shared_ptr<SessionStream> stream_;     // under way
+  grpc::ClientContext* attaching_ = nullptr;  // under way
+
+  std::once_flag detached_;
+  std::unique_ptr<LeaseWatch> lease_watch_;
+  std::thread run_thread_;
+  std::thread renew_thread_;
+};
+
+}  // namespace linkspan::client
