@@ -1,7 +1,6 @@
 #include "fusefs/fuse/connection.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
+#include <linux/fuse.h>
 
 #include <cerrno>
 #include <cstring>
@@ -45,34 +44,7 @@ void negotiate(fuse_conn_info* info) {
   info->time_gran = 1;
 }
 
-ssize_t socket_writev(int fd, iovec* iov, int count, void*) {
-  msghdr message = {};
-  message.msg_iov = iov;
-  message.msg_iovlen = static_cast<size_t>(count);
-  return sendmsg(fd, &message, MSG_NOSIGNAL);
-}
-
-ssize_t socket_read(int fd, void* buffer, size_t length, void*) {
-  ssize_t n = recv(fd, buffer, length, 0);
-  if (n != 0) return n;
-  errno = ENODEV;  // the other side is gone: as an unmount looks
-  return -1;
-}
-
 }  // namespace
-
-int use_socket(fuse_session* session, int socket) {
-  fuse_custom_io io = {};
-  io.writev = socket_writev;
-  io.read = socket_read;
-  return fuse_session_custom_io(session, &io, socket);
-}
-
-ssize_t write_to_kernel(fuse_session* session, const iovec* iov, int count) {
-  int fd = fuse_session_fd(session);
-  ssize_t n = socket_writev(fd, const_cast<iovec*>(iov), count, nullptr);
-  return n < 0 && errno == ENOTSOCK ? ::writev(fd, iov, count) : n;
-}
 
 class Connection::State {
  public:
@@ -99,7 +71,7 @@ class Connection::State {
  private:
   static void init(void* userdata, fuse_conn_info* info);
   Status make_session();
-  Status attach_descriptor();
+  Result<Fd> descriptor();
   Status wait_for_init();
 
   Session session_;
@@ -114,6 +86,7 @@ void Connection::State::init(void* userdata, fuse_conn_info* info) {
   negotiate(info);
   info->max_read = kMaxWrite;  // must equal the session's max_read option
   context->operations->configure(info);
+  if (info->want & FUSE_CAP_PARALLEL_DIROPS) context->init_flags = FUSE_PARALLEL_DIROPS;
   {
     std::lock_guard lock(context->mutex);
     context->initialised = true;
@@ -135,24 +108,15 @@ Status Connection::State::make_session() {
   return ok();
 }
 
-Status Connection::State::attach_descriptor() {
-  if (options_.socket >= 0) {
-    if (int error = use_socket(session_.get(), options_.socket); error != 0)
-      return fail(Code::invalid, std::string("FUSE over a socket: ") + std::strerror(-error));
-    return ok();
-  }
+Result<Fd> Connection::State::descriptor() {
+  if (options_.socket >= 0) return Fd(options_.socket);
   MountOptions mount = options_.mount;
   mount.max_read = kMaxWrite;
   LINKSPAN_TRY(Mounted mounted, mount_fuse(mount));
   mounted_ = true;
   by_fusermount_ = mounted.by_fusermount;
   allow_other_ = mounted.allow_other;
-  // libfuse takes over a descriptor that somebody else mounted.
-  std::string path = "/dev/fd/" + std::to_string(mounted.fd.get());
-  if (fuse_session_mount(session_.get(), path.c_str()) != 0)
-    return fail(Code::internal, "libfuse refused the mounted descriptor");
-  mounted.fd.release();
-  return ok();
+  return std::move(mounted.fd);
 }
 
 Status Connection::State::wait_for_init() {
@@ -167,7 +131,11 @@ Status Connection::State::wait_for_init() {
 
 Status Connection::State::open() {
   LINKSPAN_CHECK(make_session());
-  LINKSPAN_CHECK(attach_descriptor());
+  LINKSPAN_TRY(Fd kernel, descriptor());
+  if (int error = attach_descriptor(session_.get(), kernel.get()); error != 0)
+    return fail(Code::internal,
+                std::string("libfuse refused the descriptor: ") + std::strerror(-error));
+  kernel.release();
   // Before the loop: no name must reach the kernel while it is unknown whether it can be dropped.
   if (notifier_) notifier_->attach(session_.get());
   loop_ = std::make_unique<Loop>(session_.get(), LoopOptions{.max_threads = options_.max_threads,

@@ -12,13 +12,16 @@
 #include <system_error>
 #include <utility>
 
+#include "fusefs/fuse/connection_io.h"
 #include "fusefs/fuse/log.h"
 #include "fusefs/fuse/lowlevel.h"
+#include "fusefs/fuse/message_check.h"
 
 namespace linkspan::fuse {
 namespace {
 
 constexpr std::chrono::milliseconds kWakeAgain{2};  // a signal just before read(2) is lost: repeat
+constexpr int kShortReads = 100;                    // in a row, then the device is broken
 
 // Interrupts a blocked read of the session's descriptor.
 int wake_signal() {
@@ -115,10 +118,12 @@ void Loop::work(std::list<std::thread>::iterator self) {
 
 // False: the connection has ended or stop() was called.
 bool Loop::receive(fuse_buf* buffer) {
+  int short_reads = 0;
   while (!fuse_session_exited(session_)) {
     int result = fuse_session_receive_buf(session_, buffer);
     if (result > 0) return true;
     if (result == -EINTR || result == -EAGAIN) continue;
+    if (result == -EIO && ++short_reads <= kShortReads) continue;  // not even a header: no number
     if (result < 0 && !fuse_session_exited(session_))
       log(LogLevel::error, std::string("reading from the kernel: ") + std::strerror(-result));
     break;
@@ -144,7 +149,23 @@ Loop::Next Loop::admit(const fuse_buf& buffer, bool urgent) {
 }
 
 void Loop::process(const fuse_buf& buffer) {
-  fuse_session_process_buf(session_, &buffer);
+  bool in_memory = !(buffer.flags & FUSE_BUF_IS_FD);
+  if (in_memory && !well_formed(buffer.mem, buffer.size))
+    refuse(*static_cast<const fuse_in_header*>(buffer.mem));
+  else
+    fuse_session_process_buf(session_, &buffer);
+}
+
+void Loop::refuse(const fuse_in_header& request) {
+  log(LogLevel::error, "malformed request of the kernel: operation " +
+                           std::to_string(request.opcode) + ", " + std::to_string(request.len) +
+                           " bytes");
+  fuse_out_header reply = {};
+  reply.len = sizeof reply;
+  reply.error = -EINVAL;
+  reply.unique = request.unique;
+  iovec iov{&reply, sizeof reply};
+  (void)write_to_kernel(session_, &iov, 1);  // a connection that is gone: the next read says so
 }
 
 bool Loop::finish(std::list<std::thread>::iterator self, bool urgent) {

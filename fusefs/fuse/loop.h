@@ -18,6 +18,7 @@
 
 struct fuse_session;
 struct fuse_buf;
+struct fuse_in_header;
 
 namespace linkspan::fuse {
 
@@ -56,6 +57,7 @@ class Loop {
   bool receive(fuse_buf* buffer);
   Next admit(const fuse_buf& buffer, bool urgent);
   void process(const fuse_buf& buffer);
+  void refuse(const fuse_in_header& request);
   bool finish(std::list<std::thread>::iterator self, bool urgent);  // false: this thread ends
   bool spawn();                                                     // with mutex_ held
 

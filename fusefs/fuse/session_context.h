@@ -36,6 +36,7 @@ struct SessionContext {
   Operations* operations = nullptr;
   Counters counters;
   InterruptWatch interrupts;
+  std::atomic<uint32_t> init_flags{0};  // that libfuse leaves out of its answer to INIT
 
   std::mutex mutex;  // of what follows; innermost
   std::condition_variable changed;
