@@ -1,0 +1,274 @@
+// Attaching and ending sessions, and taking tenants over.
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "routerd/core/router_core.h"
+
+namespace linkspan::core {
+namespace {
+
+uint64_t random_number() {
+  uint64_t number = 0;
+  while (number == 0) RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number);
+  return number;
+}
+
+std::string made_up_label() {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string label = "sandbox-";
+  uint64_t number = random_number();
+  for (int i = 0; i < 8; ++i, number >>= 4) label += kDigits[number & 15];
+  return label;
+}
+
+std::string secret_text(const store::SessionRecord& record) {
+  return {reinterpret_cast<const char*>(record.secret.data()), record.secret.size()};
+}
+
+}  // namespace
+
+// ---- tokens
+// --------------------------------------------------------------------------------------
+
+Result<store::TokenRecord> RouterCore::find_token(const std::string& token) {
+  auto record = store_->find_token(hash_token(token));
+  if (!record.ok() && record.code() == Code::not_found)
+    return fail(Code::unauthenticated,
+                "this router does not know the token; check that it was copied whole, or ask the "
+                "operator for a new one");
+  if (!record.ok()) return record;
+  LINKSPAN_CHECK(check_token(*record, clock_.now()));
+  return record;
+}
+
+// ---- tenants
+// -------------------------------------------------------------------------------------
+
+Result<RouterCore::TenantPtr> RouterCore::open_tenant(const std::string& name) {
+  LINKSPAN_TRY(auto state, store_->open_tenant(name));
+  LINKSPAN_TRY(const auto records, store_->live_sessions(state.id));
+  const Clock::Steady now = clock_.steady();
+  std::set<SessionId> earlier;
+  {
+    const std::unique_lock lock(mutex_);
+    for (const auto& record : records) {
+      earlier.insert(record.id);
+      awaited_[record.id] = now + options_.lease + options_.session_grace;
+    }
+  }
+  return std::make_shared<Tenant>(std::move(state), std::move(earlier), now + options_.lease);
+}
+
+// The first to ask opens it; others wait for the same answer.
+Result<RouterCore::TenantPtr> RouterCore::tenant(const std::string& name) {
+  std::promise<Result<TenantPtr>> opening;
+  TenantFuture future;
+  bool first = false;
+  {
+    const std::unique_lock lock(mutex_);
+    const auto [at, inserted] = tenants_.try_emplace(name);
+    if (inserted) at->second = opening.get_future().share();
+    future = at->second;
+    first = inserted;
+  }
+  if (!first) return future.get();
+  auto opened = open_tenant(name);
+  if (!opened.ok()) {
+    const std::unique_lock lock(mutex_);
+    tenants_.erase(name);  // the next to ask tries again
+  }
+  opening.set_value(opened);
+  return opened;
+}
+
+// Another router owns the tenant: nothing of it may be answered here any more.
+void RouterCore::fence(const TenantPtr& tenant) {
+  if (tenant->fenced.exchange(true)) return;
+  std::vector<SessionPtr> lost;
+  {
+    const std::unique_lock lock(mutex_);
+    tenants_.erase(tenant->name);
+    for (auto at = sessions_.begin(); at != sessions_.end();) {
+      if (at->second->tenant() == tenant) {
+        lost.push_back(std::move(at->second));
+        at = sessions_.erase(at);
+      } else {
+        ++at;
+      }
+    }
+  }
+  const Error why = fail(Code::session_lost, "another router serves this tenant now; attach again");
+  for (const SessionPtr& session : lost) {
+    release_all(session->end(why));
+    session->pump();
+  }
+  background_->post_all(tenant->hold.release());
+}
+
+// ---- sessions
+// ------------------------------------------------------------------------------------
+
+RouterCore::SessionPtr RouterCore::find_session(SessionId id) const {
+  const std::shared_lock lock(mutex_);
+  const auto at = sessions_.find(id);
+  return at == sessions_.end() ? nullptr : at->second;
+}
+
+// A token's sessions are bounded; those that lost their lease make room first, the longest ago
+// first.
+Status RouterCore::make_room(const store::TokenHash& token) {
+  std::vector<SessionPtr> lost;
+  size_t count = 0;
+  for (const SessionPtr& session : all_sessions()) {
+    if (session->record().token != token) continue;
+    ++count;
+    if (session->lost()) lost.push_back(session);
+  }
+  if (count < limits::kSessionsPerToken) return ok();
+  if (lost.empty())
+    return fail(Code::busy, "the token has " + std::to_string(count) +
+                                " mounts attached; unmount some or use another token");
+  end_session(lost.front(), fail(Code::session_lost, "another mount of this token took its place"),
+              false);
+  return ok();
+}
+
+Result<RouterCore::SessionPtr> RouterCore::add_session(store::SessionRecord record,
+                                                       const TenantPtr& tenant,
+                                                       std::shared_ptr<const Grant> grant,
+                                                       uint64_t last_revocation) {
+  const auto slot = tenant->slots.take();
+  if (!slot)
+    return fail(Code::busy, "tenant '" + tenant->name + "' has " +
+                                std::to_string(SlotTable::kSlots) + " mounts attached");
+  Session::Options options{std::move(record), tenant,        std::move(grant), *slot,
+                           last_revocation,   options_.lease};
+  auto session = std::make_shared<Session>(std::move(options), clock_.steady());
+  tenant->slots.assign(*slot, session);
+  bool inserted = false;
+  {
+    const std::unique_lock lock(mutex_);
+    inserted = sessions_.try_emplace(session->id(), session).second;
+    awaited_.erase(session->id());
+  }
+  if (!inserted) {  // the same session was resumed twice at once: the first stays
+    session->end(fail(Code::session_lost));
+    session = find_session(session->id());
+    if (!session) return fail(Code::busy, "the session is being resumed; try again");
+  }
+  return session;
+}
+
+Result<RouterCore::SessionPtr> RouterCore::new_session(const TenantPtr& tenant,
+                                                       const store::TokenRecord& token,
+                                                       std::shared_ptr<const Grant> grant) {
+  LINKSPAN_CHECK(make_room(token.hash));
+  store::SessionRecord record;
+  record.id = SessionId{random_number()};
+  record.tenant = tenant->id;
+  record.token = token.hash;
+  RAND_bytes(record.secret.data(), static_cast<int>(record.secret.size()));
+  record.principal = token.principal;
+  record.sandbox = token.sandbox.empty() ? made_up_label() : token.sandbox;
+  record.attached = clock_.now();
+  LINKSPAN_CHECK(store_->put_session(record));
+  return add_session(std::move(record), tenant, std::move(grant), 0);
+}
+
+// Takes a session up again, for its owner only: whoever has its secret and a token of the same
+// principal. With a session of an earlier router its caches are lost, its operation results not.
+Result<RouterCore::Resumed> RouterCore::resume_session(const AttachRequest& request,
+                                                       const TenantPtr& tenant,
+                                                       const store::TokenRecord& token,
+                                                       std::shared_ptr<const Grant> grant) {
+  if (const SessionPtr session = find_session(request.resume)) {
+    if (session->tenant() != tenant || !session->proves(request.resume_secret) ||
+        session->record().principal != token.principal)
+      return Resumed{};
+    session->set_grant(std::move(grant));
+    Acknowledged acknowledged;
+    const bool kept = session->resume(request.resume_revocation, clock_.steady(), &acknowledged);
+    settle(*session, acknowledged);
+    session->pump();
+    return session->ended() ? Resumed{} : Resumed{session, kept};
+  }
+  auto record = store_->find_session(request.resume);
+  if (!record.ok() && record.code() == Code::not_found) return Resumed{};
+  if (!record.ok()) return record.error();
+  const std::string secret = secret_text(*record);
+  if (record->tenant != tenant->id || record->principal != token.principal ||
+      request.resume_secret.size() != secret.size() ||
+      CRYPTO_memcmp(secret.data(), request.resume_secret.data(), secret.size()) != 0)
+    return Resumed{};
+  LINKSPAN_TRY(auto session, add_session(std::move(*record), tenant, std::move(grant),
+                                         request.resume_revocation));
+  return Resumed{std::move(session), false};
+}
+
+Result<AttachReply> RouterCore::attach(const AttachRequest& request) {
+  const auto pass = gate_.enter();
+  if (!pass) return fail(Code::unavailable, "the router is stopping");
+  LINKSPAN_TRY(const auto token, find_token(request.token));
+  LINKSPAN_TRY(const TenantPtr tenant, this->tenant(token.tenant));
+  LINKSPAN_TRY(const auto grant, make_grant(token, tenant->id, tenant->volumes));
+  Resumed resumed;
+  if (request.resume) {
+    LINKSPAN_TRY(resumed, resume_session(request, tenant, token, grant));
+  }
+  if (!resumed.session) {
+    LINKSPAN_TRY(resumed.session, new_session(tenant, token, grant));
+  }
+  background_->post_all(tenant->hold.heard_of(resumed.session->id()));
+
+  const store::SessionRecord& record = resumed.session->record();
+  AttachReply reply;
+  reply.session = record.id;
+  reply.secret = secret_text(record);
+  reply.lease = options_.lease;
+  reply.routes = grant->routes;
+  reply.tenant = tenant->name;
+  reply.principal = record.principal;
+  reply.sandbox = record.sandbox;
+  reply.router = options_.name;
+  reply.seq = tenant->sequencer.stable();
+  reply.resumed = resumed.caches_kept;
+  reply.token_expires = grant->expires;
+  return reply;
+}
+
+Status RouterCore::detach(const Credentials& who) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  end_session(call.session, fail(Code::session_lost, "the mount detached"), true);
+  return ok();
+}
+
+void RouterCore::forget_in_store(SessionId id) {
+  // On failure the next router finds it among the live ones and ends it when its grace is over.
+  const Status ended = store_->end_session(id);
+  (void)ended.ok();
+}
+
+void RouterCore::end_session(const SessionPtr& session, const Error& why, bool wait_for_store) {
+  {
+    const std::unique_lock lock(mutex_);
+    const auto at = sessions_.find(session->id());
+    if (at == sessions_.end() || at->second != session) return;  // somebody else does it
+    sessions_.erase(at);
+  }
+  release_all(session->end(why));
+  session->pump();
+  session->tenant()->unswept = true;
+  // With a mutation under way its result must still find the session: answer() does this then.
+  if (!session->operations().close()) return;
+  if (wait_for_store) {
+    forget_in_store(session->id());
+  } else {
+    background_->post([this, id = session->id()] { forget_in_store(id); });
+  }
+}
+
+}  // namespace linkspan::core

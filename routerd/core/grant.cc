@@ -1,0 +1,82 @@
+#include "routerd/core/grant.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+namespace linkspan::core {
+namespace {
+
+std::string utc(Time time) {
+  const std::time_t seconds = time.ns / 1'000'000'000;
+  std::tm parts{};
+  char text[32];
+  if (gmtime_r(&seconds, &parts) == nullptr) return "an unknown time";
+  const size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return std::string(text, size);
+}
+
+void add_once(std::vector<VolumeId>& ids, VolumeId id) {
+  if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+}
+
+}  // namespace
+
+Policy Grant::policy(VolumeId volume) const {
+  for (const Route& route : routes)
+    if (route.writable && route.volume_id == volume) return route.policy;
+  return Policy::reject;
+}
+
+std::optional<Policy> Grant::only_policy() const {
+  std::optional<Policy> only;
+  for (const Route& route : routes) {
+    if (!route.writable) continue;
+    if (only && *only != route.policy) return std::nullopt;
+    only = route.policy;
+  }
+  return only;
+}
+
+store::TokenHash hash_token(std::string_view token) {
+  store::TokenHash hash{};
+  EVP_Digest(token.data(), token.size(), hash.data(), nullptr, EVP_sha256(), nullptr);
+  return hash;
+}
+
+Status check_token(const store::TokenRecord& token, Time now) {
+  if (token.revoked)
+    return fail(Code::unauthenticated, "the token of '" + token.principal +
+                                           "' was revoked; ask the operator for a new one");
+  if (token.expires.ns != 0 && now >= token.expires)
+    return fail(Code::unauthenticated, "the token of '" + token.principal + "' expired at " +
+                                           utc(token.expires) + "; ask the operator for a new one");
+  return ok();
+}
+
+Result<std::shared_ptr<const Grant>> make_grant(const store::TokenRecord& token, TenantId tenant,
+                                                const std::vector<store::Volume>& volumes) {
+  auto grant = std::make_shared<Grant>();
+  grant->token = token.hash;
+  grant->principal = token.principal;
+  grant->expires = token.expires;
+  grant->scope.tenant = tenant;
+  for (Route route : token.routes) {
+    const auto at = std::find_if(volumes.begin(), volumes.end(),
+                                 [&](const auto& volume) { return volume.name == route.volume; });
+    if (at == volumes.end())
+      return fail(Code::access_denied, "the grant's route '" + route.path + "' leads to volume '" +
+                                           route.volume + "', which tenant '" + token.tenant +
+                                           "' does not have; the operator can create it");
+    route.volume_id = at->id;
+    route.root = at->root;
+    add_once(grant->scope.readable, at->id);
+    if (route.writable) add_once(grant->scope.writable, at->id);
+    grant->routes.push_back(std::move(route));
+  }
+  return std::shared_ptr<const Grant>(std::move(grant));
+}
+
+}  // namespace linkspan::core

@@ -1,0 +1,38 @@
+// What a token allows, with volumes found: routes for the mount, the scope for the store.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "routerd/store/store.h"
+
+namespace linkspan::core {
+
+struct Grant {
+  store::TokenHash token{};
+  std::string principal;
+  std::vector<Route> routes;  // with volume_id and root
+  store::Scope scope;
+  Time expires;  // ns == 0: never
+
+  bool expired(Time now) const { return expires.ns != 0 && now >= expires; }
+  // Of the first writable route that leads to the volume.
+  Policy policy(VolumeId volume) const;
+  // All writable routes agree.
+  std::optional<Policy> only_policy() const;
+};
+
+// SHA-256 of the token's text.
+store::TokenHash hash_token(std::string_view token);
+
+// `unauthenticated`: revoked or expired. The message never holds the token.
+Status check_token(const store::TokenRecord& token, Time now);
+
+// `access_denied`: a route leads to a volume that the tenant does not have.
+Result<std::shared_ptr<const Grant>> make_grant(const store::TokenRecord& token, TenantId tenant,
+                                                const std::vector<store::Volume>& volumes);
+
+}  // namespace linkspan::core

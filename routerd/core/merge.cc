@@ -1,0 +1,160 @@
+#include "routerd/core/merge.h"
+
+#include <git2.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace linkspan::core {
+namespace {
+
+constexpr size_t kBinaryProbe = 8 << 10;  // bytes
+
+// libgit2 counts how often it is initialised; once, for the life of the process, is enough.
+void use_libgit2() {
+  static const int initialised = git_libgit2_init();
+  (void)initialised;
+}
+
+// A text as lines that all end in a newline.
+struct Lines {
+  std::string text;
+  std::vector<size_t> starts;  // of each line, and the end of the last
+  bool newline_at_end = true;
+
+  explicit Lines(std::string_view from) : text(from) {
+    if (!text.empty() && text.back() != '\n') {
+      newline_at_end = false;
+      text += '\n';
+    }
+    starts.push_back(0);
+    for (size_t i = 0; i < text.size(); ++i)
+      if (text[i] == '\n') starts.push_back(i + 1);
+  }
+  size_t count() const { return starts.size() - 1; }
+  std::string_view range(size_t begin, size_t end) const {
+    return std::string_view(text).substr(starts[begin], starts[end] - starts[begin]);
+  }
+};
+
+// Lines [begin, end) of the old text became lines [new_begin, new_end) of the new one.
+struct Edit {
+  size_t begin, end, new_begin, new_end;
+  bool inserts() const { return begin == end; }
+};
+using Edits = std::vector<Edit>;
+
+int collect(const git_diff_delta*, const git_diff_hunk* hunk, void* edits) {
+  // An empty side is numbered by the line before it, counted from 1; others by their first line.
+  const auto first = [](int start, int lines) {
+    return static_cast<size_t>(lines == 0 ? start : start - 1);
+  };
+  const size_t begin = first(hunk->old_start, hunk->old_lines);
+  const size_t new_begin = first(hunk->new_start, hunk->new_lines);
+  static_cast<Edits*>(edits)->push_back({begin, begin + static_cast<size_t>(hunk->old_lines),
+                                         new_begin,
+                                         new_begin + static_cast<size_t>(hunk->new_lines)});
+  return 0;
+}
+
+std::optional<Edits> diff(std::string_view from, std::string_view to) {
+  git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+  options.context_lines = 0;
+  options.interhunk_lines = 0;
+  options.flags = GIT_DIFF_FORCE_TEXT;
+  Edits edits;
+  if (git_diff_buffers(from.data(), from.size(), nullptr, to.data(), to.size(), nullptr, &options,
+                       nullptr, nullptr, collect, nullptr, &edits) != 0)
+    return std::nullopt;
+  return edits;
+}
+
+// Two additions at one place: head's and mine, what is common to both once.
+std::optional<std::string> join(std::string_view head, std::string_view mine) {
+  const auto edits = diff(head, mine);
+  if (!edits) return std::nullopt;
+  const Lines heads(head), mines(mine);
+  std::string out;
+  size_t at = 0;
+  for (const Edit& edit : *edits) {
+    out += heads.range(at, edit.end);
+    out += mines.range(edit.new_begin, edit.new_end);
+    at = edit.end;
+  }
+  out += heads.range(at, heads.count());
+  return out;
+}
+
+class Merge {
+ public:
+  Merge(const Lines& base, const Lines& head, const Lines& mine, const Edits& head_edits,
+        const Edits& mine_edits)
+      : base_(base), head_(head), mine_(mine), h_(head_edits), m_(mine_edits) {}
+
+  std::optional<std::string> run() {
+    size_t h = 0, m = 0;
+    while (h < h_.size() || m < m_.size()) {
+      if (m == m_.size() || (h < h_.size() && before(h_[h], m_[m]))) {
+        apply(head_, h_[h++]);
+      } else if (h == h_.size() || before(m_[m], h_[h])) {
+        apply(mine_, m_[m++]);
+      } else if (!apply_both(h_[h++], m_[m++])) {
+        return std::nullopt;
+      }
+    }
+    out_ += base_.range(at_, base_.count());
+    return std::move(out_);
+  }
+
+ private:
+  // `a` is done with where `b` begins. Two additions at one place are not before each other.
+  static bool before(const Edit& a, const Edit& b) {
+    return a.end <= b.begin && !(a.inserts() && b.inserts() && a.begin == b.begin);
+  }
+  void apply(const Lines& side, const Edit& edit) {
+    out_ += base_.range(at_, edit.begin);
+    out_ += side.range(edit.new_begin, edit.new_end);
+    at_ = edit.end;
+  }
+  bool apply_both(const Edit& head, const Edit& mine) {
+    if (head.begin != mine.begin || head.end != mine.end) return false;
+    const std::string_view heads = head_.range(head.new_begin, head.new_end);
+    const std::string_view mines = mine_.range(mine.new_begin, mine.new_end);
+    if (heads != mines && !head.inserts()) return false;
+    const auto both = heads == mines ? std::string(heads) : join(heads, mines);
+    if (!both) return false;
+    out_ += base_.range(at_, head.begin);
+    out_ += *both;
+    at_ = head.end;
+    return true;
+  }
+
+  const Lines &base_, &head_, &mine_;
+  const Edits &h_, &m_;
+  std::string out_;
+  size_t at_ = 0;  // lines of base that are dealt with
+};
+
+}  // namespace
+
+std::optional<std::string> merge3(std::string_view base, std::string_view head,
+                                  std::string_view mine) {
+  if (head == mine || mine == base) return std::string(head);
+  if (head == base) return std::string(mine);
+  use_libgit2();
+  const Lines b(base), h(head), m(mine);
+  const auto head_edits = diff(b.text, h.text);
+  const auto mine_edits = diff(b.text, m.text);
+  if (!head_edits || !mine_edits) return std::nullopt;
+  auto merged = Merge(b, h, m, *head_edits, *mine_edits).run();
+  if (!merged || merged->empty()) return merged;
+  const bool newline = h.newline_at_end == b.newline_at_end ? m.newline_at_end : h.newline_at_end;
+  if (!newline) merged->pop_back();
+  return merged;
+}
+
+bool looks_binary(std::string_view content) {
+  return content.substr(0, kBinaryProbe).find('\0') != std::string_view::npos;
+}
+
+}  // namespace linkspan::core

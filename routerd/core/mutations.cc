@@ -1,0 +1,287 @@
+// Mutations: number, apply, revoke, answer. See run() for the order, on which coherence rests.
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "routerd/core/conflict.h"
+#include "routerd/core/router_core.h"
+#include "routerd/core/view.h"
+#include "routerd/store/checks.h"
+
+namespace linkspan::core {
+namespace {
+
+// After these the store may have applied the mutation all the same.
+bool outcome_unknown(Code code) {
+  return code == Code::internal || code == Code::io || code == Code::timed_out ||
+         code == Code::unavailable;
+}
+
+Footprint footprint(const Named& named, Ino new_ino) {
+  Footprint footprint{named.dirs, named.others};
+  footprint.nodes.insert(footprint.nodes.end(), named.nodes.begin(), named.nodes.end());
+  if (new_ino) footprint.nodes.push_back(new_ino);
+  return footprint;
+}
+
+bool names_it(const Named& named, Ino ino) {
+  const auto in = [ino](const std::vector<Ino>& inos) {
+    return std::find(inos.begin(), inos.end(), ino) != inos.end();
+  };
+  return in(named.dirs) || in(named.nodes);
+}
+
+template <class Request>
+constexpr bool kCreates = std::is_same_v<Request, CreateRequest>;
+
+}  // namespace
+
+// ---- by policy
+// -----------------------------------------------------------------------------------
+
+Result<Policy> RouterCore::policy_of(const Call& call, Ino ino) {
+  if (const auto only = call.grant->only_policy()) return *only;
+  LINKSPAN_TRY(const VolumeId volume, volume_of(call, ino));
+  return call.grant->policy(volume);
+}
+
+Result<store::Applied> RouterCore::commit_by_policy(const Call& call, CommitRequest request,
+                                                    const store::Mutation& mutation) {
+  if (request.append) request.base.reset();  // an append never conflicts
+  if (!request.base) return store_->commit(mutation, request);
+  LINKSPAN_TRY(const Policy policy, policy_of(call, request.ino));
+  if (policy == Policy::last_writer_wins) request.base.reset();
+  if (policy != Policy::merge) return store_->commit(mutation, request);
+  LINKSPAN_TRY(auto applied, Merger(*store_, mutation).commit(request));
+  if (applied.replayed) applied.reply.merged = was_merged(*request.base, applied.reply);
+  return applied;
+}
+
+Result<store::Applied> RouterCore::rename_by_policy(const Call& call, RenameRequest request,
+                                                    const store::Mutation& mutation) {
+  if (!request.base_ino) return store_->rename(mutation, request);
+  LINKSPAN_TRY(const Policy policy, policy_of(call, request.to_parent));
+  if (policy == Policy::last_writer_wins) request.base_ino = Ino{};
+  if (policy != Policy::merge) return store_->rename(mutation, request);
+  LINKSPAN_TRY(auto applied, Merger(*store_, mutation).rename(request));
+  if (applied.replayed) applied.reply.merged = was_merged(request.base_version, applied.reply);
+  return applied;
+}
+
+// ---- by quota
+// ------------------------------------------------------------------------------------
+
+// How much a commit adds is known only as its extents come by, and depends on what it replaces. The
+// first try assumes that it replaces nothing; only when that does not fit, the node is looked at
+// and the commit is bound to the version seen.
+Result<store::Applied> RouterCore::commit_metered(const Call& call, const CommitRequest& request,
+                                                  const store::Mutation& mutation) {
+  LINKSPAN_TRY(const VolumeId volume, volume_of(call, request.ino));
+  if (!call.tenant->usage.has_quota(volume)) return commit_by_policy(call, request, mutation);
+  CommitRequest metered = request;
+  {
+    Usage::Reservation reservation(&call.tenant->usage, volume);
+    metered.extents =
+        std::make_shared<MeteredExtents>(request.extents, &reservation, 0, UINT64_MAX);
+    auto applied = commit_by_policy(call, metered, mutation);
+    if (applied.ok() || applied.code() != Code::quota || request.append) return applied;
+  }
+  LINKSPAN_TRY(const auto now, store_->getattr(mutation.scope, {request.ino, false}));
+  const Attr& attr = now.node.attr;
+  const uint64_t size = std::max(request.size, std::min(attr.size, request.keep_below));
+  Usage::Reservation reservation(&call.tenant->usage, volume);
+  if (request.extents) request.extents->rewind();
+  metered.extents = std::make_shared<MeteredExtents>(request.extents, &reservation,
+                                                     request.keep_below == 0 ? attr.allocated : 0,
+                                                     size - std::min(size, attr.allocated));
+  if (!metered.base) metered.base = attr.version;
+  return store_->commit(mutation, metered);
+}
+
+// ---- one mutation
+// --------------------------------------------------------------------------------
+
+template <class Request>
+Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
+                                         store::Mutation& mutation) {
+  Usage& usage = call.tenant->usage;
+  if constexpr (std::is_same_v<Request, CreateRequest>) {
+    if (!usage.any_quota()) return store_->create(mutation, request);
+    LINKSPAN_TRY(const VolumeId volume, volume_of(call, request.parent));
+    Usage::Reservation reservation(&usage, volume);
+    LINKSPAN_CHECK(reservation.grow(0, 1));
+    return store_->create(mutation, request);
+  } else if constexpr (std::is_same_v<Request, RemoveRequest>) {
+    return store_->remove(mutation, request);
+  } else if constexpr (std::is_same_v<Request, RenameRequest>) {
+    return rename_by_policy(call, request, mutation);
+  } else if constexpr (std::is_same_v<Request, LinkRequest>) {
+    return store_->link(mutation, request);
+  } else if constexpr (std::is_same_v<Request, SetAttrRequest>) {
+    return store_->set_attributes(mutation, request);
+  } else if constexpr (std::is_same_v<Request, CommitRequest>) {
+    if (usage.any_quota()) return commit_metered(call, request, mutation);
+    return commit_by_policy(call, request, mutation);
+  } else {
+    return store_->set_xattr(mutation, request);
+  }
+}
+
+RouterCore::RevokedBySlot RouterCore::take_holders(Tenant& tenant, const Plan& plan, Seq seq,
+                                                   uint32_t self) {
+  RevokedBySlot revoked;
+  std::vector<Holder> holders;
+  const auto revocation_for = [&](Holder holder) -> Revocation& {
+    Revoked& entry = revoked.try_emplace(holder.slot, Revoked{holder, {}}).first->second;
+    entry.revocation.seq = seq;
+    return entry.revocation;
+  };
+  for (const RevokedNode& node : plan.nodes) {
+    holders.clear();
+    const uint8_t held = node.listing ? kHeldNode | kHeldListing : kHeldNode;
+    tenant.interests.take(node.ino, seq, held, self, &holders);
+    for (const Holder holder : holders) revocation_for(holder).nodes.push_back(node);
+  }
+  for (const RevokedName& name : plan.names) {
+    holders.clear();
+    tenant.interests.holders_of_names(name.parent, self, &holders);
+    for (const Holder holder : holders) revocation_for(holder).names.push_back(name);
+  }
+  return revoked;
+}
+
+// Queues the revocations and gives the answer out when the last of them was acknowledged, or its
+// holder's lease has run out. That may be now.
+void RouterCore::answer(const Call& call, OpNumber number, Result<MutationReply> result,
+                        RevokedBySlot revoked) {
+  auto completion =
+      std::make_shared<Completion>([this, call = call, number, result = std::move(result)] {
+        Operations& operations = call.session->operations();
+        for (const MutationDone& done : operations.finish(number)) done(result);
+        if (operations.closed_and_idle())
+          background_->post([this, id = call.session->id()] { forget_in_store(id); });
+      });
+  const Clock::Steady now = clock_.steady();
+  for (auto& [slot, entry] : revoked) {
+    const SessionPtr holder = call.tenant->slots.session(entry.holder);
+    if (!holder) continue;  // its caches are gone
+    holder->enqueue(std::move(entry.revocation), entry.holder, completion, now);
+    holder->pump();
+  }
+  completion->release();
+}
+
+template <class Request>
+void RouterCore::run(const Call& call, Request& request) {
+  Tenant& tenant = *call.tenant;
+  const OpNumber number = request.op.number;
+  const auto refuse = [&](Error error) { answer(call, number, std::move(error), {}); };
+  if (tenant.fenced)
+    return refuse(fail(Code::unavailable, "another router serves this tenant now"));
+
+  const Named names = named(request);
+  store::Mutation mutation{call.grant->scope,      tenant.epoch, {},          {},
+                           call.session->author(), clock_.now(), std::nullopt};
+  if constexpr (kCreates<Request>) {
+    auto ino = tenant.inodes.next(*store_, tenant.id);
+    if (!ino.ok()) return refuse(ino.error());
+    mutation.new_ino = *ino;
+  }
+
+  // 1. The caller is entered as a holder of what the reply will tell, before the store is asked.
+  View view(tenant, *call.session);
+  for (const Ino dir : names.dirs) view.will_tell(dir, kHeldNode | kHeldNames);
+  for (const Ino ino : names.nodes) view.will_tell(ino, kHeldNode);
+  if (mutation.new_ino) view.will_tell(mutation.new_ino, kHeldNode);
+  // 2. The number, and the store.
+  mutation.seq = tenant.sequencer.begin(footprint(names, mutation.new_ino));
+  auto applied = apply(call, request, mutation);
+  Plan plan;
+  if (applied.ok()) {
+    tenant.usage.apply(applied->usage);
+    for (const Node& node : applied->reply.nodes)
+      if (!names_it(names, node.attr.ino) && node.attr.ino != mutation.new_ino)
+        view.told(node.attr.ino);
+    plan = core::plan(request, applied->reply);
+  } else if (outcome_unknown(applied.code())) {
+    plan = core::plan(request, MutationReply{});
+  }
+  // 3. The other holders, before any reply may claim to contain this change. A replay revokes once
+  // more, under its own number: the first try may have ended without an answer from the store.
+  auto revoked = take_holders(tenant, plan, mutation.seq, call.session->slot());
+  tenant.sequencer.finish(mutation.seq);
+
+  if (!applied.ok() && applied.code() == Code::fenced) {
+    fence(call.tenant);
+    return refuse(fail(Code::unavailable, "another router serves this tenant now"));
+  }
+  if (!applied.ok()) return answer(call, number, applied.error(), std::move(revoked));
+  applied->reply.as_of = applied->replayed ? Seq{0} : view.as_of();
+  answer(call, number, std::move(applied->reply), std::move(revoked));
+}
+
+template <class Request>
+void RouterCore::mutate(const Credentials& who, Request request, MutationDone done) {
+  auto entered = enter(who);
+  if (!entered.ok()) return done(entered.error());
+  Call& call = *entered;
+  if (!request.op.number) return done(fail(Code::invalid, "a mutation needs an operation number"));
+  if (const Status valid = store::check(request); !valid.ok()) return done(valid.error());
+  if (call.grant->scope.writable.empty())
+    return done(fail(Code::read_only, "the token may write to none of its routes"));
+  request.op.answered_below = call.session->answered_below(request.op.answered_below);
+  if (request.op.number < request.op.answered_below)
+    return done(fail(Code::invalid, "this operation was answered before"));
+
+  switch (call.session->operations().begin(request.op.number, done)) {
+    case Operations::Begin::joined:
+      return;
+    case Operations::Begin::full:
+      return done(fail(Code::busy, "too many operations of this mount are under way"));
+    case Operations::Begin::closed:
+      return done(fail(Code::session_lost, "this session has ended; attach again"));
+    case Operations::Begin::first:
+      break;
+  }
+  if (!call.tenant->hold.active()) return run(call, request);
+  const auto held = std::make_shared<std::pair<Call, Request>>(call, std::move(request));
+  Hold::Task task = [this, held] {
+    if (gate_.closed())
+      return answer(held->first, held->second.op.number,
+                    fail(Code::unavailable, "the router is stopping"), {});
+    run(held->first, held->second);
+  };
+  switch (call.tenant->hold.defer(task)) {
+    case Hold::Answer::held:
+      return;
+    case Hold::Answer::run:
+      return run(held->first, held->second);
+    case Hold::Answer::full:
+      return answer(call, held->second.op.number,
+                    fail(Code::busy, "the router has just taken the tenant over"), {});
+  }
+}
+
+void RouterCore::create(const Credentials& who, CreateRequest request, MutationDone done) {
+  mutate(who, std::move(request), std::move(done));
+}
+void RouterCore::remove(const Credentials& who, RemoveRequest request, MutationDone done) {
+  mutate(who, std::move(request), std::move(done));
+}
+void RouterCore::rename(const Credentials& who, RenameRequest request, MutationDone done) {
+  mutate(who, std::move(request), std::move(done));
+}
+void RouterCore::link(const Credentials& who, LinkRequest request, MutationDone done) {
+  mutate(who, std::move(request), std::move(done));
+}
+void RouterCore::set_attributes(const Credentials& who, SetAttrRequest request, MutationDone done) {
+  mutate(who, std::move(request), std::move(done));
+}
+void RouterCore::commit(const Credentials& who, CommitRequest request, MutationDone done) {
+  mutate(who, std::move(request), std::move(done));
+}
+void RouterCore::set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) {
+  mutate(who, std::move(request), std::move(done));
+}
+
+}  // namespace linkspan::core

@@ -1,0 +1,36 @@
+#include "routerd/core/operations.h"
+
+#include <utility>
+
+namespace linkspan::core {
+
+Operations::Begin Operations::begin(OpNumber number, MutationDone& reply) {
+  const std::lock_guard lock(mutex_);
+  if (const auto at = running_.find(number); at != running_.end()) {
+    at->second.push_back(std::move(reply));
+    return Begin::joined;
+  }
+  if (closed_) return Begin::closed;
+  if (running_.size() >= limits::kRouterQueue) return Begin::full;
+  running_[number].push_back(std::move(reply));
+  return Begin::first;
+}
+
+std::vector<MutationDone> Operations::finish(OpNumber number) {
+  const std::lock_guard lock(mutex_);
+  auto node = running_.extract(number);
+  return node ? std::move(node.mapped()) : std::vector<MutationDone>();
+}
+
+bool Operations::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  return running_.empty();
+}
+
+bool Operations::closed_and_idle() const {
+  const std::lock_guard lock(mutex_);
+  return closed_ && running_.empty();
+}
+
+}  // namespace linkspan::core

@@ -1,0 +1,39 @@
+// The mutations of one session that are under way, by operation number: a retry joins its first try
+// instead of running beside it.
+#pragma once
+
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "linkspan/limits.h"
+#include "routerd/core/router.h"
+
+namespace linkspan::core {
+
+// Threads: any. mutex_ is a leaf; replies are run by the caller, outside it.
+class Operations {
+ public:
+  enum class Begin : uint8_t {
+    first,   // run it, then finish()
+    joined,  // the first try's finish() will give this reply out too
+    full,    // limits::kRouterQueue are under way
+    closed,  // the session is over
+  };
+  // Takes `reply` if the answer is `first` or `joined`.
+  Begin begin(OpNumber number, MutationDone& reply);
+  // All who wait for this number; it is not under way any more.
+  std::vector<MutationDone> finish(OpNumber number);
+
+  // The session is over: nothing new begins. True: nothing is under way either; else
+  // closed_and_idle() will be true after the finish() of the last.
+  bool close();
+  bool closed_and_idle() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<OpNumber, std::vector<MutationDone>> running_;
+  bool closed_ = false;
+};
+
+}  // namespace linkspan::core

@@ -1,0 +1,112 @@
+// Reads: what they tell is entered before the store is asked (View).
+#include <algorithm>
+#include <utility>
+
+#include "routerd/core/router_core.h"
+#include "routerd/core/view.h"
+#include "routerd/store/checks.h"
+
+namespace linkspan::core {
+namespace {
+
+// Reads that were overtaken by a mutation of a node they found are done again, so often; then they
+// are answered as not to be cached.
+constexpr int kReadAttempts = 3;
+
+}  // namespace
+
+Result<LookupReply> RouterCore::lookup(const Credentials& who, const LookupRequest& request) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  LINKSPAN_CHECK(store::check(request));
+  for (int attempt = 1;; ++attempt) {
+    View view(*call.tenant, *call.session);
+    view.will_tell(request.parent, kHeldNames);
+    LINKSPAN_TRY(LookupReply reply, store_->lookup(call.grant->scope, request));
+    if (reply.node) view.told(reply.node->attr.ino);
+    if (view.overtaken() && attempt < kReadAttempts) continue;
+    reply.as_of = view.as_of();
+    return reply;
+  }
+}
+
+Result<NodeReply> RouterCore::getattr(const Credentials& who, const GetAttrRequest& request) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  View view(*call.tenant, *call.session);
+  view.will_tell(request.ino, kHeldNode);
+  LINKSPAN_TRY(NodeReply reply, store_->getattr(call.grant->scope, request));
+  reply.as_of = view.as_of();
+  return reply;
+}
+
+Result<ReadDirReply> RouterCore::readdir(const Credentials& who, const ReadDirRequest& request) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  LINKSPAN_CHECK(store::check(request));
+  for (int attempt = 1;; ++attempt) {
+    View view(*call.tenant, *call.session);
+    view.will_tell(request.dir, kHeldNode | kHeldListing | kHeldNames);
+    LINKSPAN_TRY(ReadDirReply reply, store_->readdir(call.grant->scope, request));
+    for (const DirEntry& entry : reply.entries) view.told(entry.node.attr.ino);
+    if (view.overtaken() && attempt < kReadAttempts) continue;
+    reply.as_of = view.as_of();
+    return reply;
+  }
+}
+
+Result<ReadReply> RouterCore::read(const Credentials& who, const ReadRequest& request) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  LINKSPAN_CHECK(store::check(request));
+  View view(*call.tenant, *call.session);
+  if (!request.version) view.will_tell(request.ino, kHeldNode);  // old versions never change
+  LINKSPAN_TRY(ReadReply reply, store_->read(call.grant->scope, request));
+  reply.as_of = view.as_of();
+  return reply;
+}
+
+Result<XattrsReply> RouterCore::xattrs(const Credentials& who, Ino ino) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  View view(*call.tenant, *call.session);
+  view.will_tell(ino, kHeldNode);
+  LINKSPAN_TRY(XattrsReply reply, store_->xattrs(call.grant->scope, ino));
+  reply.as_of = view.as_of();
+  return reply;
+}
+
+Result<VolumeId> RouterCore::volume_of(const Call& call, Ino ino) {
+  const auto& volumes = call.grant->scope.readable;
+  if (const auto known = call.tenant->nodes.find(ino);
+      known && std::find(volumes.begin(), volumes.end(), *known) != volumes.end())
+    return *known;
+  for (const VolumeId volume : volumes) {
+    const store::Scope only{call.tenant->id, {volume}, {}};
+    const auto node = store_->getattr(only, {ino, false});
+    if (!node.ok() && node.code() != Code::stale_node) return node.error();
+    if (!node.ok()) continue;
+    call.tenant->nodes.learn(ino, volume);
+    return volume;
+  }
+  return fail(Code::stale_node, "there is no node " + std::to_string(ino.value));
+}
+
+Result<StatFsReply> RouterCore::statfs(const Credentials& who, Ino ino) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  LINKSPAN_TRY(const VolumeId volume, volume_of(call, ino));
+  return call.tenant->usage.statfs(volume);
+}
+
+Result<std::vector<VersionInfo>> RouterCore::versions(const Credentials& who,
+                                                      const VersionsRequest& request) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  LINKSPAN_CHECK(store::check(request));
+  return store_->versions(call.grant->scope, request);
+}
+
+Result<ChangesReply> RouterCore::changes(const Credentials& who, const ChangesRequest& request) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  LINKSPAN_CHECK(store::check(request));
+  const Seq as_of = call.tenant->sequencer.stable();
+  LINKSPAN_TRY(ChangesReply reply, store_->changes(call.grant->scope, request));
+  reply.as_of = as_of;
+  return reply;
+}
+
+}  // namespace linkspan::core

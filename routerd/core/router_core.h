@@ -1,0 +1,147 @@
+// The Router: sessions and tenants, and the way of each call through the parts of this folder.
+//
+// attach.cc: attaching, ending, tenants. streams.cc: leases and revocations. reads.cc.
+// mutations.cc: numbers, stores, revokes, answers.
+//
+// Locks: mutex_ guards the tables only. It, and every mutex of the parts, is a leaf: none is taken
+// while another is held, and none is held while a sink, a reply or the store is called.
+#pragma once
+
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "routerd/core/background.h"
+#include "routerd/core/gate.h"
+#include "routerd/core/lease_timer.h"
+#include "routerd/core/plan.h"
+#include "routerd/core/router.h"
+#include "routerd/core/session.h"
+#include "routerd/core/tenant.h"
+
+namespace linkspan::core {
+
+class RouterCore final : public Router {
+ public:
+  RouterCore(std::unique_ptr<store::Store> store, RouterOptions options);
+  ~RouterCore() override;
+
+  Result<AttachReply> attach(const AttachRequest& request) override;
+  Status detach(const Credentials& who) override;
+  Status open_stream(const Credentials& who, uint64_t last_revocation,
+                     std::shared_ptr<StreamSink> sink) override;
+  void renew(SessionId session, OpNumber answered_below, uint64_t nonce) override;
+  void acknowledge(SessionId session, uint64_t revocation) override;
+  void stream_closed(SessionId session, const StreamSink* sink) override;
+
+  Result<LookupReply> lookup(const Credentials& who, const LookupRequest& request) override;
+  Result<NodeReply> getattr(const Credentials& who, const GetAttrRequest& request) override;
+  Result<ReadDirReply> readdir(const Credentials& who, const ReadDirRequest& request) override;
+  Result<ReadReply> read(const Credentials& who, const ReadRequest& request) override;
+  Result<XattrsReply> xattrs(const Credentials& who, Ino ino) override;
+  Result<StatFsReply> statfs(const Credentials& who, Ino ino) override;
+  Result<std::vector<VersionInfo>> versions(const Credentials& who,
+                                            const VersionsRequest& request) override;
+  Result<ChangesReply> changes(const Credentials& who, const ChangesRequest& request) override;
+
+  void create(const Credentials& who, CreateRequest request, MutationDone done) override;
+  void remove(const Credentials& who, RemoveRequest request, MutationDone done) override;
+  void rename(const Credentials& who, RenameRequest request, MutationDone done) override;
+  void link(const Credentials& who, LinkRequest request, MutationDone done) override;
+  void set_attributes(const Credentials& who, SetAttrRequest request, MutationDone done) override;
+  void commit(const Credentials& who, CommitRequest request, MutationDone done) override;
+  void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) override;
+
+  void stop() override;
+
+ private:
+  using SessionPtr = std::shared_ptr<Session>;
+  using TenantPtr = std::shared_ptr<Tenant>;
+  // A call that was let in: whose it is, and what it may do.
+  struct Call {
+    std::shared_ptr<Gate::Pass> pass;
+    SessionPtr session;
+    TenantPtr tenant;
+    std::shared_ptr<const Grant> grant;
+  };
+
+  // attach.cc
+  Result<store::TokenRecord> find_token(const std::string& token);
+  Result<TenantPtr> tenant(const std::string& name);
+  Result<TenantPtr> open_tenant(const std::string& name);
+  Result<SessionPtr> new_session(const TenantPtr& tenant, const store::TokenRecord& token,
+                                 std::shared_ptr<const Grant> grant);
+  struct Resumed {
+    SessionPtr session;  // null: there is none to resume
+    bool caches_kept = false;
+  };
+  Result<Resumed> resume_session(const AttachRequest& request, const TenantPtr& tenant,
+                                 const store::TokenRecord& token,
+                                 std::shared_ptr<const Grant> grant);
+  Result<SessionPtr> add_session(store::SessionRecord record, const TenantPtr& tenant,
+                                 std::shared_ptr<const Grant> grant, uint64_t last_revocation);
+  Status make_room(const store::TokenHash& token);
+  SessionPtr find_session(SessionId id) const;
+  // Removes it from the tables and ends it; the store hears of it when no mutation is under way.
+  void end_session(const SessionPtr& session, const Error& why, bool wait_for_store);
+  void forget_in_store(SessionId id);
+  void fence(const TenantPtr& tenant);
+
+  // streams.cc
+  Result<Call> enter(const Credentials& who);
+  Result<Call> authenticate(const Credentials& who);
+  void settle(Session& session, const Acknowledged& acknowledged);
+  Clock::Steady tick(Clock::Steady now);
+  std::vector<SessionPtr> all_sessions() const;
+  std::vector<TenantPtr> all_tenants() const;
+
+  // reads.cc
+  Result<VolumeId> volume_of(const Call& call, Ino ino);
+
+  // mutations.cc
+  template <class Request>
+  void mutate(const Credentials& who, Request request, MutationDone done);
+  template <class Request>
+  void run(const Call& call, Request& request);
+  template <class Request>
+  Result<store::Applied> apply(const Call& call, Request& request, store::Mutation& mutation);
+  Result<store::Applied> commit_metered(const Call& call, const CommitRequest& request,
+                                        const store::Mutation& mutation);
+  Result<store::Applied> commit_by_policy(const Call& call, CommitRequest request,
+                                          const store::Mutation& mutation);
+  Result<store::Applied> rename_by_policy(const Call& call, RenameRequest request,
+                                          const store::Mutation& mutation);
+  Result<Policy> policy_of(const Call& call, Ino ino);
+  // For each other session that may have what the plan names: what it must forget.
+  struct Revoked {
+    Holder holder;
+    Revocation revocation;
+  };
+  using RevokedBySlot = std::unordered_map<uint32_t, Revoked>;
+  RevokedBySlot take_holders(Tenant& tenant, const Plan& plan, Seq seq, uint32_t self);
+  void answer(const Call& call, OpNumber number, Result<MutationReply> result,
+              RevokedBySlot revoked);
+
+  const std::unique_ptr<store::Store> store_;
+  const RouterOptions options_;
+  const Clock& clock_;
+  Gate gate_;
+
+  mutable std::shared_mutex mutex_;
+  std::unordered_map<SessionId, SessionPtr> sessions_;
+  using TenantFuture = std::shared_future<Result<TenantPtr>>;
+  std::map<std::string, TenantFuture> tenants_;
+  // Sessions of an earlier router that have not come back: ended when the grace is over.
+  std::map<SessionId, Clock::Steady> awaited_;
+
+  std::optional<Background> background_;  // ended after the timer, which posts to it
+  std::optional<LeaseTimer> timer_;
+};
+
+}  // namespace linkspan::core

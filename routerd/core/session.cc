@@ -1,0 +1,290 @@
+#include "routerd/core/session.h"
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "linkspan/limits.h"
+#include "routerd/core/tenant.h"
+
+namespace linkspan::core {
+
+Session::Session(Options options, Steady now)
+    : record_(std::move(options.record)),
+      tenant_(std::move(options.tenant)),
+      slot_(options.slot),
+      lease_(options.lease),
+      seen_(now.time_since_epoch().count()),
+      grant_(std::move(options.grant)),
+      lease_until_(now + options.lease),
+      last_number_(options.last_revocation),
+      acknowledged_(options.last_revocation) {}
+
+bool Session::proves(std::string_view secret) const {
+  return secret.size() == record_.secret.size() &&
+         CRYPTO_memcmp(secret.data(), record_.secret.data(), secret.size()) == 0;
+}
+
+std::shared_ptr<const Grant> Session::grant() const {
+  const std::lock_guard lock(mutex_);
+  return grant_;
+}
+
+void Session::set_grant(std::shared_ptr<const Grant> grant) {
+  const std::lock_guard lock(mutex_);
+  grant_ = std::move(grant);
+}
+
+void Session::seen(Steady now) {
+  seen_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+}
+
+OpNumber Session::answered_below(OpNumber said) {
+  const std::lock_guard lock(mutex_);
+  answered_below_ = std::max(answered_below_, said);
+  return answered_below_;
+}
+
+std::optional<Holder> Session::holder() const {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::live) return std::nullopt;
+  return tenant_->slots.holder(slot_);
+}
+
+bool Session::ended() const {
+  const std::lock_guard lock(mutex_);
+  return state_ == State::ended;
+}
+
+bool Session::lost() const {
+  const std::lock_guard lock(mutex_);
+  return state_ == State::lost;
+}
+
+// ---- lease
+// ---------------------------------------------------------------------------------------
+
+void Session::extend(Steady now) {
+  if (!doomed_) lease_until_ = std::max(lease_until_, now + lease_);
+}
+
+Session::Millis Session::lease_left(Steady now) const {
+  if (lease_until_ <= now) return Millis{0};
+  return std::chrono::duration_cast<Millis>(lease_until_ - now);
+}
+
+void Session::push_everything(Steady now) {
+  auto revocation = std::make_shared<Revocation>();
+  revocation->number = ++last_number_;
+  revocation->seq = tenant_->sequencer.last();
+  revocation->everything = true;
+  unacknowledged_.push_back({std::move(revocation), nullptr, now});
+}
+
+// The mount's own count of the lease ran out before ours: it answers nothing from its caches any
+// more. What it may have had cannot be stale for anybody, so nobody waits for it. Whatever it hears
+// next from us begins with "drop everything", which stays in the queue until it says that it did.
+void Session::lose(Steady now, Releases* releases) {
+  state_ = State::lost;
+  lost_since_ = now;
+  doomed_ = false;
+  tenant_->slots.advance(slot_);
+  for (Record& record : unacknowledged_)
+    if (record.completion) releases->push_back(std::move(record.completion));
+  releases->insert(releases->end(), doomed_waiters_.begin(), doomed_waiters_.end());
+  doomed_waiters_.clear();
+  unacknowledged_.clear();
+  std::erase_if(outbox_, [](const Frame& frame) { return frame.kind == Frame::Kind::revoke; });
+  push_everything(now);
+}
+
+void Session::come_back(Steady now) {
+  if (state_ == State::lost) state_ = State::live;
+  extend(now);
+}
+
+Session::Tick Session::tick(Steady now, Millis grace) {
+  Tick tick;
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::live) {
+    // A mount that renews but does not acknowledge must not hold a writer up for ever.
+    if (!unacknowledged_.empty() && unacknowledged_.front().completion &&
+        now - unacknowledged_.front().queued >= lease_)
+      doomed_ = true;
+    if (now >= lease_until_) {
+      lose(now, &tick.releases);
+      tick.lost_now = true;
+    }
+  }
+  tick.state = state_;
+  tick.next = lease_until_;
+  if (!doomed_ && !unacknowledged_.empty())
+    tick.next = std::min(tick.next, unacknowledged_.front().queued + lease_);
+  if (state_ == State::lost) {
+    const Steady seen{Steady::duration(seen_.load(std::memory_order_relaxed))};
+    tick.next = std::max(lost_since_, seen) + grace;
+    tick.over = now >= tick.next;
+  }
+  return tick;
+}
+
+Releases Session::end(const Error& why) {
+  Releases releases;
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::ended) return releases;
+  lose(Steady{}, &releases);
+  state_ = State::ended;
+  unacknowledged_.clear();
+  outbox_.clear();
+  if (sink_) outbox_.push_back({Frame::Kind::end, {}, false, 0, nullptr, why});
+  tenant_->slots.give_back(slot_);
+  return releases;
+}
+
+// ---- revocations
+// ---------------------------------------------------------------------------------
+
+void Session::push_revoke_frame(const Record& record) {
+  if (sink_) outbox_.push_back({Frame::Kind::revoke, {}, false, 0, record.revocation, {}});
+}
+
+void Session::enqueue(Revocation revocation, Holder holder,
+                      const std::shared_ptr<Completion>& completion, Steady now) {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::live || !tenant_->slots.current(holder)) return;
+  completion->hold();
+  if (doomed_ || unacknowledged_.size() >= limits::kRevocationQueue) {
+    doomed_ = true;
+    doomed_waiters_.push_back(completion);
+    return;
+  }
+  revocation.number = ++last_number_;
+  unacknowledged_.push_back(
+      {std::make_shared<const Revocation>(std::move(revocation)), completion, now});
+  push_revoke_frame(unacknowledged_.back());
+}
+
+void Session::acknowledge_locked(uint64_t revocation, Acknowledged* out) {
+  while (!unacknowledged_.empty() && unacknowledged_.front().revocation->number <= revocation) {
+    Record& record = unacknowledged_.front();
+    acknowledged_ = record.revocation->number;
+    if (record.completion) out->releases.push_back(std::move(record.completion));
+    const auto& nodes = record.revocation->nodes;
+    out->nodes.insert(out->nodes.end(), nodes.begin(), nodes.end());
+    unacknowledged_.pop_front();
+  }
+  if (state_ == State::live) out->holder = tenant_->slots.holder(slot_);
+  if (doomed_waiters_.empty()) doomed_ = false;  // tick() will see if it is still too late
+}
+
+Acknowledged Session::acknowledge(uint64_t revocation) {
+  Acknowledged out;
+  const std::lock_guard lock(mutex_);
+  acknowledge_locked(std::min(revocation, last_number_), &out);
+  return out;
+}
+
+// ---- stream
+// --------------------------------------------------------------------------------------
+
+bool Session::provable(uint64_t last_revocation) const {
+  if (state_ != State::live) return false;
+  if (last_revocation < acknowledged_ || last_revocation > last_number_) return false;
+  return std::none_of(unacknowledged_.begin(), unacknowledged_.end(), [&](const Record& record) {
+    return record.revocation->everything && record.revocation->number > last_revocation;
+  });
+}
+
+bool Session::resume(uint64_t last_revocation, Steady now, Acknowledged* acknowledged) {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::ended) return false;
+  const bool resumed = provable(last_revocation);
+  if (resumed) {
+    acknowledge_locked(last_revocation, acknowledged);
+  } else if (state_ == State::live) {
+    last_number_ = std::max(last_number_, last_revocation);
+    push_everything(now);
+  }
+  come_back(now);
+  return resumed;
+}
+
+Status Session::open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink> sink, Steady now,
+                            Acknowledged* acknowledged) {
+  std::shared_ptr<StreamSink> replaced;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::ended)
+      return fail(Code::session_lost, "this session has ended; attach again");
+    const bool resumed = provable(last_revocation);
+    if (resumed) {
+      acknowledge_locked(last_revocation, acknowledged);
+    } else if (state_ == State::live) {
+      last_number_ = std::max(last_number_, last_revocation);
+      push_everything(now);
+    }
+    come_back(now);
+    replaced = std::exchange(sink_, std::move(sink));
+    outbox_.clear();
+    outbox_.push_back({Frame::Kind::welcome, lease_left(now), resumed, 0, nullptr, {}});
+    for (const Record& record : unacknowledged_) push_revoke_frame(record);
+  }
+  if (replaced)
+    replaced->end(fail(Code::unavailable, "a newer stream of this session took this one's place"));
+  return ok();
+}
+
+void Session::close_stream(const StreamSink* sink) {
+  std::shared_ptr<StreamSink> closed;  // freed outside the lock
+  const std::lock_guard lock(mutex_);
+  if (sink_.get() != sink) return;
+  closed = std::move(sink_);
+  sink_.reset();
+  outbox_.clear();
+}
+
+void Session::renew(OpNumber answered_below, uint64_t nonce, Steady now) {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::ended || doomed_) return;
+  answered_below_ = std::max(answered_below_, answered_below);
+  const bool was_lost = state_ == State::lost;
+  come_back(now);
+  if (!sink_) return;
+  if (was_lost) {
+    outbox_.push_back({Frame::Kind::welcome, lease_left(now), false, 0, nullptr, {}});
+    for (const Record& record : unacknowledged_) push_revoke_frame(record);
+  }
+  outbox_.push_back({Frame::Kind::renewed, lease_left(now), false, nonce, nullptr, {}});
+}
+
+void Session::send(StreamSink& sink, const Frame& frame) {
+  switch (frame.kind) {
+    case Frame::Kind::welcome:
+      return sink.welcome(frame.lease, frame.resumed);
+    case Frame::Kind::renewed:
+      return sink.renewed(frame.nonce, frame.lease);
+    case Frame::Kind::revoke:
+      return sink.revoke(*frame.revocation);
+    case Frame::Kind::end:
+      return sink.end(frame.why);
+  }
+}
+
+void Session::pump() {
+  std::unique_lock lock(mutex_);
+  if (pumping_) return;  // the one that pumps will come to ours
+  pumping_ = true;
+  while (sink_ && !outbox_.empty()) {
+    const Frame frame = std::move(outbox_.front());
+    outbox_.pop_front();
+    const std::shared_ptr<StreamSink> sink = sink_;
+    if (frame.kind == Frame::Kind::end) sink_.reset();
+    lock.unlock();
+    send(*sink, frame);
+    lock.lock();
+  }
+  pumping_ = false;
+}
+
+}  // namespace linkspan::core

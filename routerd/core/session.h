@@ -1,0 +1,154 @@
+// One attached mount, as the router sees it: its lease, its stream, the revocations it has not yet
+// acknowledged, and its mutations under way.
+//
+// Life: live -(lease runs out)-> lost -(renewal, stream or attach)-> live ... -> ended. A lost
+// session holds nothing in its caches; it may come back until the grace is over.
+//
+// Threads: any. mutex_ is a leaf, but for SlotTable's generation, which is atomic. Sinks are called
+// without it, one at a time and in order (pump()). Methods that return Releases leave the releasing
+// to their caller, who must hold no lock.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "linkspan/clock.h"
+#include "routerd/core/completion.h"
+#include "routerd/core/grant.h"
+#include "routerd/core/operations.h"
+#include "routerd/core/router.h"
+#include "routerd/core/slots.h"
+
+namespace linkspan::core {
+
+class Tenant;
+
+// Held in one place by Session::enqueue: what to revoke, of whom.
+struct Acknowledged {
+  Releases releases;
+  std::vector<RevokedNode> nodes;  // to settle in Interests
+  std::optional<Holder> holder;
+};
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  using Steady = Clock::Steady;
+  using Millis = std::chrono::milliseconds;
+
+  struct Options {
+    store::SessionRecord record;
+    std::shared_ptr<Tenant> tenant;
+    std::shared_ptr<const Grant> grant;
+    uint32_t slot = 0;
+    uint64_t last_revocation = 0;  // numbering goes on behind it
+    Millis lease{};
+  };
+  // The slot is the session's own from now on; the destructor does not give it back, end() does.
+  Session(Options options, Steady now);
+
+  const store::SessionRecord& record() const { return record_; }
+  SessionId id() const { return record_.id; }
+  const std::shared_ptr<Tenant>& tenant() const { return tenant_; }
+  uint32_t slot() const { return slot_; }
+  bool proves(std::string_view secret) const;  // constant time
+  Operations& operations() { return operations_; }
+  store::Author author() const { return {record_.principal, record_.sandbox, record_.id}; }
+
+  std::shared_ptr<const Grant> grant() const;
+  void set_grant(std::shared_ptr<const Grant> grant);
+  // A call was made: keeps a lost session from being ended.
+  void seen(Steady now);
+  OpNumber answered_below(OpNumber said);  // the highest ever said
+
+  // As whom to remember what a reply tells; none: lost or ended, nothing may be cached.
+  std::optional<Holder> holder() const;
+
+  // Attach of this very session again. True: no revocation was missed since `last_revocation`, the
+  // caches may be kept. Renews the lease.
+  bool resume(uint64_t last_revocation, Steady now, Acknowledged* acknowledged);
+  // `session_lost`: ended.
+  Status open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink> sink, Steady now,
+                     Acknowledged* acknowledged);
+  void close_stream(const StreamSink* sink);
+  void renew(OpNumber answered_below, uint64_t nonce, Steady now);
+  Acknowledged acknowledge(uint64_t revocation);
+
+  // Puts a revocation into the queue, and a hold of `completion` until it was acknowledged or the
+  // caches are lost. Nothing happens if `holder` lost its caches already. pump() sends it.
+  void enqueue(Revocation revocation, Holder holder, const std::shared_ptr<Completion>& completion,
+               Steady now);
+  // Sends what waits to be sent. No lock may be held.
+  void pump();
+
+  enum class State : uint8_t { live, lost, ended };
+  struct Tick {
+    State state = State::live;
+    bool lost_now = false;
+    bool over = false;  // the grace is over: end() it
+    Steady next;        // when to look again at the latest
+    Releases releases;
+  };
+  Tick tick(Steady now, Millis grace);
+  // Idempotent. The slot is given back.
+  Releases end(const Error& why);
+  bool ended() const;
+  bool lost() const;
+
+ private:
+  struct Record {
+    std::shared_ptr<const Revocation> revocation;
+    std::shared_ptr<Completion> completion;  // null: nobody waits
+    Steady queued;
+  };
+  struct Frame {
+    enum class Kind : uint8_t { welcome, renewed, revoke, end } kind;
+    Millis lease{};
+    bool resumed = false;
+    uint64_t nonce = 0;
+    std::shared_ptr<const Revocation> revocation;
+    Error why;
+  };
+
+  // All with mutex_ held.
+  bool provable(uint64_t last_revocation) const;
+  void acknowledge_locked(uint64_t revocation, Acknowledged* out);
+  void push_everything(Steady now);
+  void lose(Steady now, Releases* releases);
+  void extend(Steady now);
+  void come_back(Steady now);
+  void push_revoke_frame(const Record& record);
+  Millis lease_left(Steady now) const;
+  static void send(StreamSink& sink, const Frame& frame);
+
+  const store::SessionRecord record_;
+  const std::shared_ptr<Tenant> tenant_;
+  const uint32_t slot_;
+  const Millis lease_;
+  Operations operations_;
+  std::atomic<int64_t> seen_;  // Steady ticks
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Grant> grant_;
+  State state_ = State::live;
+  Steady lease_until_;
+  Steady lost_since_{};
+  // Its lease is not renewed any more: it does not acknowledge, or too many revocations wait. It
+  // will be lost when the lease has run out.
+  bool doomed_ = false;
+  std::deque<Record> unacknowledged_;  // ascending numbers, <= limits::kRevocationQueue
+  Releases doomed_waiters_;            // for what did not fit
+  uint64_t last_number_;               // of a revocation, given out
+  uint64_t acknowledged_;              // records up to here are gone
+  OpNumber answered_below_;
+  std::shared_ptr<StreamSink> sink_;
+  std::deque<Frame> outbox_;
+  bool pumping_ = false;
+};
+
+}  // namespace linkspan::core

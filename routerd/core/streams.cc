@@ -1,0 +1,165 @@
+// Letting calls in, leases, and the streams of revocations.
+#include <algorithm>
+#include <utility>
+
+#include "routerd/core/router_core.h"
+
+namespace linkspan::core {
+namespace {
+
+// How often the clock is looked at, at least: a twentieth of the lease, within these bounds.
+constexpr std::chrono::milliseconds kShortestPeriod{1};
+constexpr std::chrono::milliseconds kLongestPeriod{100};
+
+}  // namespace
+
+RouterCore::RouterCore(std::unique_ptr<store::Store> store, RouterOptions options)
+    : store_(std::move(store)), options_(std::move(options)), clock_(*options_.clock) {
+  background_.emplace();
+  timer_.emplace(options_.clock, std::clamp(options_.lease / 20, kShortestPeriod, kLongestPeriod),
+                 [this](Clock::Steady now) { return tick(now); });
+}
+
+RouterCore::~RouterCore() {
+  stop();
+  timer_.reset();
+  background_.reset();
+}
+
+void RouterCore::stop() {
+  gate_.close();
+  // What was held back was not begun: run() answers it with `unavailable`.
+  for (const TenantPtr& tenant : all_tenants()) background_->post_all(tenant->hold.release());
+  gate_.wait_until_empty();
+}
+
+std::vector<RouterCore::SessionPtr> RouterCore::all_sessions() const {
+  std::vector<SessionPtr> sessions;
+  const std::shared_lock lock(mutex_);
+  sessions.reserve(sessions_.size());
+  for (const auto& [id, session] : sessions_) sessions.push_back(session);
+  return sessions;
+}
+
+std::vector<RouterCore::TenantPtr> RouterCore::all_tenants() const {
+  std::vector<TenantPtr> tenants;
+  const std::shared_lock lock(mutex_);
+  for (const auto& [name, future] : tenants_) {
+    if (future.wait_for(std::chrono::seconds(0)) != std::future_status::ready) continue;
+    if (const auto& tenant = future.get(); tenant.ok()) tenants.push_back(*tenant);
+  }
+  return tenants;
+}
+
+// ---- calls
+// ---------------------------------------------------------------------------------------
+
+Result<RouterCore::Call> RouterCore::authenticate(const Credentials& who) {
+  const SessionPtr session = find_session(who.session);
+  if (!session)
+    return fail(Code::session_lost, "the router does not know this session; attach again");
+  if (!session->proves(who.secret))
+    return fail(Code::unauthenticated, "the session's secret is wrong");
+  Call call{nullptr, session, session->tenant(), session->grant()};
+  if (call.grant->expired(clock_.now())) {
+    const Error why =
+        fail(Code::unauthenticated, "the token has expired; ask the operator for a new one");
+    end_session(session, why, false);
+    return why;
+  }
+  session->seen(clock_.steady());
+  return call;
+}
+
+Result<RouterCore::Call> RouterCore::enter(const Credentials& who) {
+  auto pass = gate_.enter();
+  if (!pass) return fail(Code::unavailable, "the router is stopping");
+  LINKSPAN_TRY(Call call, authenticate(who));
+  call.pass = std::move(pass);
+  return call;
+}
+
+// ---- streams
+// -------------------------------------------------------------------------------------
+
+void RouterCore::settle(Session& session, const Acknowledged& acknowledged) {
+  if (acknowledged.holder)
+    for (const RevokedNode& node : acknowledged.nodes)
+      session.tenant()->interests.settle(node.ino, *acknowledged.holder);
+  release_all(acknowledged.releases);
+}
+
+Status RouterCore::open_stream(const Credentials& who, uint64_t last_revocation,
+                               std::shared_ptr<StreamSink> sink) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  Acknowledged acknowledged;
+  LINKSPAN_CHECK(
+      call.session->open_stream(last_revocation, std::move(sink), clock_.steady(), &acknowledged));
+  settle(*call.session, acknowledged);
+  call.session->pump();
+  return ok();
+}
+
+void RouterCore::renew(SessionId id, OpNumber answered_below, uint64_t nonce) {
+  const SessionPtr session = find_session(id);
+  if (!session) return;
+  session->renew(answered_below, nonce, clock_.steady());
+  session->pump();
+}
+
+void RouterCore::acknowledge(SessionId id, uint64_t revocation) {
+  const SessionPtr session = find_session(id);
+  if (session) settle(*session, session->acknowledge(revocation));
+}
+
+void RouterCore::stream_closed(SessionId id, const StreamSink* sink) {
+  if (const SessionPtr session = find_session(id)) session->close_stream(sink);
+}
+
+// ---- the timer
+// -----------------------------------------------------------------------------------
+
+Clock::Steady RouterCore::tick(Clock::Steady now) {
+  Clock::Steady next = now + options_.lease;
+  const Time wall = clock_.now();
+  for (const SessionPtr& session : all_sessions()) {
+    const Session::Tick tick = session->tick(now, options_.session_grace);
+    if (tick.lost_now) session->tenant()->unswept = true;
+    release_all(tick.releases);
+    next = std::min(next, tick.next);
+    if (tick.over) {
+      end_session(session,
+                  fail(Code::session_lost, "the mount did not come back in time; attach again"),
+                  false);
+    } else if (session->grant()->expired(wall)) {
+      end_session(
+          session,
+          fail(Code::unauthenticated, "the token has expired; ask the operator for a new one"),
+          false);
+    }
+  }
+  for (const TenantPtr& tenant : all_tenants()) {
+    background_->post_all(tenant->hold.tick(now));
+    if (tenant->unswept.exchange(false)) background_->post([tenant] { tenant->interests.sweep(); });
+  }
+  std::vector<SessionId> gone;
+  {
+    const std::unique_lock lock(mutex_);
+    for (auto at = awaited_.begin(); at != awaited_.end();) {
+      if (now < at->second) {
+        ++at;
+        continue;
+      }
+      gone.push_back(at->first);
+      at = awaited_.erase(at);
+    }
+  }
+  for (const SessionId id : gone) background_->post([this, id] { forget_in_store(id); });
+  return next;
+}
+
+std::unique_ptr<Router> make_router(std::unique_ptr<store::Store> store, RouterOptions options) {
+  return std::make_unique<RouterCore>(std::move(store), std::move(options));
+}
+
+}  // namespace linkspan::core

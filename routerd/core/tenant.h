@@ -1,0 +1,53 @@
+// All that one router keeps in memory of a tenant it owns.
+#pragma once
+
+#include <atomic>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "routerd/core/hold.h"
+#include "routerd/core/inode_pool.h"
+#include "routerd/core/interests.h"
+#include "routerd/core/sequencer.h"
+#include "routerd/core/slots.h"
+#include "routerd/core/usage.h"
+#include "routerd/core/volume_index.h"
+#include "routerd/store/store.h"
+
+namespace linkspan::core {
+
+// Parts that lock for themselves; the tenant adds no lock of its own, and no part calls another.
+class Tenant {
+ public:
+  Tenant(store::TenantState state, std::set<SessionId> earlier_sessions, Clock::Steady hold_until)
+      : id(state.id),
+        name(std::move(state.name)),
+        epoch(state.epoch),
+        volumes(std::move(state.volumes)),
+        sequencer(state.last_seq),
+        interests(&slots),
+        usage(volumes),
+        hold(std::move(earlier_sessions), hold_until) {
+    for (const store::Volume& volume : volumes) nodes.learn(volume.root, volume.id);
+  }
+  Tenant(const Tenant&) = delete;
+  Tenant& operator=(const Tenant&) = delete;
+
+  const TenantId id;
+  const std::string name;
+  const Epoch epoch;
+  const std::vector<store::Volume> volumes;  // usage in them is that of the start; see `usage`
+
+  Sequencer sequencer;
+  SlotTable slots;
+  Interests interests;
+  Usage usage;
+  InodePool inodes;
+  VolumeIndex nodes;
+  Hold hold;
+  std::atomic<bool> fenced{false};   // another router owns it now
+  std::atomic<bool> unswept{false};  // Interests hold entries of lost sessions
+};
+
+}  // namespace linkspan::core

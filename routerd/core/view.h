@@ -1,0 +1,53 @@
+// The making of one reply that its caller may cache: enters what it tells into Interests and says
+// how fresh it is.
+//
+// Order, which Interests and Sequencer rely on: the snapshot, will_tell(), the store, told(),
+// as_of().
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "routerd/core/session.h"
+#include "routerd/core/tenant.h"
+
+namespace linkspan::core {
+
+// Used by one thread.
+class View {
+ public:
+  View(Tenant& tenant, const Session& session)
+      : tenant_(tenant),
+        session_(session),
+        holder_(session.holder()),
+        snapshot_(tenant.sequencer.snapshot()) {}
+
+  // Before the store is asked.
+  void will_tell(Ino ino, uint8_t held) {
+    nodes_.push_back(ino);
+    if (holder_) tenant_.interests.add(ino, *holder_, held);
+  }
+  // After it answered, of nodes that were not known before.
+  void told(Ino ino) {
+    nodes_.push_back(ino);
+    if (holder_ && !tenant_.interests.add_after(ino, *holder_, kHeldNode, snapshot_.as_of(ino)))
+      overtaken_ = true;
+  }
+  // A mutation overtook what told() told: read once more.
+  bool overtaken() const { return overtaken_; }
+  // 0: the reply must not be cached.
+  Seq as_of() const {
+    if (!holder_ || overtaken_ || !tenant_.slots.current(*holder_)) return Seq{0};
+    return snapshot_.as_of(nodes_);
+  }
+
+ private:
+  Tenant& tenant_;
+  const Session& session_;
+  const std::optional<Holder> holder_;
+  const Sequencer::Snapshot snapshot_;
+  std::vector<Ino> nodes_;
+  bool overtaken_ = false;
+};
+
+}  // namespace linkspan::core

@@ -1,0 +1,184 @@
+#include <thread>
+
+#include "fixture.h"
+
+namespace linkspan::core::testing {
+namespace {
+
+TEST_F(CoreTest, AttachGivesRoutesWithVolumesAndRoots) {
+  const Mount m = mount();
+  ASSERT_EQ(m.attached.routes.size(), 3u);
+  EXPECT_TRUE(m.attached.routes[0].volume_id);
+  EXPECT_TRUE(m.attached.routes[0].root);
+  EXPECT_NE(m.attached.routes[0].root, m.attached.routes[1].root);
+  EXPECT_EQ(m.attached.secret.size(), 16u);
+  EXPECT_TRUE(m.attached.session);
+  EXPECT_EQ(m.attached.principal, "agent");
+  EXPECT_EQ(m.attached.sandbox.substr(0, 8), "sandbox-");
+  EXPECT_EQ(m.attached.lease, kLease);
+  EXPECT_FALSE(m.attached.resumed);
+}
+
+TEST_F(CoreTest, RefusedTokensAreToldApart) {
+  add_token("old", [&](auto& token) { token.expires = Time{clock_.now().ns - 1}; });
+  add_token("bad", [](auto& token) { token.revoked = true; });
+  const auto message = [&](const std::string& token) {
+    AttachRequest request;
+    request.token = token;
+    const auto reply = attach(request);
+    EXPECT_FALSE(reply.ok());
+    EXPECT_EQ(reply.code(), Code::unauthenticated);
+    EXPECT_EQ(reply.error().message.find(token + " "), std::string::npos) << "names the token";
+    return reply.error().message;
+  };
+  EXPECT_NE(message("old").find("expired"), std::string::npos);
+  EXPECT_NE(message("bad").find("revoked"), std::string::npos);
+  EXPECT_NE(message("never-seen").find("does not know"), std::string::npos);
+}
+
+TEST_F(CoreTest, ARouteToNowhereIsRefused) {
+  add_token("lost", [](auto& token) { token.routes.push_back(route("nowhere", true, {})); });
+  AttachRequest request;
+  request.token = "lost";
+  const auto reply = attach(request);
+  ASSERT_FALSE(reply.ok());
+  EXPECT_EQ(reply.code(), Code::access_denied);
+  EXPECT_NE(reply.error().message.find("nowhere"), std::string::npos);
+}
+
+TEST_F(CoreTest, CallsNeedTheSecret) {
+  Mount m = mount();
+  Credentials wrong = m.who;
+  wrong.secret[3] ^= 1;
+  EXPECT_EQ(router_->getattr(wrong, {m.root()}).code(), Code::unauthenticated);
+  wrong.secret.clear();
+  EXPECT_EQ(router_->getattr(wrong, {m.root()}).code(), Code::unauthenticated);
+  wrong = m.who;
+  wrong.session = SessionId{m.who.session.value + 1};
+  EXPECT_EQ(router_->getattr(wrong, {m.root()}).code(), Code::session_lost);
+  EXPECT_TRUE(router_->getattr(m.who, {m.root()}).ok());
+}
+
+TEST_F(CoreTest, AnExpiringTokenEndsItsSessions) {
+  add_token("short", [&](auto& token) { token.expires = Time{clock_.now().ns + 50'000'000}; });
+  Mount m = mount("short");
+  const auto sink = m.stream();
+  EXPECT_EQ(sink->next().kind, Frame::welcome);
+  clock_.advance(60ms);
+  const Frame end = sink->next();
+  EXPECT_EQ(end.kind, Frame::end);
+  EXPECT_EQ(end.code, Code::unauthenticated);
+  EXPECT_FALSE(router_->getattr(m.who, {m.root()}).ok());
+}
+
+TEST_F(CoreTest, ReadOnlyRoutesRefuseAndOtherVolumesDoNotExist) {
+  add_token("narrow", [](auto& token) { token.routes = {route("skills", false, {})}; });
+  Mount all = mount();
+  Mount narrow = mount("narrow");
+  EXPECT_EQ(all.start_create(all.root("skills"), "x").get().code(), Code::read_only);
+  EXPECT_EQ(narrow.start_create(narrow.root("skills"), "x").get().code(), Code::read_only);
+  EXPECT_EQ(router_->getattr(narrow.who, {all.root()}).code(), Code::stale_node);
+  EXPECT_EQ(router_->statfs(narrow.who, all.root()).code(), Code::stale_node);
+}
+
+TEST_F(CoreTest, DetachEndsTheSession) {
+  Mount m = mount();
+  const auto sink = m.stream();
+  EXPECT_EQ(sink->next().kind, Frame::welcome);
+  ASSERT_TRUE(router_->detach(m.who).ok());
+  EXPECT_EQ(sink->next().kind, Frame::end);
+  EXPECT_EQ(router_->getattr(m.who, {m.root()}).code(), Code::session_lost);
+  EXPECT_EQ(memory_->find_session(m.who.session).code(), Code::not_found);
+}
+
+TEST_F(CoreTest, ResumeKeepsCachesWhileNothingWasMissed) {
+  Mount m = mount();
+  const auto reply = resume(m, 0);
+  ASSERT_TRUE(reply.ok());
+  EXPECT_TRUE(reply->resumed);
+  EXPECT_EQ(reply->session, m.who.session);
+  EXPECT_EQ(reply->sandbox, m.attached.sandbox);
+}
+
+TEST_F(CoreTest, ResumeWithAWrongSecretGivesANewSession) {
+  Mount m = mount();
+  m.who.secret[0] ^= 1;
+  const auto reply = resume(m, 0);
+  ASSERT_TRUE(reply.ok());
+  EXPECT_FALSE(reply->resumed);
+  EXPECT_NE(reply->session, m.who.session);
+}
+
+TEST_F(CoreTest, SessionOfAnEarlierRouterIsResumedWithoutCachesAndWithItsResults) {
+  Mount m = mount();
+  CreateRequest request;
+  request.op = m.op();
+  request.parent = m.root();
+  request.name = "d";
+  request.kind = Kind::directory;
+  const Outcome first = m.start(request).get();
+  ASSERT_TRUE(first.ok());
+
+  router_.reset();
+  start_router();
+  EXPECT_EQ(router_->getattr(m.who, {m.root()}).code(), Code::session_lost);
+  const auto reply = resume(m, 5);
+  ASSERT_TRUE(reply.ok());
+  EXPECT_FALSE(reply->resumed);
+  EXPECT_EQ(reply->session, m.who.session);
+  m.router = router_.get();
+  request.op.retry = true;
+  const Outcome again = m.start(request).get();
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(again->seq, first->seq);
+  EXPECT_EQ(again->as_of, Seq{0});
+  // The client goes on with the revocation numbers that it knows.
+  const auto sink = m.stream(5);
+  EXPECT_TRUE(sink->next().resumed);
+}
+
+TEST_F(CoreTest, ALostSessionIsEndedWhenItsGraceIsOver) {
+  Mount m = mount();
+  const auto sink = m.stream();
+  EXPECT_EQ(sink->next().kind, Frame::welcome);
+  clock_.advance(kLease + kGrace + 1ms);
+  // The first look finds the lease over, the next the grace.
+  std::atomic<bool> ended{false};
+  std::thread time([&] {
+    while (!ended) {
+      clock_.advance(kGrace);
+      std::this_thread::sleep_for(1ms);
+    }
+  });
+  EXPECT_EQ(sink->next().kind, Frame::end);
+  ended = true;
+  time.join();
+  EXPECT_EQ(router_->getattr(m.who, {m.root()}).code(), Code::session_lost);
+}
+
+TEST_F(CoreTest, AStoppedRouterRefuses) {
+  Mount m = mount();
+  router_->stop();
+  router_->stop();
+  EXPECT_EQ(router_->getattr(m.who, {m.root()}).code(), Code::unavailable);
+  EXPECT_EQ(m.start_create(m.root(), "x").get().code(), Code::unavailable);
+  EXPECT_EQ(attach({}).code(), Code::unavailable);
+}
+
+TEST_F(CoreTest, AnotherRouterFencesThisOne) {
+  Mount m = mount();
+  const auto sink = m.stream();
+  EXPECT_EQ(sink->next().kind, Frame::welcome);
+  ASSERT_TRUE(memory_->open_tenant("acme").ok());
+  EXPECT_EQ(m.start_create(m.root(), "x").get().code(), Code::unavailable);
+  EXPECT_EQ(sink->next().kind, Frame::end);
+  EXPECT_EQ(router_->getattr(m.who, {m.root()}).code(), Code::session_lost);
+  // It comes back by attaching: the session is the same, in a new epoch.
+  const auto reply = resume(m, 0);
+  ASSERT_TRUE(reply.ok());
+  EXPECT_FALSE(reply->resumed);
+  EXPECT_TRUE(m.start_create(m.root(), "y").get().ok());
+}
+
+}  // namespace
+}  // namespace linkspan::core::testing

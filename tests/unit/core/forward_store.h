@@ -1,0 +1,154 @@
+// A decorator that passes all calls on, and lets a test stop or fail some of them.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "routerd/store/store.h"
+
+namespace linkspan::core::testing {
+
+using namespace store;
+
+class ForwardStore final : public Store {
+ public:
+  explicit ForwardStore(Store* inner) : inner_(inner) {}
+
+  // Called before and after the named call ("commit", ...) of the inner store; an error from
+  // `before` is the answer instead, one from `after` replaces the answer.
+  using Hook = std::function<Status()>;
+  void before(const std::string& call, Hook hook) { set(before_, call, std::move(hook)); }
+  void after(const std::string& call, Hook hook) { set(after_, call, std::move(hook)); }
+  int calls(const std::string& call) {
+    const std::lock_guard lock(mutex_);
+    return calls_[call];
+  }
+
+  Result<TenantId> provision(const TenantSpec& s, Time now) override {
+    return inner_->provision(s, now);
+  }
+  Result<TenantState> open_tenant(const std::string& name) override {
+    return pass<TenantState>("open_tenant", [&] { return inner_->open_tenant(name); });
+  }
+  Result<Ino> reserve_inodes(TenantId t, uint32_t n) override {
+    return pass<Ino>("reserve_inodes", [&] { return inner_->reserve_inodes(t, n); });
+  }
+  Status put_token(const TokenRecord& t) override { return inner_->put_token(t); }
+  Result<TokenRecord> find_token(const TokenHash& h) override {
+    return pass<TokenRecord>("find_token", [&] { return inner_->find_token(h); });
+  }
+  Status put_session(const SessionRecord& s) override { return inner_->put_session(s); }
+  Result<SessionRecord> find_session(SessionId id) override { return inner_->find_session(id); }
+  Result<std::vector<SessionRecord>> live_sessions(TenantId t) override {
+    return inner_->live_sessions(t);
+  }
+  Status end_session(SessionId id) override {
+    return pass<Done>("end_session", [&] { return inner_->end_session(id); });
+  }
+  Result<LookupReply> lookup(const Scope& s, const LookupRequest& r) override {
+    return pass<LookupReply>("lookup", [&] { return inner_->lookup(s, r); });
+  }
+  Result<NodeReply> getattr(const Scope& s, const GetAttrRequest& r) override {
+    return pass<NodeReply>("getattr", [&] { return inner_->getattr(s, r); });
+  }
+  Result<ReadDirReply> readdir(const Scope& s, const ReadDirRequest& r) override {
+    return pass<ReadDirReply>("readdir", [&] { return inner_->readdir(s, r); });
+  }
+  Result<ReadReply> read(const Scope& s, const ReadRequest& r) override {
+    return pass<ReadReply>("read", [&] { return inner_->read(s, r); });
+  }
+  Result<XattrsReply> xattrs(const Scope& s, Ino ino) override {
+    return pass<XattrsReply>("xattrs", [&] { return inner_->xattrs(s, ino); });
+  }
+  Result<std::vector<VersionInfo>> versions(const Scope& s, const VersionsRequest& r) override {
+    return inner_->versions(s, r);
+  }
+  Result<ChangesReply> changes(const Scope& s, const ChangesRequest& r) override {
+    return inner_->changes(s, r);
+  }
+  Result<Applied> create(const Mutation& m, const CreateRequest& r) override {
+    return pass<Applied>("create", [&] { return inner_->create(m, r); });
+  }
+  Result<Applied> remove(const Mutation& m, const RemoveRequest& r) override {
+    return pass<Applied>("remove", [&] { return inner_->remove(m, r); });
+  }
+  Result<Applied> rename(const Mutation& m, const RenameRequest& r) override {
+    return pass<Applied>("rename", [&] { return inner_->rename(m, r); });
+  }
+  Result<Applied> link(const Mutation& m, const LinkRequest& r) override {
+    return pass<Applied>("link", [&] { return inner_->link(m, r); });
+  }
+  Result<Applied> set_attributes(const Mutation& m, const SetAttrRequest& r) override {
+    return pass<Applied>("set_attributes", [&] { return inner_->set_attributes(m, r); });
+  }
+  Result<Applied> commit(const Mutation& m, const CommitRequest& r) override {
+    return pass<Applied>("commit", [&] { return inner_->commit(m, r); });
+  }
+  Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& r) override {
+    return pass<Applied>("set_xattr", [&] { return inner_->set_xattr(m, r); });
+  }
+  Result<uint64_t> prune(TenantId t, Time now) override { return inner_->prune(t, now); }
+  Status ping() override { return inner_->ping(); }
+
+ private:
+  using Hooks = std::map<std::string, Hook>;
+  void set(Hooks& hooks, const std::string& call, Hook hook) {
+    const std::lock_guard lock(mutex_);
+    hooks[call] = std::move(hook);
+  }
+  Status run(Hooks& hooks, const char* call) {
+    Hook hook;
+    {
+      const std::lock_guard lock(mutex_);
+      if (&hooks == &before_) ++calls_[call];
+      if (const auto at = hooks.find(call); at != hooks.end()) hook = at->second;
+    }
+    return hook ? hook() : ok();
+  }
+  template <class T, class F>
+  Result<T> pass(const char* call, F&& inner) {
+    LINKSPAN_CHECK(run(before_, call));
+    Result<T> result = inner();
+    LINKSPAN_CHECK(run(after_, call));
+    return result;
+  }
+
+  Store* inner_;
+  std::mutex mutex_;
+  Hooks before_, after_;
+  std::map<std::string, int> calls_;
+};
+
+// A place where a thread waits until the test lets it go on.
+class Barrier {
+ public:
+  // Waits for open(). Counts as arrived meanwhile.
+  void pass() {
+    std::unique_lock lock(mutex_);
+    ++arrived_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+  }
+  void await_arrivals(int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return arrived_ >= count; });
+  }
+  void open() {
+    {
+      const std::lock_guard lock(mutex_);
+      open_ = true;
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int arrived_ = 0;
+  bool open_ = false;
+};
+
+}  // namespace linkspan::core::testing
