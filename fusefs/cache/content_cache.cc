@@ -42,6 +42,20 @@ void ContentCache::drop(Ino ino, Version keep) {
     if (key.id.version != keep || !keep) erase(index_.at(key));
 }
 
+void ContentCache::renumbered(Ino ino, Version from, Version to) {
+  std::lock_guard lock(mutex_);
+  auto node = of_node_.find(ino);
+  if (node == of_node_.end()) return;
+  const std::vector<BlockKey> keys = node->second;
+  for (const BlockKey& key : keys) {
+    const auto block = index_.find(key);
+    if (block == index_.end()) continue;  // evicted by one that was put back
+    const Bytes bytes = block->second->bytes;
+    erase(block->second);
+    if (key.id.version == from) insert(BlockKey{ContentId{ino, to}, key.block}, bytes);
+  }
+}
+
 void ContentCache::clear() {
   std::lock_guard lock(mutex_);
   index_.clear();

@@ -33,8 +33,8 @@ class ContentCache {
  public:
   explicit ContentCache(size_t capacity = limits::kContentCacheBytes) : capacity_(capacity) {}
 
-  // Keeps the whole blocks in `data`, which begins at `offset` (a multiple of kBlockBytes). The last
-  // block may be shorter only if the file ends there.
+  // Keeps the whole blocks in `data`, which begins at `offset` (a multiple of kBlockBytes). The
+  // last block may be shorter only if the file ends there.
   void put(const ContentId& id, uint64_t offset, std::string_view data);
 
   // Copies the bytes from `offset` on to `out`, as far as they are there without a gap, and returns
@@ -45,6 +45,8 @@ class ContentCache {
 
   // Every block of the node, of all versions but `keep`.
   void drop(Ino ino, Version keep = {});
+  // The same content got another version number.
+  void renumbered(Ino ino, Version from, Version to);
   void clear();
 
   size_t bytes() const;

@@ -13,35 +13,38 @@ namespace linkspan::cache {
 
 struct Patience {
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
-  std::function<bool()> cancelled = [] { return false; };
-  // Calls `wake` (at once if cancelled already) until it is set to {}; setting waits for a call
-  // that is running, so no lock that `wake` takes may be held.
+  // Registers what is called once, on the cancelling thread, when the caller is cancelled (at once
+  // if it was already); {} takes it back and waits for a call that is running. The canceller may
+  // hold a lock of its own during that call, so nothing here is ever called under `mutex` below.
   std::function<void(std::function<void()> wake)> on_cancel = [](auto) {};
 
   // Waits until `ready()` under `mutex`; notified through `changed`. Returns with the lock free.
-  // `ready` may take what it finds: it is called under the lock, last with the answer true.
+  // `ready` may take what it finds: once it has answered true it is not called again.
   template <class Ready>
   Status wait(std::mutex& mutex, std::condition_variable& changed, Ready ready) const {
     {
       std::lock_guard lock(mutex);
       if (ready()) return ok();
     }
+    bool cancelled = false;  // under `mutex`
     on_cancel([&] {
       std::lock_guard lock(mutex);
+      cancelled = true;
       changed.notify_all();
     });
-    const Status status = wait_registered(mutex, changed, ready);
+    const Status status = wait_registered(mutex, changed, ready, cancelled);
     on_cancel({});
     return status;
   }
 
  private:
   template <class Ready>
-  Status wait_registered(std::mutex& mutex, std::condition_variable& changed, Ready ready) const {
+  Status wait_registered(std::mutex& mutex, std::condition_variable& changed, Ready ready,
+                         const bool& cancelled) const {
     std::unique_lock lock(mutex);
     for (;;) {
       if (ready()) return ok();
-      if (cancelled()) return fail(Code::interrupted, "the caller was interrupted");
+      if (cancelled) return fail(Code::interrupted, "the caller was interrupted");
       if (deadline == std::chrono::steady_clock::time_point::max()) {
         changed.wait(lock);
       } else if (changed.wait_until(lock, deadline) == std::cv_status::timeout) {

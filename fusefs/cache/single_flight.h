@@ -17,7 +17,8 @@
 
 namespace linkspan::cache {
 
-inline constexpr unsigned kFlightWaiters = 1024;  // of one fetch; the next ones fetch for themselves
+inline constexpr unsigned kFlightWaiters =
+    1024;  // of one fetch; the next ones fetch for themselves
 
 template <class Value>
 struct Fetched {

@@ -6,13 +6,15 @@
 namespace linkspan::cache {
 namespace {
 
-constexpr size_t kCachedXattrs = 16384;     // nodes
-constexpr size_t kCachedListings = 16384;   // directories
-constexpr size_t kListedEntries = 400000;   // of all listings together
-constexpr size_t kPendingEvictions = 65536; // then the oldest are forgotten: they cost at most a
-                                            // kernel entry that only a revocation ends
+constexpr size_t kCachedXattrs = 16384;      // nodes
+constexpr size_t kCachedListings = 16384;    // directories
+constexpr size_t kListedEntries = 400000;    // of all listings together
+constexpr size_t kPendingEvictions = 65536;  // then the oldest are forgotten: they cost at most a
+                                             // kernel entry that only a revocation ends
 
-Name as_name(const RevokedName& name) { return Name{name.parent, name.name}; }
+Name as_name(const RevokedName& name) {
+  return Name{name.parent, name.name};
+}
 
 }  // namespace
 
@@ -25,9 +27,12 @@ TreeCache::TreeCache(size_t nodes)
 
 bool TreeCache::usable(uint64_t generation, Use use) const {
   switch (use) {
-    case Use::nothing: return false;
-    case Use::current: return generation == generation_.load(std::memory_order_relaxed);
-    case Use::stale: return true;
+    case Use::nothing:
+      return false;
+    case Use::current:
+      return generation == generation_.load(std::memory_order_relaxed);
+    case Use::stale:
+      return true;
   }
   return false;
 }
@@ -40,7 +45,9 @@ bool TreeCache::put_node(Ticket ticket, const Node& node, Seq as_of) {
 bool TreeCache::put_node_locked(Ticket ticket, const Node& node, Seq as_of) {
   const Ino ino = node.attr.ino;
   if (ticket.generation != generation_ || !node_fence_.admits(ino, as_of)) return false;
-  Node kept{node.attr, node.target, std::nullopt};
+  Node kept;  // without content
+  kept.attr = node.attr;
+  kept.target = node.target;
   if (const auto* had = nodes_.peek(ino); had && had->generation == ticket.generation) {
     if (had->as_of > as_of) return false;
     // A relaxed access time of our own that the reply does not know yet.
@@ -71,20 +78,20 @@ bool TreeCache::put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as
   return true;
 }
 
-void TreeCache::put_page(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply) {
+bool TreeCache::put_page(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply) {
   std::lock_guard lock(mutex_);
   put_node_locked(ticket, reply.dir, reply.as_of);
   for (const DirEntry& entry : reply.entries) {
     put_node_locked(ticket, entry.node, reply.as_of);
     put_name_locked(ticket, Name{request.dir, entry.name}, entry.node.attr.ino, reply.as_of);
   }
-  put_listing_locked(ticket, request, reply);
+  return put_listing_locked(ticket, request, reply);
 }
 
-void TreeCache::put_listing_locked(Ticket ticket, const ReadDirRequest& request,
+bool TreeCache::put_listing_locked(Ticket ticket, const ReadDirRequest& request,
                                    const ReadDirReply& reply) {
   const Ino dir = request.dir;
-  if (ticket.generation != generation_ || !listing_fence_.admits(dir, reply.as_of)) return;
+  if (ticket.generation != generation_ || !listing_fence_.admits(dir, reply.as_of)) return false;
   std::shared_ptr<Listing> listing;
   if (!request.after) {
     drop_listing(dir);
@@ -93,8 +100,8 @@ void TreeCache::put_listing_locked(Ticket ticket, const ReadDirRequest& request,
     listing->as_of = reply.as_of;
   } else {
     auto* known = listings_.find(dir);
-    if (!known || (*known)->complete || (*known)->generation != ticket.generation) return;
-    if ((*known)->entries.empty() || (*known)->entries.back().cookie != request.after) return;
+    if (!known || (*known)->complete || (*known)->generation != ticket.generation) return true;
+    if ((*known)->entries.empty() || (*known)->entries.back().cookie != request.after) return true;
     listing = *known;
     listing->as_of = std::min(listing->as_of, reply.as_of);
   }
@@ -108,6 +115,7 @@ void TreeCache::put_listing_locked(Ticket ticket, const ReadDirRequest& request,
     listed_ -= old->entries.size();
   });
   while (listed_ > kListedEntries && listings_.size() > 1) drop_listing(listings_.oldest());
+  return true;
 }
 
 void TreeCache::drop_listing(Ino dir) {

@@ -1,6 +1,6 @@
-// What the mount knows of the tree: attributes and symlink targets, names (also that there is none),
-// listings and extended attributes. Each fact was told by the router with an as_of and is kept until
-// a revocation, bounded, least recently used first out.
+// What the mount knows of the tree: attributes and symlink targets, names (also that there is
+// none), listings and extended attributes. Each fact was told by the router with an as_of and is
+// kept until a revocation, bounded, least recently used first out.
 //
 // A fact enters only if no revocation overtook it (fence.h) and the caches were not lost since its
 // request began (Ticket). Facts of before a loss can be kept as `stale`: a read-only route serves
@@ -64,7 +64,8 @@ class TreeCache {
   // that is there already counts as kept only if it is the same.)
   bool put_node(Ticket ticket, const Node& node, Seq as_of);
   bool put_name(Ticket ticket, const Name& name, Ino ino, Seq as_of);  // ino 0: no such name
-  void put_page(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
+  // Whether the listing is current; its nodes and names enter one by one.
+  bool put_page(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
   bool put_xattrs(Ticket ticket, Ino ino, const XattrsReply& reply);
 
   std::optional<Node> node(Ino ino, Use use);
@@ -117,7 +118,7 @@ class TreeCache {
   bool usable(uint64_t generation, Use use) const;
   bool put_node_locked(Ticket ticket, const Node& node, Seq as_of);
   bool put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of);
-  void put_listing_locked(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
+  bool put_listing_locked(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
   void drop_listing(Ino dir);
 
   std::atomic<uint64_t> generation_{1};

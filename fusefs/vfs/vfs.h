@@ -65,11 +65,11 @@ struct DirItem {
   CacheTimes times;
 };
 
-// Keeps a reply on its way to the kernel from outliving the revocation that overtook it: FUSE writes
-// each reply that carries times > 0 while it holds a Pass, and answers with zero times when the pass
-// says that it is not current any more. A revocation ends all older passes, then tells the kernel:
-// so the kernel either gets zero times or gets the reply before the notification.
-// Threads: any. A pass is held for one write to /dev/fuse, never while waiting.
+// Keeps a reply on its way to the kernel from outliving the revocation that overtook it: FUSE
+// writes each reply that carries times > 0 while it holds a Pass, and answers with zero times when
+// the pass says that it is not current any more. A revocation ends all older passes, then tells the
+// kernel: so the kernel either gets zero times or gets the reply before the notification. Threads:
+// any. A pass is held for one write to /dev/fuse, never while waiting.
 class ReplyGate {
  public:
   class Pass {
@@ -88,13 +88,13 @@ class ReplyGate {
     bool current_;
   };
 
-  uint64_t now() const;         // what CacheTimes::as_of counts
+  uint64_t now() const;  // what CacheTimes::as_of counts
   Pass enter(uint64_t as_of);
-  void advance();               // a revocation: waits for the writes that are under way
+  void advance();  // a revocation: waits for the writes that are under way
 
  private:
-  mutable std::mutex mutex_;    // leaf
-  std::mutex advancing_;        // before mutex_
+  mutable std::mutex mutex_;  // leaf
+  std::mutex advancing_;      // before mutex_
   std::condition_variable left_;
   uint64_t count_ = 1;
   unsigned writing_[2] = {0, 0};
@@ -106,7 +106,8 @@ class KernelCache {
  public:
   virtual ~KernelCache() = default;
   // ENOENT from the kernel (it does not know the node) does not mean that nothing is to be done: a
-  // LOOKUP that was answered may not have reached its caches yet. Where the epoch call works, make it.
+  // LOOKUP that was answered may not have reached its caches yet. Where the epoch call works, make
+  // it.
   virtual void drop_attributes(Ino ino) = 0;
   virtual void drop_content(Ino ino) = 0;  // and attributes
   virtual void drop_names(const std::vector<RevokedName>& names) = 0;
@@ -122,7 +123,7 @@ enum class Ownership : uint8_t { squash, identity };
 struct VfsOptions {
   Route route;
   Ownership ownership = Ownership::squash;
-  uint32_t uid = 0, gid = 0;  // squash: of every node
+  uint32_t uid = 0, gid = 0;       // squash: of every node
   std::string spool_dir = "/tmp";  // for unlinked temporary files of large dirty buffers
   const Clock* clock = &Clock::system();
 };
@@ -156,8 +157,8 @@ class Vfs {
                                                   int flags) = 0;
   virtual Result<std::string> read(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                    size_t size) = 0;
-  // append: this very write carries O_APPEND (fi->flags, which F_SETFL can change after open) and is
-  // no writeback of mapped pages (fi->writepage); `offset` is then not looked at.
+  // append: this very write carries O_APPEND (fi->flags, which F_SETFL can change after open) and
+  // is no writeback of mapped pages (fi->writepage); `offset` is then not looked at.
   virtual Result<size_t> write(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                std::string_view data, bool append) = 0;
   virtual Status flush(const Caller& c, Ino ino, Handle h) = 0;  // its error is close's
@@ -204,6 +205,7 @@ class Vfs {
 };
 
 // `kernel` may be null (tests). Neither is owned; both outlive the Vfs.
-std::unique_ptr<Vfs> make_vfs(client::RouterClient* client, KernelCache* kernel, VfsOptions options);
+std::unique_ptr<Vfs> make_vfs(client::RouterClient* client, KernelCache* kernel,
+                              VfsOptions options);
 
 }  // namespace linkspan::vfs

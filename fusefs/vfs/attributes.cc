@@ -1,0 +1,149 @@
+// getattr, setattr, and how attributes look to callers.
+#include <algorithm>
+
+#include "fusefs/vfs/route_vfs.h"
+
+namespace linkspan::vfs {
+
+// ---- how callers see it
+// --------------------------------------------------------------------------
+
+Attr RouteVfs::shown(Attr attr) const {
+  if (options_.ownership == Ownership::squash) {
+    attr.uid = options_.uid;
+    attr.gid = options_.gid;
+  }
+  if (attr.kind != Kind::file) return attr;
+  const auto file = files_.find(attr.ino);
+  const auto view = file ? file->view() : std::nullopt;
+  if (!view) return attr;
+  attr.size = view->size;
+  // Nobody shall take an unsaved file for one hole.
+  attr.allocated = std::min(view->size, attr.allocated + file->dirty_bytes());
+  if (view->mtime) attr.mtime = *view->mtime;
+  attr.ctime = std::max(attr.ctime, view->last_write);
+  return attr;
+}
+
+double RouteVfs::entry_time(bool cached) const {
+  return cached && (!options_.route.writable || kernel_.can_drop_names()) ? kUntilPush : 0;
+}
+
+Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of) const {
+  const AttrReply attr = attr_reply(KnownNode{node, node_cached}, as_of);
+  return Entry{attr.attr, CacheTimes{entry_time(name_cached), attr.timeout, as_of}, false};
+}
+
+Entry RouteVfs::entry_of(const cache::Name& name, const Node& node, uint64_t as_of) {
+  const bool lease = tree_.use() == cache::Use::current;
+  const auto named = tree_.known_name(name);
+  const auto known = tree_.known_node(node.attr.ino);
+  return entry(known ? known->node : node, lease && named && *named == node.attr.ino,
+               known && known->cached, as_of);
+}
+
+// While a file is dirty the kernel keeps nothing: its times and blocks move with the commit.
+AttrReply RouteVfs::attr_reply(const KnownNode& known, uint64_t as_of) const {
+  const auto file = known.node.attr.kind == Kind::file ? files_.find(known.node.attr.ino) : nullptr;
+  const bool lasting = known.cached && !(file && file->dirty());
+  return AttrReply{shown(known.node.attr), lasting ? kUntilPush : 0, as_of};
+}
+
+// ---- getattr
+// -------------------------------------------------------------------------------------
+
+Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino) {
+  const uint64_t as_of = gate_.now();
+  LINKSPAN_TRY(const KnownNode known, tree_.node(begin(c), ino));
+  forget_evicted();
+  return attr_reply(known, as_of);
+}
+
+// ---- setattr
+// -------------------------------------------------------------------------------------
+
+Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set,
+                                    std::optional<Handle> handle) {
+  const uint64_t as_of = gate_.now();
+  const Doing doing = begin(c);
+  LINKSPAN_CHECK(writable());
+  LINKSPAN_TRY(const bool owner, owner_change(set));
+  if (set.size) LINKSPAN_CHECK(set_size(c, doing, ino, *set.size, handle));
+  SetAttr rest = set;
+  rest.size.reset();
+  if (rest.mode || owner || rest.atime || rest.mtime || rest.atime_now || rest.mtime_now)
+    LINKSPAN_CHECK(send_attributes(doing, ino, rest));
+  LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino));
+  return attr_reply(known, as_of);
+}
+
+// Whether an owner is to be sent at all. Squashed, every node is the mount user's already.
+Result<bool> RouteVfs::owner_change(const SetAttr& set) const {
+  if (!set.uid && !set.gid) return false;
+  if (options_.ownership == Ownership::identity) return true;
+  if (set.uid.value_or(options_.uid) == options_.uid &&
+      set.gid.value_or(options_.gid) == options_.gid)
+    return false;
+  return fail(Code::not_permitted,
+              "owners are squashed on this mount; mount with --owner identity to keep them");
+}
+
+// Through a handle a truncation is a write like others; by path it is committed at once.
+Status RouteVfs::set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
+                          std::optional<Handle> handle) {
+  const auto open = handle ? files_.handle(*handle) : nullptr;
+  if (open && open->writes) {
+    LINKSPAN_CHECK(edit(c, doing, *open->file, [&](const Beneath& beneath, const Editor& by) {
+      return open->file->truncate(beneath, by, size);
+    }));
+    commits_.schedule(ino, limits::kCommitDelay);
+    return ok();
+  }
+  if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
+  SetAttr only;
+  only.size = size;
+  return send_attributes(doing, ino, only);
+}
+
+Status RouteVfs::send_attributes(const Doing& doing, Ino ino, const SetAttr& set) {
+  SetAttrRequest request;
+  request.ino = ino;
+  request.mode = set.mode;
+  if (options_.ownership == Ownership::identity) {
+    request.uid = set.uid;
+    request.gid = set.gid;
+  }
+  request.size = set.size;
+  request.atime = set.atime;
+  request.mtime = set.mtime;
+  request.atime_now = set.atime_now;
+  request.mtime_now = set.mtime_now;
+
+  // Unsaved writes come before a new size; times set now are later than their mtime.
+  const auto file = files_.find(ino);
+  const bool sizes = set.size.has_value();
+  const bool times = set.mtime || set.mtime_now;
+  std::optional<Turn> turn;
+  if (file && (sizes || times)) {
+    LINKSPAN_CHECK(file->take_turn(doing.patience()));
+    turn.emplace(file.get());
+    if (sizes) LINKSPAN_CHECK(commits_.commit_with_turn(doing, *file));
+  }
+  const auto before = tree_.known_node(ino);
+  const cache::Ticket ticket = tree_.ticket();
+  LINKSPAN_TRY(const MutationReply reply, client_->set_attributes(doing.call(), request));
+  tree_.changed(ticket, reply);
+  if (file && times) file->times_were_set();
+  if (file && sizes) file->base_changed();
+  if (sizes && before && !reply.nodes.empty()) {
+    const Version now = reply.nodes.front().attr.version;
+    content_.drop(ino, now);
+    if (now.value <= before->node.attr.version.value + 1)
+      kernel_.pages_become(ino, before->node.attr.version, now);
+    else
+      kernel_.drop_content(ino);
+  }
+  return ok();
+}
+
+}  // namespace linkspan::vfs

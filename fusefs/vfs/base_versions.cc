@@ -1,0 +1,57 @@
+#include "fusefs/vfs/base_versions.h"
+
+namespace linkspan::vfs {
+
+void BaseVersions::note(const Process& process, const Base& what,
+                        const std::optional<cache::Name>& name) {
+  by_node_.put(NodeKey{process, what.ino}, what.version);
+  if (name) by_name_.put(NameKey{process, *name}, what);
+}
+
+void BaseVersions::read(const Process& process, const Base& what,
+                        const std::optional<cache::Name>& name) {
+  std::lock_guard lock(mutex_);
+  if (process) note(process, what, name);
+  note(Process{}, what, name);
+}
+
+std::optional<Version> BaseVersions::of_node(const Process& process, Ino ino,
+                                             const std::optional<cache::Name>& name) {
+  std::lock_guard lock(mutex_);
+  for (const Process& who : {process, Process{}}) {
+    if (const Version* version = by_node_.find(NodeKey{who, ino})) return today(ino, *version);
+    if (!name) continue;
+    if (const Base* base = by_name_.find(NameKey{who, *name})) return base->version;
+  }
+  return std::nullopt;
+}
+
+std::optional<Base> BaseVersions::of_name(const Process& process, const cache::Name& name,
+                                          Ino target) {
+  std::lock_guard lock(mutex_);
+  for (const Process& who : {process, Process{}}) {
+    if (const Base* base = by_name_.find(NameKey{who, name})) return *base;
+    if (!target) continue;
+    if (const Version* version = by_node_.find(NodeKey{who, target}))
+      return Base{target, today(target, *version)};
+  }
+  return std::nullopt;
+}
+
+Version BaseVersions::today(Ino ino, Version version) {
+  const Renumbered* change = renumbered_.find(ino);
+  return change && change->from == version ? change->to : version;
+}
+
+void BaseVersions::renumbered(Ino ino, Version from, Version to) {
+  std::lock_guard lock(mutex_);
+  renumbered_.put(ino, Renumbered{from, to});
+}
+
+void BaseVersions::forget_name(const Process& process, const cache::Name& name) {
+  std::lock_guard lock(mutex_);
+  by_name_.erase(NameKey{process, name});
+  by_name_.erase(NameKey{Process{}, name});
+}
+
+}  // namespace linkspan::vfs

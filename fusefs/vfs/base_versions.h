@@ -1,0 +1,78 @@
+// Which version of a file each process read last, so that a commit or a replacing rename can say
+// what it is based on (DESIGN 4, "No lost update"). What a process did not read counts as read by
+// it if anyone on this mount did.
+//
+// Kept by node, and by the name under which the node was found: an editor's save replaces the node,
+// and another sandbox's save must not go unseen because the name leads to a new node by now. A
+// file's versions go on when another replaces it, so a version learned by name fits the new node.
+//
+// Threads: any. Bounded: what is forgotten counts as never read.
+#pragma once
+
+#include <mutex>
+#include <optional>
+
+#include "fusefs/cache/lru.h"
+#include "fusefs/cache/names.h"
+#include "fusefs/vfs/processes.h"
+#include "linkspan/types.h"
+
+namespace linkspan::vfs {
+
+struct Base {
+  Ino ino;
+  Version version;
+  bool operator==(const Base&) const = default;
+};
+
+class BaseVersions {
+ public:
+  // Also after a commit whose outcome the process knows: it wrote all of it, or a part of what it
+  // had read.
+  void read(const Process& process, const Base& what, const std::optional<cache::Name>& name);
+
+  // What a commit by this process to the node is based on; none: it never read it.
+  std::optional<Version> of_node(const Process& process, Ino ino,
+                                 const std::optional<cache::Name>& name);
+  // What a rename over this name is based on; `target` is the node there now, as far as known.
+  std::optional<Base> of_name(const Process& process, const cache::Name& name, Ino target);
+
+  // A rename gave the same content another version number.
+  void renumbered(Ino ino, Version from, Version to);
+  // The name was made anew or is gone: what was read under it is of another file.
+  void forget_name(const Process& process, const cache::Name& name);
+
+ private:
+  struct NodeKey {
+    Process process;
+    Ino ino;
+    bool operator==(const NodeKey&) const = default;
+  };
+  struct NodeHash {
+    size_t operator()(const NodeKey& k) const noexcept {
+      return std::hash<Process>{}(k.process) ^ std::hash<Ino>{}(k.ino);
+    }
+  };
+  struct NameKey {
+    Process process;
+    cache::Name name;
+    bool operator==(const NameKey&) const = default;
+  };
+  struct NameKeyHash {
+    size_t operator()(const NameKey& k) const noexcept {
+      return std::hash<Process>{}(k.process) ^ cache::NameHash{}(k.name);
+    }
+  };
+  Version today(Ino ino, Version version);
+  void note(const Process& process, const Base& what, const std::optional<cache::Name>& name);
+
+  std::mutex mutex_;  // leaf
+  cache::LruMap<NodeKey, Version, NodeHash> by_node_{65536};
+  cache::LruMap<NameKey, Base, NameKeyHash> by_name_{65536};
+  struct Renumbered {
+    Version from, to;
+  };
+  cache::LruMap<Ino, Renumbered> renumbered_{4096};  // the last time of each
+};
+
+}  // namespace linkspan::vfs

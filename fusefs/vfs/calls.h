@@ -1,0 +1,50 @@
+// What every operation of the mount has in common: who asks, until when, and what may be cached.
+#pragma once
+
+#include <utility>
+
+#include "fusefs/cache/patience.h"
+#include "fusefs/client/router_client.h"
+#include "fusefs/vfs/vfs.h"
+
+namespace linkspan::vfs {
+
+// One call into the vfs: its deadline is counted from its beginning, over all its RPCs.
+struct Doing {
+  std::chrono::steady_clock::time_point deadline;
+  client::CancelToken* cancel = nullptr;
+
+  static Doing until_timeout(const VfsOptions& options, client::CancelToken* cancel) {
+    return Doing{options.clock->steady() + std::chrono::milliseconds(options.route.timeout_ms),
+                 cancel};
+  }
+  client::Call call(OpNumber* operation = nullptr) const {
+    return client::Call{deadline, cancel, operation};
+  }
+  cache::Patience patience() const {
+    cache::Patience patience;
+    patience.deadline = deadline;
+    if (cancel)
+      patience.on_cancel = [token = cancel](std::function<void()> wake) {
+        token->set(std::move(wake));
+      };
+    return patience;
+  }
+};
+
+// The router may yet do it, or did it unheard: what was sent must be kept and sent again.
+inline bool transient(Code code) {
+  switch (code) {
+    case Code::timed_out:
+    case Code::unavailable:
+    case Code::busy:
+    case Code::session_lost:
+    case Code::interrupted:
+    case Code::fenced:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace linkspan::vfs

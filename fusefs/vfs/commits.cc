@@ -1,0 +1,187 @@
+#include "fusefs/vfs/commits.h"
+
+#include <algorithm>
+
+namespace linkspan::vfs {
+namespace {
+
+// A rewritten file of up to this size is kept in the content cache as it was written.
+constexpr uint64_t kKeptRewrite = limits::kReadBytes;
+
+}  // namespace
+
+Commits::Commits(Parts parts) : parts_(parts) {
+  if (!parts_.options->route.writable) return;
+  for (unsigned i = 0; i < kCommitters; ++i) threads_.emplace_back([this] { run(); });
+}
+
+Commits::~Commits() {
+  stop();
+}
+
+void Commits::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stop_.cancel();
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+// ---- one file
+// ------------------------------------------------------------------------------------
+
+Status Commits::commit(const Doing& doing, OpenFile& file) {
+  if (!file.dirty()) return ok();
+  LINKSPAN_CHECK(file.take_turn(doing.patience()));
+  const Turn turn(&file);
+  return commit_with_turn(doing, file);
+}
+
+Status Commits::commit_with_turn(const Doing& doing, OpenFile& file) {
+  const uint64_t last = file.last_layer();
+  if (file.orphan()) return ok();  // nobody else will ever see it
+  Status first = ok();
+  while (const auto layer = file.seal_lowest(last)) {
+    const auto done = commit_layer(doing, file, layer);
+    if (done.ok()) continue;
+    if (first.ok()) first = done;
+    if (done.code() != Code::conflict) break;  // a conflict's bytes are the router's: go on
+  }
+  return first;
+}
+
+Status Commits::commit_layer(const Doing& doing, OpenFile& file,
+                             const std::shared_ptr<Layer>& layer) {
+  CommitRequest request;
+  request.ino = file.ino;
+  DirtyBuffer::describe(layer->buffer, &request);
+  if (!request.append) request.base = layer->base;
+  request.mtime = layer->mtime;
+  request.keep_mtime = layer->keep_mtime;
+  const cache::Ticket ticket = parts_.tree->ticket();
+  auto reply = parts_.tree->client()->commit(doing.call(&layer->operation), std::move(request));
+  if (!reply.ok()) {
+    failed(file, *layer, reply.error());
+    return reply.error();
+  }
+  count_.fetch_add(1, std::memory_order_relaxed);
+  if (reply->nodes.empty()) return fail(Code::internal, "the router's answer names no node");
+  succeeded(file, *layer, ticket, *reply);
+  return ok();
+}
+
+void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket,
+                        const MutationReply& reply) {
+  const Attr& result = reply.nodes.front().attr;
+  parts_.tree->changed(ticket, reply);
+  const bool whole = layer.buffer->whole();
+  if (whole && !reply.merged && result.size > 0 && result.size <= kKeptRewrite) {
+    std::string content(result.size, '\0');
+    std::vector<Range> gaps;
+    if (layer.buffer->read(0, 0, content.data(), content.size(), &gaps).ok())
+      parts_.content->put(cache::ContentId{file.ino, result.version}, 0, content);
+  }
+  const auto outcome = file.committed(layer, result, reply.merged);
+  parts_.content->drop(file.ino, result.version);
+  learn_bases(file, layer, outcome, result.version, reply.merged);
+  // Pages that show another content go; so do those from which another process could go on to read
+  // unseen, so that its base would seem older than what it read.
+  const bool kept = outcome.as_seen && !parts_.files->other_readers(file.ino, outcome.knowers);
+  if (kept)
+    parts_.kernel->pages_become(file.ino, outcome.before, result.version);
+  else
+    parts_.kernel->drop_content(file.ino);
+  parts_.files->retire(file.ino);
+}
+
+void Commits::learn_bases(OpenFile& file, const Layer& layer, const OpenFile::Outcome& outcome,
+                          Version version, bool merged) {
+  const auto name = parts_.tree->last_name(file.ino);
+  const Base base{file.ino, version};
+  if (outcome.as_seen && (layer.base || layer.buffer->whole())) {
+    for (const Process& process : outcome.knowers) parts_.bases->read(process, base, name);
+  } else if (!merged && layer.buffer->whole()) {
+    parts_.bases->read(layer.writer, base, name);
+  }
+  // Else others' changes are in it that nobody here has read.
+}
+
+void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
+  if (transient(error.code)) return;  // the same operation goes on later
+  switch (error.code) {
+    case Code::conflict:    // the router keeps the bytes as a version (.linkspan/conflicts)
+    case Code::stale_node:  // there is nothing left that could take them
+    case Code::not_found:
+      break;
+    case Code::io:
+      // The session was replaced while it was unknown whether this had been applied. An overwrite
+      // can be tried again: at worst it meets its own first try as a conflict.
+      if (layer.buffer->kind() == DirtyBuffer::Kind::overlay) return;
+      break;
+    default:
+      // Refused (quota, space, rights): kept for as long as somebody can try again.
+      if (parts_.files->handles_of(file.ino) > 0) return;
+      break;
+  }
+  file.drop_lowest();
+  parts_.kernel->drop_content(file.ino);
+  parts_.files->retire(file.ino);
+}
+
+// ---- in the background
+// ---------------------------------------------------------------------------
+
+void Commits::schedule(Ino ino, std::chrono::milliseconds delay) {
+  const Due due = parts_.options->clock->steady() + delay;
+  {
+    std::lock_guard lock(mutex_);
+    auto [it, inserted] = due_of_.try_emplace(ino, due);
+    if (!inserted) {
+      if (it->second <= due) return;
+      auto [from, to] = queue_.equal_range(it->second);
+      queue_.erase(std::find_if(from, to, [&](const auto& entry) { return entry.second == ino; }));
+      it->second = due;
+    }
+    queue_.emplace(due, ino);
+  }
+  wake_.notify_one();
+}
+
+void Commits::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (queue_.empty()) {
+      wake_.wait(lock);
+      continue;
+    }
+    const auto first = queue_.begin();
+    const Due due = first->first;
+    if (parts_.options->clock->steady() < due) {
+      wake_.wait_until(lock, due);
+      continue;
+    }
+    const Ino ino = first->second;
+    queue_.erase(first);
+    due_of_.erase(ino);
+    lock.unlock();
+    commit_in_background(ino);
+    lock.lock();
+  }
+}
+
+void Commits::commit_in_background(Ino ino) {
+  const auto file = parts_.files->find(ino);
+  if (!file) return;
+  const auto status = commit(Doing::until_timeout(*parts_.options, &stop_), *file);
+  if (status.ok()) return;
+  if (transient(status.code())) {
+    schedule(ino, kCommitRetryDelay);
+  } else {
+    file->keep_error(status.error());
+  }
+}
+
+}  // namespace linkspan::vfs

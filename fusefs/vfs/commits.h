@@ -1,0 +1,78 @@
+// Sends unsaved writes to the router: when a caller needs them committed, and by itself at the
+// latest limits::kCommitDelay after a write.
+//
+// A commit that ends without an answer keeps its bytes and its operation number, so that sending it
+// again later never applies it twice. A refusal (quota, conflict, ...) is the error of the caller,
+// or of the next flush or fsync when nobody waited.
+//
+// Threads: any; a few of its own commit in the background. No lock is held while it waits, but for
+// the turn of the file, which only commits and changes of its attributes take.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "fusefs/vfs/base_versions.h"
+#include "fusefs/vfs/kernel_view.h"
+#include "fusefs/vfs/open_files.h"
+#include "fusefs/vfs/tree.h"
+
+namespace linkspan::vfs {
+
+inline constexpr unsigned kCommitters = 4;                          // background threads
+inline constexpr std::chrono::milliseconds kCommitRetryDelay{500};  // while the router is away
+
+class Commits {
+ public:
+  struct Parts {  // none is owned
+    Tree* tree = nullptr;
+    OpenFiles* files = nullptr;
+    KernelView* kernel = nullptr;
+    BaseVersions* bases = nullptr;
+    cache::ContentCache* content = nullptr;
+    const VfsOptions* options = nullptr;
+  };
+  explicit Commits(Parts parts);
+  ~Commits();
+
+  // All that was unsaved when it was called, in order. Nothing is sent for a clean file.
+  Status commit(const Doing& doing, OpenFile& file);
+  Status commit_with_turn(const Doing& doing, OpenFile& file);
+
+  // In the background, after `delay` at the latest.
+  void schedule(Ino ino, std::chrono::milliseconds delay);
+  // Ends the background threads; what is unsaved stays so.
+  void stop();
+
+  uint64_t count() const { return count_; }
+
+ private:
+  using Due = std::chrono::steady_clock::time_point;
+
+  Status commit_layer(const Doing& doing, OpenFile& file, const std::shared_ptr<Layer>& layer);
+  void succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket,
+                 const MutationReply& reply);
+  void learn_bases(OpenFile& file, const Layer& layer, const OpenFile::Outcome& outcome,
+                   Version version, bool merged);
+  void failed(OpenFile& file, const Layer& layer, const Error& error);
+  void run();
+  void commit_in_background(Ino ino);
+
+  const Parts parts_;
+  client::CancelToken stop_;
+  std::atomic<uint64_t> count_{0};
+
+  std::mutex mutex_;  // leaf; guards what follows
+  std::condition_variable wake_;
+  std::map<Ino, Due> due_of_;
+  std::multimap<Due, Ino> queue_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;  // last: they use all of the above
+};
+
+}  // namespace linkspan::vfs

@@ -1,0 +1,56 @@
+#include "fusefs/vfs/contents.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "linkspan/limits.h"
+
+namespace linkspan::vfs {
+
+// From the block of `offset` on: what is asked for, or more while the reads go on in sequence. The
+// windows of parallel readers fall together because they are aligned to their length.
+Contents::Window Contents::window(const cache::ContentId& id, uint64_t offset, size_t size,
+                                  uint32_t run) {
+  uint64_t length = cache::kBlockBytes << std::min<uint32_t>(run, 3);
+  if (length < limits::kReadBytes) {
+    const uint64_t begin = offset / length * length;
+    if (offset + size <= begin + length) return Window{id, begin, static_cast<uint32_t>(length)};
+  }
+  length = limits::kReadBytes;
+  return Window{id, offset / length * length, static_cast<uint32_t>(length)};
+}
+
+Result<std::string> Contents::fetch(const Doing& doing, const Window& window) {
+  return flights_.run(window, doing.patience(), [&]() -> cache::Fetched<std::string> {
+    auto reply = client_->read(
+        doing.call(), ReadRequest{window.id.ino, window.id.version, window.offset, window.length});
+    if (!reply.ok()) return {reply.error(), false};
+    cache_->put(window.id, window.offset, reply->data);
+    return {std::move(reply->data), true};
+  });
+}
+
+Status Contents::read(const Doing& doing, const cache::ContentId& id, uint64_t offset, char* out,
+                      size_t size, uint32_t run) {
+  bool missed = false;
+  while (size > 0) {
+    size_t got = cache_->read(id, offset, out, size);
+    if (got == 0) {
+      missed = true;
+      const Window wanted = window(id, offset, size, run);
+      LINKSPAN_TRY(const std::string data, fetch(doing, wanted));
+      const uint64_t within = offset - wanted.offset;
+      if (within >= data.size())
+        return fail(Code::io, "the router sent less of the file than it has");
+      got = std::min<size_t>(size, data.size() - within);
+      std::memcpy(out, data.data() + within, got);
+    }
+    out += got;
+    offset += got;
+    size -= got;
+  }
+  (missed ? misses_ : hits_).fetch_add(1, std::memory_order_relaxed);
+  return ok();
+}
+
+}  // namespace linkspan::vfs

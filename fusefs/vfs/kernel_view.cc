@@ -1,0 +1,125 @@
+#include "fusefs/vfs/kernel_view.h"
+
+#include <set>
+
+namespace linkspan::vfs {
+
+KernelView::KernelView(KernelCache* kernel) : kernel_(kernel) {
+  if (kernel_) thread_ = std::thread([this] { run(); });
+}
+
+KernelView::~KernelView() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void KernelView::pages_are(Ino ino, Version version) {
+  std::lock_guard lock(pages_mutex_);
+  pages_.put(ino, version);
+}
+
+bool KernelView::pages_of(Ino ino, Version version) {
+  std::lock_guard lock(pages_mutex_);
+  const Version* has = pages_.find(ino);
+  return has && *has == version;
+}
+
+bool KernelView::pages_become(Ino ino, Version before, Version after) {
+  std::lock_guard lock(pages_mutex_);
+  const Version* has = pages_.find(ino);
+  if (has && (*has == before || *has == after)) {
+    pages_.put(ino, after);
+    return true;
+  }
+  pages_.erase(ino);
+  return false;
+}
+
+void KernelView::drop_content(Ino ino) {
+  {
+    std::lock_guard lock(pages_mutex_);
+    pages_.erase(ino);
+  }
+  if (kernel_) kernel_->drop_content(ino);
+}
+
+void KernelView::drop_attributes(Ino ino) {
+  if (kernel_) kernel_->drop_attributes(ino);
+}
+
+void KernelView::drop_names(const std::vector<RevokedName>& names) {
+  if (kernel_ && !names.empty()) kernel_->drop_names(names);
+}
+
+void KernelView::drop_all(const cache::Evicted& known, const std::function<bool(Ino)>& dirty) {
+  std::set<Ino> nodes(known.nodes.begin(), known.nodes.end());
+  {
+    std::lock_guard lock(pages_mutex_);
+    pages_.for_each([&](const Ino& ino, const Version&) { nodes.insert(ino); });
+  }
+  if (!kernel_) return;
+  std::vector<RevokedName> names;
+  names.reserve(known.names.size());
+  for (const cache::Name& name : known.names) names.push_back({name.parent, name.name});
+  drop_names(names);
+  for (const Ino ino : nodes) {
+    if (dirty(ino))
+      drop_attributes(ino);
+    else
+      drop_content(ino);
+  }
+}
+
+void KernelView::drop_content_later(Ino ino) {
+  later([this, ino] { drop_content(ino); });
+}
+
+void KernelView::drop_names_later(std::vector<RevokedName> names) {
+  later([this, names = std::move(names)] { drop_names(names); });
+}
+
+// What our caches forgot, the kernel shall forget, too: when the lease is lost, nobody would know
+// what to tell it. Names need it only where each is dropped by itself.
+void KernelView::evicted(cache::Evicted evicted, bool read_only) {
+  if (!kernel_ || (evicted.nodes.empty() && evicted.names.empty())) return;
+  const bool names = read_only && !kernel_->can_drop_names();
+  later([this, names, evicted = std::move(evicted)] {
+    for (const Ino ino : evicted.nodes) kernel_->drop_attributes(ino);
+    if (!names) return;
+    std::vector<RevokedName> list;
+    for (const cache::Name& name : evicted.names) list.push_back({name.parent, name.name});
+    drop_names(list);
+  });
+}
+
+void KernelView::later(std::function<void()> notice) {
+  if (!kernel_) return;
+  {
+    std::lock_guard lock(mutex_);
+    if (notices_.size() < kNotices) {
+      notices_.push_back(std::move(notice));
+      notice = nullptr;
+    }
+  }
+  if (notice) return notice();
+  wake_.notify_one();
+}
+
+void KernelView::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stopping_ || !notices_.empty(); });
+    if (stopping_) return;
+    auto notice = std::move(notices_.front());
+    notices_.pop_front();
+    lock.unlock();
+    notice();
+    lock.lock();
+  }
+}
+
+}  // namespace linkspan::vfs

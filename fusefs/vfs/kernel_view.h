@@ -1,0 +1,64 @@
+// What the kernel has of this route in its own caches: of which version its pages are, and the
+// notices that make it drop something.
+//
+// Threads: any. Notices go out without a lock; `later` leaves them to a thread of their own.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "fusefs/cache/lru.h"
+#include "fusefs/cache/tree_cache.h"
+#include "fusefs/vfs/vfs.h"
+
+namespace linkspan::vfs {
+
+inline constexpr size_t kNotices = 65536;  // that wait; then whoever adds one sends it itself
+
+class KernelView {
+ public:
+  explicit KernelView(KernelCache* kernel);  // may be null; not owned
+  ~KernelView();
+
+  // The kernel's pages are of this version: they were read through this mount, or written.
+  void pages_are(Ino ino, Version version);
+  bool pages_of(Ino ino, Version version);
+  // They became those of `after` if they were those of `before`, else they are of nobody knows
+  // what. False: they must be dropped.
+  bool pages_become(Ino ino, Version before, Version after);
+
+  // From the revocation's thread, at once.
+  void drop_content(Ino ino);
+  void drop_attributes(Ino ino);
+  void drop_names(const std::vector<RevokedName>& names);
+  // `dirty`: this file's pages are its local view and stay.
+  void drop_all(const cache::Evicted& known, const std::function<bool(Ino)>& dirty);
+
+  // From the thread of notices, soon. Safe wherever a request of the mount is under way.
+  void drop_content_later(Ino ino);
+  void drop_names_later(std::vector<RevokedName> names);
+  void evicted(cache::Evicted evicted, bool read_only);
+
+  bool can_drop_names() const { return kernel_ && kernel_->can_drop_names(); }
+
+ private:
+  void later(std::function<void()> notice);
+  void run();
+
+  KernelCache* kernel_;
+  std::mutex pages_mutex_;  // leaf
+  cache::LruMap<Ino, Version> pages_{65536};
+
+  std::mutex mutex_;  // leaf; guards what follows
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> notices_;
+  bool stopping_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace linkspan::vfs

@@ -1,0 +1,265 @@
+// lookup, creation, removal, rename, link, readlink.
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "fusefs/vfs/route_vfs.h"
+
+namespace linkspan::vfs {
+namespace {
+
+Status check_name(const std::string& name) {
+  if (name.size() > limits::kNameBytes)
+    return fail(Code::name_too_long, "names have at most 255 bytes");
+  return ok();
+}
+
+}  // namespace
+
+Result<Entry> RouteVfs::lookup(const Caller& c, Ino parent, const std::string& name) {
+  const uint64_t as_of = gate_.now();
+  LINKSPAN_CHECK(check_name(name));
+  LINKSPAN_TRY(const KnownName known, tree_.lookup(begin(c), cache::Name{parent, name}));
+  forget_evicted();
+  if (known.node) return entry(*known.node, known.name_cached, known.node_cached, as_of);
+  Entry none;
+  none.negative = true;
+  none.times = CacheTimes{entry_time(known.name_cached), 0, as_of};
+  return none;
+}
+
+Result<std::string> RouteVfs::readlink(const Caller& c, Ino ino) {
+  LINKSPAN_TRY(KnownNode known, tree_.node(begin(c), ino));
+  if (known.node.attr.kind != Kind::symlink) return fail(Code::invalid, "not a symbolic link");
+  relatime_.accessed(ino);
+  return std::move(known.node.target);
+}
+
+// ---- creation
+// ------------------------------------------------------------------------------------
+
+Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
+                                            CreateRequest request) {
+  LINKSPAN_CHECK(check_name(request.name));
+  LINKSPAN_CHECK(writable());
+  if (options_.ownership == Ownership::identity) {
+    request.uid = c.uid;
+    request.gid = c.gid;
+  }
+  const cache::Name name{request.parent, request.name};
+  const cache::Ticket ticket = tree_.ticket();
+  LINKSPAN_TRY(MutationReply reply, client_->create(doing.call(), std::move(request)));
+  if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
+  tree_.changed(ticket, reply);
+  tree_.name_is(ticket, name, reply.nodes.front().attr.ino, reply);
+  if (reply.created) {
+    tree_.listing_changed(name.parent, reply);
+    bases_.forget_name(processes_.of_thread(c.tid), name);
+  }
+  forget_evicted();
+  return reply;
+}
+
+Result<Entry> RouteVfs::make(const Caller& c, CreateRequest request) {
+  const uint64_t as_of = gate_.now();
+  const cache::Name name{request.parent, request.name};
+  LINKSPAN_TRY(const MutationReply reply, create_node(begin(c), c, std::move(request)));
+  return entry_of(name, reply.nodes.front(), as_of);
+}
+
+Result<Entry> RouteVfs::mknod(const Caller& c, Ino parent, const std::string& name, Kind kind,
+                              uint32_t mode) {
+  if (kind != Kind::file && kind != Kind::fifo && kind != Kind::socket)
+    return fail(Code::not_permitted, "device nodes do not exist here");
+  CreateRequest request;
+  request.parent = parent;
+  request.name = name;
+  request.kind = kind;
+  request.mode = mode & 07777;
+  return make(c, std::move(request));
+}
+
+Result<Entry> RouteVfs::mkdir(const Caller& c, Ino parent, const std::string& name, uint32_t mode) {
+  CreateRequest request;
+  request.parent = parent;
+  request.name = name;
+  request.kind = Kind::directory;
+  request.mode = mode & 07777;
+  return make(c, std::move(request));
+}
+
+Result<Entry> RouteVfs::symlink(const Caller& c, Ino parent, const std::string& name,
+                                const std::string& target) {
+  if (target.empty()) return fail(Code::not_found, "a symbolic link needs a target");
+  if (target.size() > limits::kSymlinkBytes)
+    return fail(Code::name_too_long, "symbolic links have at most 4095 bytes");
+  CreateRequest request;
+  request.parent = parent;
+  request.name = name;
+  request.kind = Kind::symlink;
+  request.mode = 0777;
+  request.target = target;
+  return make(c, std::move(request));
+}
+
+Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
+                                                  const std::string& name, uint32_t mode,
+                                                  int flags) {
+  const uint64_t as_of = gate_.now();
+  const Doing doing = begin(c);
+  CreateRequest request;
+  request.parent = parent;
+  request.name = name;
+  request.mode = mode & 07777;
+  request.exclusive = (flags & O_EXCL) != 0;
+  LINKSPAN_TRY(const MutationReply reply, create_node(doing, c, std::move(request)));
+  const Node& node = reply.nodes.front();
+  if (node.attr.kind != Kind::file) return fail(Code::exists, "it is there and is no plain file");
+  const auto known = tree_.known_node(node.attr.ino);
+  LINKSPAN_TRY(const Opened handle,
+               opened(c, doing, known.value_or(KnownNode{node, false}), flags, reply.created));
+  return std::make_pair(entry_of(cache::Name{parent, name}, node, as_of), handle);
+}
+
+// ---- removal
+// -------------------------------------------------------------------------------------
+
+// What has no name left need not be committed: only its own open handles can see it.
+void RouteVfs::mark_orphans(const MutationReply& reply) {
+  for (const Node& node : reply.nodes) {
+    if (node.attr.nlink > 0) continue;
+    if (const auto file = files_.find(node.attr.ino)) file->set_orphan();
+    if (files_.handles_of(node.attr.ino) == 0) content_.drop(node.attr.ino);
+  }
+}
+
+Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bool directory) {
+  LINKSPAN_CHECK(check_name(name));
+  LINKSPAN_CHECK(writable());
+  RemoveRequest request;
+  request.parent = parent;
+  request.name = name;
+  request.directory = directory;
+  const cache::Ticket ticket = tree_.ticket();
+  LINKSPAN_TRY(const MutationReply reply, client_->remove(begin(c).call(), request));
+  tree_.changed(ticket, reply);
+  tree_.name_is(ticket, cache::Name{parent, name}, Ino{}, reply);
+  tree_.listing_changed(parent, reply);
+  mark_orphans(reply);
+  bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
+  return ok();
+}
+
+Status RouteVfs::unlink(const Caller& c, Ino parent, const std::string& name) {
+  return remove(c, parent, name, false);
+}
+
+Status RouteVfs::rmdir(const Caller& c, Ino parent, const std::string& name) {
+  return remove(c, parent, name, true);
+}
+
+// ---- rename and link
+// -----------------------------------------------------------------------------
+
+// The unsaved writes of the file of this name, so that others see them no later than the name.
+Status RouteVfs::commit_named(const Doing& doing, const cache::Name& name) {
+  const auto ino = tree_.known_name(name);
+  if (!ino || !*ino) return ok();
+  const auto file = files_.find(*ino);
+  return file ? commits_.commit(doing, *file) : ok();
+}
+
+Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name, Ino to,
+                        const std::string& to_name, unsigned flags) {
+  LINKSPAN_CHECK(check_name(from_name));
+  LINKSPAN_CHECK(check_name(to_name));
+  LINKSPAN_CHECK(writable());
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0)
+    return fail(Code::invalid, "only RENAME_NOREPLACE and RENAME_EXCHANGE are known");
+  RenameRequest request;
+  request.from_parent = from;
+  request.from_name = from_name;
+  request.to_parent = to;
+  request.to_name = to_name;
+  request.no_replace = (flags & RENAME_NOREPLACE) != 0;
+  request.exchange = (flags & RENAME_EXCHANGE) != 0;
+
+  const Doing doing = begin(c);
+  const cache::Name source{from, from_name}, target{to, to_name};
+  LINKSPAN_CHECK(commit_named(doing, source));
+  LINKSPAN_CHECK(commit_named(doing, target));
+  const Process process = processes_.of_thread(c.tid);
+  const auto target_before = tree_.known_name(target);
+  const auto moving = tree_.known_name(source);
+  const auto moved_before = moving && *moving ? tree_.known_node(*moving) : std::nullopt;
+  if (flags == 0) {
+    if (const auto base = bases_.of_name(process, target, target_before.value_or(Ino{}))) {
+      request.base_ino = base->ino;
+      request.base_version = base->version;
+    }
+  }
+  const cache::Ticket ticket = tree_.ticket();
+  LINKSPAN_TRY(const MutationReply reply, client_->rename(doing.call(), request));
+  if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
+  renamed(process, request, reply, ticket, target_before, moved_before);
+  return ok();
+}
+
+void RouteVfs::renamed(const Process& process, const RenameRequest& request,
+                       const MutationReply& reply, cache::Ticket ticket,
+                       const std::optional<Ino>& target_before,
+                       const std::optional<KnownNode>& moved_before) {
+  const cache::Name source{request.from_parent, request.from_name};
+  const cache::Name target{request.to_parent, request.to_name};
+  const Attr& moved = reply.nodes.front().attr;
+  tree_.changed(ticket, reply);
+  tree_.listing_changed(source.parent, reply);
+  tree_.listing_changed(target.parent, reply);
+  tree_.name_is(ticket, target, moved.ino, reply);
+  // Two names of one node both stay; so the old name is known to be gone only if the new one led
+  // elsewhere.
+  if (!request.exchange && target_before && *target_before != moved.ino)
+    tree_.name_is(ticket, source, Ino{}, reply);
+  else
+    tree_.name_changed(source, reply);
+  mark_orphans(reply);
+  bases_.forget_name(process, source);
+
+  const Version before = moved_before ? moved_before->node.attr.version : Version{};
+  if (reply.merged) {
+    content_.drop(moved.ino, moved.version);
+    kernel_.drop_content(moved.ino);
+    return;  // nobody here has read the merge
+  }
+  if (before && before != moved.version) {
+    kernel_.pages_become(moved.ino, before, moved.version);
+    content_.renumbered(moved.ino, before, moved.version);
+    bases_.renumbered(moved.ino, before, moved.version);
+    if (const auto file = files_.find(moved.ino)) file->renumbered(before, moved.version);
+  }
+  const bool replaced = target_before && *target_before && !request.exchange;
+  if (replaced && moved.kind == Kind::file)
+    bases_.read(process, Base{moved.ino, moved.version}, target);
+  else
+    bases_.forget_name(process, target);
+}
+
+Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::string& name) {
+  const uint64_t as_of = gate_.now();
+  LINKSPAN_CHECK(check_name(name));
+  LINKSPAN_CHECK(writable());
+  const Doing doing = begin(c);
+  if (const auto file = files_.find(ino)) LINKSPAN_CHECK(commits_.commit(doing, *file));
+  LinkRequest request;
+  request.ino = ino;
+  request.parent = parent;
+  request.name = name;
+  const cache::Ticket ticket = tree_.ticket();
+  LINKSPAN_TRY(const MutationReply reply, client_->link(doing.call(), request));
+  if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
+  tree_.changed(ticket, reply);
+  tree_.name_is(ticket, cache::Name{parent, name}, ino, reply);
+  tree_.listing_changed(parent, reply);
+  return entry_of(cache::Name{parent, name}, reply.nodes.front(), as_of);
+}
+
+}  // namespace linkspan::vfs

@@ -1,0 +1,291 @@
+#include "fusefs/vfs/open_file.h"
+
+#include <algorithm>
+
+#include "linkspan/limits.h"
+
+namespace linkspan::vfs {
+
+uint64_t OpenFile::size_under(size_t layer) const {
+  uint64_t size = base_size_;
+  for (size_t i = 0; i < layer; ++i) size = layers_[i]->buffer->size_over(size);
+  return size;
+}
+
+// ---- the local view
+// ------------------------------------------------------------------------------
+
+std::optional<OpenFile::View> OpenFile::view() const {
+  std::lock_guard lock(mutex_);
+  if (layers_.empty()) return std::nullopt;
+  const Layer& top = *layers_.back();
+  View view{base_, size_now(), std::nullopt, top.mtime};
+  if (!top.keep_mtime) view.mtime = top.mtime;
+  return view;
+}
+
+Result<std::optional<OpenFile::Reading>> OpenFile::read(uint64_t offset, char* out,
+                                                        size_t size) const {
+  std::lock_guard lock(mutex_);
+  if (layers_.empty()) return std::optional<Reading>();
+  Reading reading{base_, size_now(), 0, {}};
+  if (offset >= reading.size) return std::optional<Reading>(reading);
+  reading.bytes = std::min<uint64_t>(size, reading.size - offset);
+  reading.gaps = {Range{offset, offset + reading.bytes}};
+  for (size_t i = layers_.size(); i-- > 0 && !reading.gaps.empty();) {
+    const uint64_t beneath = size_under(i);
+    std::vector<Range> deeper;
+    for (const Range& gap : reading.gaps)
+      LINKSPAN_CHECK(layers_[i]->buffer->read(beneath, gap.begin, out + (gap.begin - offset),
+                                              gap.end - gap.begin, &deeper));
+    reading.gaps = std::move(deeper);
+  }
+  return std::optional<Reading>(std::move(reading));
+}
+
+std::optional<uint64_t> OpenFile::seek(uint64_t offset, bool data) const {
+  std::lock_guard lock(mutex_);
+  if (layers_.empty()) return std::nullopt;
+  const uint64_t size = size_now();
+  if (offset >= size) return UINT64_MAX;
+  // Lay the ranges over one another, lowest first: the base is data, what nothing covers a hole.
+  RangeMap map;
+  map.set(0, size, true);
+  map.set(0, base_size_, false);
+  uint64_t beneath = base_size_;
+  for (const auto& layer : layers_) {
+    const DirtyBuffer& buffer = *layer->buffer;
+    map.set(buffer.kept_of(beneath), UINT64_MAX, true);
+    buffer.visit(beneath, 0, UINT64_MAX,
+                 [&](RangeMap::Piece p) { map.set(p.begin, p.end, p.hole); });
+    beneath = buffer.size_over(beneath);
+  }
+  for (RangeMap::Piece piece; offset < size && map.next(offset, &piece); offset = piece.end)
+    if (piece.hole != data) return std::max(offset, piece.begin);
+  return data ? UINT64_MAX : size;  // the end of file is a hole
+}
+
+// ---- edits
+// ---------------------------------------------------------------------------------------
+
+uint64_t OpenFile::moment() const {
+  std::lock_guard lock(mutex_);
+  return moment_;
+}
+
+// The uppermost layer if it can take an edit of this kind, else a new one; null: outdated.
+Result<Layer*> OpenFile::layer_for(const Beneath& beneath, const Editor& by,
+                                   DirtyBuffer::Kind kind) {
+  if (layers_.empty()) {
+    if (beneath.moment != moment_) return nullptr;
+    base_ = beneath.version;
+    base_size_ = beneath.size;
+  } else if (Layer& top = *layers_.back();
+             !top.sealed && top.buffer->kind() == kind &&
+             (kind == DirtyBuffer::Kind::append || top.buffer->whole() || top.base == by.base)) {
+    // A rewrite of the whole file stays one commit, whoever writes: its base is that of whoever
+    // truncated. Appends rest on nothing.
+    return &top;
+  }
+  if (layers_.size() >= kLayers)
+    return fail(Code::busy, "too many unsaved changes of one file wait for the router");
+  layers_.push_back(std::make_shared<Layer>(next_layer_++, kind, place_, by));
+  return layers_.back().get();
+}
+
+namespace {
+
+void know(Layer* layer, const Process& process) {
+  auto& knowers = layer->knowers;
+  if (knowers.size() < kKnowers &&
+      std::find(knowers.begin(), knowers.end(), process) == knowers.end())
+    knowers.push_back(process);
+}
+
+void touch(Layer* layer, const Editor& by) {
+  layer->mtime = by.now;
+  layer->keep_mtime = false;
+  know(layer, by.process);
+}
+
+}  // namespace
+
+void OpenFile::note_reader(const Process& process) {
+  if (!process) return;
+  std::lock_guard lock(mutex_);
+  for (const auto& layer : layers_) know(layer.get(), process);
+}
+
+Result<Edited> OpenFile::write(const Beneath& beneath, const Editor& by, uint64_t offset,
+                               std::string_view data, bool append) {
+  std::lock_guard lock(mutex_);
+  const uint64_t size = layers_.empty() ? beneath.size : size_now();
+  // At the end of a file that is all our own rewrite, an append is a plain write: there is no other
+  // end of file that others could have moved.
+  const bool own_end =
+      append && !layers_.empty() && !layers_.back()->sealed && layers_.back()->buffer->whole();
+  const uint64_t at = append ? size : offset;
+  if (at + data.size() > limits::kFileBytes || at + data.size() < at)
+    return fail(Code::too_large, "files end at 16 GiB");
+  const auto kind = append && !own_end ? DirtyBuffer::Kind::append : DirtyBuffer::Kind::overlay;
+  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, kind));
+  if (!layer) return Edited::outdated;
+  LINKSPAN_CHECK(kind == DirtyBuffer::Kind::append ? layer->buffer->append(data)
+                                                   : layer->buffer->write(at, data));
+  touch(layer, by);
+  return Edited::done;
+}
+
+Result<Edited> OpenFile::truncate(const Beneath& beneath, const Editor& by, uint64_t size) {
+  if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
+  std::lock_guard lock(mutex_);
+  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay));
+  if (!layer) return Edited::outdated;
+  layer->buffer->truncate(size, size_now());
+  touch(layer, by);
+  return Edited::done;
+}
+
+Result<Edited> OpenFile::punch(const Beneath& beneath, const Editor& by, uint64_t begin,
+                               uint64_t end) {
+  std::lock_guard lock(mutex_);
+  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay));
+  if (!layer) return Edited::outdated;
+  layer->buffer->punch(begin, std::min(end, size_now()));
+  touch(layer, by);
+  return Edited::done;
+}
+
+Result<Edited> OpenFile::extend(const Beneath& beneath, const Editor& by, uint64_t size) {
+  if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
+  std::lock_guard lock(mutex_);
+  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay));
+  if (!layer) return Edited::outdated;
+  layer->buffer->extend(size);
+  touch(layer, by);
+  return Edited::done;
+}
+
+void OpenFile::times_were_set() {
+  std::lock_guard lock(mutex_);
+  for (const auto& layer : layers_) layer->keep_mtime = true;
+}
+
+// ---- commits
+// -------------------------------------------------------------------------------------
+
+Status OpenFile::take_turn(const cache::Patience& patience) {
+  return patience.wait(mutex_, turn_free_, [this] {
+    if (turn_taken_) return false;
+    turn_taken_ = true;
+    return true;
+  });
+}
+
+bool OpenFile::try_turn() {
+  std::lock_guard lock(mutex_);
+  return !std::exchange(turn_taken_, true);
+}
+
+void OpenFile::end_turn() {
+  {
+    std::lock_guard lock(mutex_);
+    turn_taken_ = false;
+  }
+  turn_free_.notify_all();
+}
+
+bool OpenFile::dirty() const {
+  std::lock_guard lock(mutex_);
+  return !layers_.empty();
+}
+
+uint64_t OpenFile::dirty_bytes() const {
+  std::lock_guard lock(mutex_);
+  uint64_t bytes = 0;
+  for (const auto& layer : layers_) bytes += layer->buffer->bytes();
+  return bytes;
+}
+
+bool OpenFile::only_truncated() const {
+  std::lock_guard lock(mutex_);
+  return layers_.size() == 1 && layers_.front()->buffer->whole() &&
+         !layers_.front()->buffer->has_data();
+}
+
+uint64_t OpenFile::last_layer() const {
+  std::lock_guard lock(mutex_);
+  return next_layer_ - 1;
+}
+
+std::shared_ptr<Layer> OpenFile::seal_lowest(uint64_t last) {
+  std::lock_guard lock(mutex_);
+  if (layers_.empty() || layers_.front()->number > last) return nullptr;
+  layers_.front()->sealed = true;
+  return layers_.front();
+}
+
+OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bool merged) {
+  std::lock_guard lock(mutex_);
+  Outcome outcome{base_, false, layer.knowers};
+  outcome.as_seen = !merged && result.version.value == base_.value + 1 &&
+                    result.size == layer.buffer->size_over(base_size_);
+  layers_.pop_front();
+  if (outcome.as_seen) {
+    // What was written over the local view was written over this commit.
+    for (const auto& above : layers_)
+      if (above->base == base_) above->base = result.version;
+  }
+  base_ = result.version;
+  base_size_ = result.size;
+  ++moment_;
+  return outcome;
+}
+
+void OpenFile::drop_lowest() {
+  std::lock_guard lock(mutex_);
+  if (!layers_.empty()) layers_.pop_front();
+  ++moment_;
+}
+
+void OpenFile::drop_all() {
+  std::lock_guard lock(mutex_);
+  layers_.clear();
+  ++moment_;
+}
+
+void OpenFile::base_changed() {
+  std::lock_guard lock(mutex_);
+  ++moment_;
+}
+
+void OpenFile::renumbered(Version from, Version to) {
+  std::lock_guard lock(mutex_);
+  ++moment_;
+  if (layers_.empty() || base_ != from) return;
+  base_ = to;
+  for (const auto& layer : layers_)
+    if (layer->base == from) layer->base = to;
+}
+
+void OpenFile::keep_error(Error error) {
+  std::lock_guard lock(mutex_);
+  if (!error_) error_ = std::move(error);
+}
+
+std::optional<Error> OpenFile::take_error() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(error_, std::nullopt);
+}
+
+bool OpenFile::orphan() const {
+  std::lock_guard lock(mutex_);
+  return orphan_;
+}
+
+void OpenFile::set_orphan() {
+  std::lock_guard lock(mutex_);
+  orphan_ = true;
+}
+
+}  // namespace linkspan::vfs

@@ -1,0 +1,181 @@
+// One file that is open or has unsaved writes: how it looks from this mount, and what is to be
+// committed, in order.
+//
+// The local view is one version of the committed content, the base, with layers of unsaved writes
+// over it. The base stays what it was while there are layers, whatever others commit. Each layer
+// becomes one commit; only the lowest is ever sent, by whoever has the turn, and then it is sealed:
+// later writes go into a layer above.
+//
+// Threads: any. The lock is a leaf and never held while anybody waits, but for `take_turn`.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "fusefs/cache/patience.h"
+#include "fusefs/vfs/dirty_buffer.h"
+#include "fusefs/vfs/processes.h"
+#include "linkspan/clock.h"
+#include "linkspan/ops.h"
+
+namespace linkspan::vfs {
+
+inline constexpr size_t kKnowers = 64;   // of one layer; the next ones count as not knowing
+inline constexpr size_t kLayers = 1024;  // of one file; then writes fail with `busy`
+
+// The committed content under a clean file, as just learned. `moment` guards against a commit of
+// our own in between: OpenFile::moment() from before it was learned.
+struct Beneath {
+  uint64_t moment = 0;
+  Version version;
+  uint64_t size = 0;
+};
+
+// Who edits, and what that rests on.
+struct Editor {
+  Process process;
+  std::optional<Version> base;
+  Time now;
+};
+
+struct Layer {
+  Layer(uint64_t n, DirtyBuffer::Kind kind, SpoolPlace* place, const Editor& by)
+      : number(n),
+        buffer(std::make_shared<DirtyBuffer>(kind, place)),
+        base(by.base),
+        writer(by.process),
+        mtime(by.now) {}
+  const uint64_t number;  // ascending within the file
+  const std::shared_ptr<DirtyBuffer> buffer;
+  std::optional<Version> base;  // moves on with commits below that it was written over
+  const Process writer;
+  Time mtime;
+  bool keep_mtime = false;  // the times were set after the last write
+  bool sealed = false;      // being sent, or sent without an answer: must not change any more
+  OpNumber operation;       // sent without an answer; only whoever has the turn touches it
+  // Who wrote or read this: they know the content that the commit makes. Bounded by kKnowers.
+  std::vector<Process> knowers;
+};
+
+enum class Edited : uint8_t {
+  done,
+  outdated,  // `beneath` is not what lies beneath any more: learn it again
+};
+
+class OpenFile {
+ public:
+  OpenFile(Ino of, SpoolPlace* place) : ino(of), place_(place) {}
+  const Ino ino;
+
+  // -- the local view
+  // ------------------------------------------------------------------------------
+  struct View {
+    Version base;
+    uint64_t size = 0;
+    std::optional<Time> mtime;  // none: as the committed attributes say
+    Time last_write;
+  };
+  std::optional<View> view() const;  // none: clean, as committed
+
+  struct Reading {
+    Version base;
+    uint64_t size = 0;        // of the local view
+    size_t bytes = 0;         // of the answer, in `out`
+    std::vector<Range> gaps;  // of the answer, as file offsets: to be read from the base
+  };
+  // Fills `out` (`size` zeros) with what is unsaved. None: clean.
+  Result<std::optional<Reading>> read(uint64_t offset, char* out, size_t size) const;
+
+  // The process reads the local view, unsaved writes included.
+  void note_reader(const Process& process);
+
+  // The first byte of data (or of a hole) at or after `offset`, taking the base as all data.
+  // None: clean. SIZE_MAX: past the end.
+  std::optional<uint64_t> seek(uint64_t offset, bool data) const;
+
+  // -- edits
+  // ---------------------------------------------------------------------------------------
+  uint64_t moment() const;
+  Result<Edited> write(const Beneath& beneath, const Editor& by, uint64_t offset,
+                       std::string_view data, bool append);
+  Result<Edited> truncate(const Beneath& beneath, const Editor& by, uint64_t size);
+  Result<Edited> punch(const Beneath& beneath, const Editor& by, uint64_t begin, uint64_t end);
+  Result<Edited> extend(const Beneath& beneath, const Editor& by, uint64_t size);
+  void times_were_set();  // utimensat came after the writes so far
+
+  // -- commits
+  // ------------------------------------------------------------------------------------- One
+  // thread at a time commits, or changes attributes that must keep their order with commits.
+  Status take_turn(const cache::Patience& patience);
+  bool try_turn();
+  void end_turn();
+
+  bool dirty() const;
+  uint64_t dirty_bytes() const;
+  // Nothing but a truncation is unsaved (O_TRUNC at open, nothing written since).
+  bool only_truncated() const;
+  uint64_t last_layer() const;  // number of the uppermost; 0: none ever
+  // The lowest layer, sealed, if it is none above number `last`; else null. With the turn.
+  std::shared_ptr<Layer> seal_lowest(uint64_t last);
+  // The lowest layer was committed: the result is the base now. With the turn.
+  struct Outcome {
+    Version before;        // the base until now
+    bool as_seen = false;  // the result is what the local view was: nobody else's change is in it
+    std::vector<Process> knowers;
+  };
+  Outcome committed(const Layer& layer, const Attr& result, bool merged);
+  // Its bytes are the router's or nobody's. With the turn.
+  void drop_lowest();
+  void drop_all();  // the file has no name and no handle any more
+  // What lies beneath changed by an operation of our own that is no commit.
+  void base_changed();
+  // A rename gave the same content another version number.
+  void renumbered(Version from, Version to);
+
+  // The error of a commit in the background, for the next flush or fsync.
+  void keep_error(Error error);
+  std::optional<Error> take_error();
+
+  bool orphan() const;  // has no name any more: nothing of it need be committed
+  void set_orphan();
+
+  // -- handles, for the table of open files
+  // --------------------------------------------------------
+  unsigned handles = 0;  // under the table's lock
+
+ private:
+  Result<Layer*> layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind);
+  uint64_t size_under(size_t layer) const;
+  uint64_t size_now() const { return size_under(layers_.size()); }
+
+  SpoolPlace* place_;  // not owned
+  mutable std::mutex mutex_;
+  std::condition_variable turn_free_;
+  bool turn_taken_ = false;
+  uint64_t moment_ = 1;
+  uint64_t next_layer_ = 1;
+  Version base_;  // beneath the layers; says nothing while there are none
+  uint64_t base_size_ = 0;
+  std::deque<std::shared_ptr<Layer>> layers_;
+  std::optional<Error> error_;
+  bool orphan_ = false;
+};
+
+// Holds the turn.
+class Turn {
+ public:
+  explicit Turn(OpenFile* file) : file_(file) {}
+  ~Turn() { file_->end_turn(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  OpenFile* file_;
+};
+
+}  // namespace linkspan::vfs

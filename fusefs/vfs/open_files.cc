@@ -1,0 +1,82 @@
+#include "fusefs/vfs/open_files.h"
+
+#include <algorithm>
+
+namespace linkspan::vfs {
+
+Handle OpenFiles::open(Ino ino, const Process& opener, bool reads, bool writes) {
+  auto handle = std::make_shared<FileHandle>();
+  handle->opener = opener;
+  handle->reads = reads;
+  handle->writes = writes;
+  std::lock_guard lock(mutex_);
+  auto& file = files_[ino];
+  if (!file) file = std::make_shared<OpenFile>(ino, place_);
+  ++file->handles;
+  handle->file = file;
+  const Handle h = next_++;
+  handles_.emplace(h, std::move(handle));
+  return h;
+}
+
+std::shared_ptr<FileHandle> OpenFiles::handle(Handle h) const {
+  std::lock_guard lock(mutex_);
+  auto it = handles_.find(h);
+  return it == handles_.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<OpenFile> OpenFiles::close(Handle h) {
+  std::lock_guard lock(mutex_);
+  auto it = handles_.find(h);
+  if (it == handles_.end()) return nullptr;
+  const std::shared_ptr<OpenFile> file = it->second->file;
+  handles_.erase(it);
+  if (--file->handles > 0) return nullptr;
+  if (file->dirty()) return file;
+  files_.erase(file->ino);
+  return nullptr;
+}
+
+void OpenFiles::retire(Ino ino) {
+  std::lock_guard lock(mutex_);
+  auto it = files_.find(ino);
+  if (it != files_.end() && it->second->handles == 0 && !it->second->dirty()) files_.erase(it);
+}
+
+std::shared_ptr<OpenFile> OpenFiles::find(Ino ino) const {
+  std::lock_guard lock(mutex_);
+  auto it = files_.find(ino);
+  return it == files_.end() ? nullptr : it->second;
+}
+
+std::vector<std::shared_ptr<OpenFile>> OpenFiles::dirty() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<OpenFile>> files;
+  for (const auto& [ino, file] : files_)
+    if (file->dirty()) files.push_back(file);
+  return files;
+}
+
+unsigned OpenFiles::handles_of(Ino ino) const {
+  std::lock_guard lock(mutex_);
+  auto it = files_.find(ino);
+  return it == files_.end() ? 0 : it->second->handles;
+}
+
+bool OpenFiles::other_readers(Ino ino, const std::vector<Process>& than) const {
+  std::lock_guard lock(mutex_);
+  auto it = files_.find(ino);
+  if (it == files_.end() || it->second->handles < 2) return false;
+  return std::any_of(handles_.begin(), handles_.end(), [&](const auto& entry) {
+    const FileHandle& handle = *entry.second;
+    return handle.reads && handle.file->ino == ino &&
+           std::find(than.begin(), than.end(), handle.opener) == than.end();
+  });
+}
+
+Handle OpenFiles::open_directory() {
+  std::lock_guard lock(mutex_);
+  return next_++;
+}
+
+}  // namespace linkspan::vfs

@@ -1,0 +1,56 @@
+// The table of open files and their handles, and of open directories. A file stays in it while a
+// handle or unsaved bytes exist.
+//
+// Threads: any. Its lock is taken before a file's lock, never while anybody waits.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "fusefs/vfs/open_file.h"
+#include "fusefs/vfs/vfs.h"
+
+namespace linkspan::vfs {
+
+struct FileHandle {
+  std::shared_ptr<OpenFile> file;
+  Process opener;
+  bool reads = false;
+  bool writes = false;
+  std::atomic<bool> may_have_read{false};  // the kernel's pages were kept: a read may go unseen
+  std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
+  std::atomic<uint32_t> sequential{0};     // how many reads in a row were
+};
+
+class OpenFiles {
+ public:
+  explicit OpenFiles(SpoolPlace* place) : place_(place) {}
+
+  Handle open(Ino ino, const Process& opener, bool reads, bool writes);
+  std::shared_ptr<FileHandle> handle(Handle h) const;  // null: no such handle
+  // The handle is gone. The file, if that was its last one and something is unsaved.
+  std::shared_ptr<OpenFile> close(Handle h);
+  // Takes the file out of the table if nothing holds it there. After a commit or a close.
+  void retire(Ino ino);
+
+  std::shared_ptr<OpenFile> find(Ino ino) const;  // null: neither open nor unsaved
+  std::vector<std::shared_ptr<OpenFile>> dirty() const;
+  unsigned handles_of(Ino ino) const;
+  // A process that is none of these has the file open for reading: it may read unseen, from the
+  // kernel's pages.
+  bool other_readers(Ino ino, const std::vector<Process>& than) const;
+
+  Handle open_directory();
+
+ private:
+  SpoolPlace* place_;         // not owned
+  mutable std::mutex mutex_;  // before OpenFile's
+  Handle next_ = 1;
+  std::unordered_map<Handle, std::shared_ptr<FileHandle>> handles_;
+  std::unordered_map<Ino, std::shared_ptr<OpenFile>> files_;
+};
+
+}  // namespace linkspan::vfs

@@ -1,0 +1,171 @@
+// open, read, seek, and the reading half of copy_range.
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "fusefs/vfs/route_vfs.h"
+
+namespace linkspan::vfs {
+namespace {
+
+Error bad_handle() {
+  return fail(Code::internal, "no such open file");
+}
+
+}  // namespace
+
+// ---- open
+// ----------------------------------------------------------------------------------------
+
+Result<Opened> RouteVfs::open(const Caller& c, Ino ino, int flags) {
+  const Doing doing = begin(c);
+  if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0) LINKSPAN_CHECK(writable());
+  LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino, /*want_content=*/true));
+  return opened(c, doing, known, flags, false);
+}
+
+// `fresh`: just created, so there is nothing to truncate.
+Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const KnownNode& known,
+                                int flags, bool fresh) {
+  const Ino ino = known.node.attr.ino;
+  if (known.node.attr.kind == Kind::directory)
+    return fail(Code::is_directory, "a directory cannot be opened as a file");
+  const bool truncates = (flags & O_TRUNC) != 0 && !fresh;
+  const bool reads = (flags & O_ACCMODE) != O_WRONLY;
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  const Process process = options_.route.writable ? processes_.of_thread(c.tid) : Process{};
+  Opened result;
+  result.handle = files_.open(ino, process, reads, writes);
+  const auto handle = files_.handle(result.handle);
+  OpenFile& file = *handle->file;
+  if (known.node.attr.nlink == 0 && options_.route.writable) file.set_orphan();
+  if (truncates) {
+    const auto done = edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
+      return file.truncate(beneath, by, 0);
+    });
+    if (!done.ok()) {
+      release(ino, result.handle);
+      return done.error();
+    }
+  }
+  const auto view = file.view();
+  const Version version = view ? view->base : known.node.attr.version;
+  if (reads && !truncates) note_read(c, file, version);
+  result.keep_cache = kernel_.pages_of(ino, version);
+  kernel_.pages_are(ino, version);
+  handle->may_have_read = reads && result.keep_cache;
+  return result;
+}
+
+// The process has read this version now, or the local view over it.
+void RouteVfs::note_read(const Caller& c, OpenFile& file, Version version) {
+  if (!options_.route.writable) return;
+  const Process process = processes_.of_thread(c.tid);
+  file.note_reader(process);
+  bases_.read(process, Base{file.ino, version}, tree_.last_name(file.ino));
+}
+
+// ---- read
+// ----------------------------------------------------------------------------------------
+
+Result<std::string> RouteVfs::read(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                                   size_t size) {
+  const auto handle = files_.handle(h);
+  if (!handle) return bad_handle();
+  const Doing doing = begin(c);
+  std::string out(size, '\0');
+  LINKSPAN_TRY(const size_t got, read_view(c, doing, *handle, offset, out.data(), size));
+  out.resize(got);
+  relatime_.accessed(ino);
+  return out;
+}
+
+// One version for the whole answer: the base under unsaved writes, or the head.
+Result<size_t> RouteVfs::read_view(const Caller& c, const Doing& doing, FileHandle& handle,
+                                   uint64_t offset, char* out, size_t size) {
+  OpenFile& file = *handle.file;
+  LINKSPAN_TRY(const auto unsaved, file.read(offset, out, size));
+  if (!unsaved) return read_committed(c, doing, handle, offset, out, size);
+  LINKSPAN_CHECK(read_gaps(doing, file.ino, *unsaved, offset, out));
+  note_read(c, file, unsaved->base);
+  return unsaved->bytes;
+}
+
+Status RouteVfs::read_gaps(const Doing& doing, Ino ino, const OpenFile::Reading& reading,
+                           uint64_t offset, char* out) {
+  const cache::ContentId base{ino, reading.base};
+  for (const Range& gap : reading.gaps)
+    LINKSPAN_CHECK(
+        contents_.read(doing, base, gap.begin, out + (gap.begin - offset), gap.end - gap.begin, 0));
+  return ok();
+}
+
+Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, FileHandle& handle,
+                                        uint64_t offset, char* out, size_t size) {
+  OpenFile& file = *handle.file;
+  const uint64_t expected = handle.next_offset.load(std::memory_order_relaxed);
+  const uint32_t run = offset == expected && offset > 0
+                           ? handle.sequential.fetch_add(1, std::memory_order_relaxed) + 1
+                           : 0;
+  if (run == 0) handle.sequential.store(0, std::memory_order_relaxed);
+  for (unsigned attempt = 0; attempt < kReadTries; ++attempt) {
+    LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino, /*want_content=*/true));
+    const Attr& attr = known.node.attr;
+    if (offset >= attr.size) {
+      note_read(c, file, attr.version);
+      return size_t{0};
+    }
+    const size_t part = std::min<uint64_t>(size, attr.size - offset);
+    const auto done =
+        contents_.read(doing, cache::ContentId{file.ino, attr.version}, offset, out, part, run);
+    if (done.ok()) {
+      handle.next_offset.store(offset + part, std::memory_order_relaxed);
+      note_read(c, file, attr.version);
+      return part;
+    }
+    if (done.code() != Code::not_found) return done.error();
+    // The version went while we read: others commit faster than we read. The next one, then.
+  }
+  return fail(Code::busy, "the file changes faster than it can be read");
+}
+
+// ---- seek
+// ----------------------------------------------------------------------------------------
+
+Result<std::optional<uint64_t>> RouteVfs::seek(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                                               bool data) {
+  const auto handle = files_.handle(h);
+  if (!handle) return bad_handle();
+  if (const auto at = handle->file->seek(offset, data))
+    return *at == UINT64_MAX ? std::optional<uint64_t>() : at;
+  LINKSPAN_TRY(const KnownNode known, tree_.node(begin(c), ino));
+  const uint64_t size = known.node.attr.size;
+  if (offset >= size) return std::optional<uint64_t>();
+  // Where the holes of committed content are, only the store knows: all of it counts as data, but
+  // for a file that has none.
+  const bool hollow = known.node.attr.allocated == 0;
+  if (data) return hollow ? std::optional<uint64_t>() : std::optional<uint64_t>(offset);
+  return std::optional<uint64_t>(hollow ? offset : size);
+}
+
+// ---- copy_range
+// ----------------------------------------------------------------------------------
+
+// At most one read a call: the caller goes on with the rest, as copy_file_range(2) allows.
+Result<size_t> RouteVfs::copy_range(const Caller& c, Ino from, Handle from_h, uint64_t from_offset,
+                                    Ino to, Handle to_h, uint64_t to_offset, size_t size) {
+  const auto source = files_.handle(from_h);
+  const auto target = files_.handle(to_h);
+  if (!source || !target) return bad_handle();
+  LINKSPAN_CHECK(writable());
+  const Doing doing = begin(c);
+  std::string bytes(std::min<size_t>(size, limits::kReadBytes), '\0');
+  LINKSPAN_TRY(const size_t got,
+               read_view(c, doing, *source, from_offset, bytes.data(), bytes.size()));
+  if (got == 0) return size_t{0};
+  bytes.resize(got);
+  relatime_.accessed(from);
+  return write(c, to, to_h, to_offset, bytes, false);
+}
+
+}  // namespace linkspan::vfs

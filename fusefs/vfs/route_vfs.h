@@ -1,0 +1,149 @@
+// The Vfs of one route. Its methods are spread over the files named after what they are about:
+// names.cc, attributes.cc, reading.cc, writing.cc, directories.cc, xattrs.cc; vfs.cc puts the parts
+// together.
+//
+// Lock order: no two locks of this folder are held together, but for OpenFiles' before OpenFile's.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "fusefs/vfs/base_versions.h"
+#include "fusefs/vfs/commits.h"
+#include "fusefs/vfs/contents.h"
+#include "fusefs/vfs/kernel_view.h"
+#include "fusefs/vfs/open_files.h"
+#include "fusefs/vfs/relatime.h"
+#include "fusefs/vfs/tree.h"
+#include "fusefs/vfs/vfs.h"
+
+namespace linkspan::vfs {
+
+inline constexpr double kUntilPush = 3600;  // seconds: the kernel keeps it until it is told to drop
+inline constexpr unsigned kEditTries = 16;  // edits that our own commits overtook, of one call
+inline constexpr unsigned kReadTries = 8;   // reads whose version was pruned meanwhile, of one call
+
+class RouteVfs final : public Vfs {
+ public:
+  RouteVfs(client::RouterClient* client, KernelCache* kernel, VfsOptions options);
+  ~RouteVfs() override;
+
+  Result<Entry> lookup(const Caller& c, Ino parent, const std::string& name) override;
+  Result<AttrReply> getattr(const Caller& c, Ino ino) override;
+  Result<AttrReply> setattr(const Caller& c, Ino ino, const SetAttr& set,
+                            std::optional<Handle> handle) override;
+  Result<std::string> readlink(const Caller& c, Ino ino) override;
+  Result<Entry> mknod(const Caller& c, Ino parent, const std::string& name, Kind kind,
+                      uint32_t mode) override;
+  Result<Entry> mkdir(const Caller& c, Ino parent, const std::string& name, uint32_t mode) override;
+  Result<Entry> symlink(const Caller& c, Ino parent, const std::string& name,
+                        const std::string& target) override;
+  Status unlink(const Caller& c, Ino parent, const std::string& name) override;
+  Status rmdir(const Caller& c, Ino parent, const std::string& name) override;
+  Status rename(const Caller& c, Ino from, const std::string& from_name, Ino to,
+                const std::string& to_name, unsigned flags) override;
+  Result<Entry> link(const Caller& c, Ino ino, Ino parent, const std::string& name) override;
+
+  Result<Opened> open(const Caller& c, Ino ino, int flags) override;
+  Result<std::pair<Entry, Opened>> create(const Caller& c, Ino parent, const std::string& name,
+                                          uint32_t mode, int flags) override;
+  Result<std::string> read(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                           size_t size) override;
+  Result<size_t> write(const Caller& c, Ino ino, Handle h, uint64_t offset, std::string_view data,
+                       bool append) override;
+  Status flush(const Caller& c, Ino ino, Handle h) override;
+  Status fsync(const Caller& c, Ino ino, Handle h) override;
+  void release(Ino ino, Handle h) override;
+  Status fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_t offset,
+                   uint64_t length) override;
+  Result<std::optional<uint64_t>> seek(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                                       bool data) override;
+  Result<size_t> copy_range(const Caller& c, Ino from, Handle from_h, uint64_t from_offset, Ino to,
+                            Handle to_h, uint64_t to_offset, size_t size) override;
+
+  Result<Handle> opendir(const Caller& c, Ino ino) override;
+  Result<std::vector<DirItem>> readdir(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                                       size_t limit) override;
+  void releasedir(Ino ino, Handle h) override;
+
+  Result<std::string> getxattr(const Caller& c, Ino ino, const std::string& name) override;
+  Result<std::vector<std::string>> listxattr(const Caller& c, Ino ino) override;
+  Status setxattr(const Caller& c, Ino ino, const std::string& name, std::string value,
+                  int flags) override;
+  Status removexattr(const Caller& c, Ino ino, const std::string& name) override;
+  Result<StatFsReply> statfs(const Caller& c, Ino ino) override;
+
+  Status sync_all(const Caller& c) override;
+  void on_revoke(const Revocation& revocation) override;
+  void on_caches_lost() override;
+  ReplyGate& reply_gate() override { return gate_; }
+  Stats stats() const override;
+
+ private:
+  Doing begin(const Caller& c) const { return Doing::until_timeout(options_, c.cancel); }
+  Status writable() const;
+
+  // -- how callers see it (attributes.cc) --
+  Attr shown(Attr attr) const;
+  double entry_time(bool cached) const;
+  Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of) const;
+  // After an own mutation: what of it may be cached stands in the caches.
+  Entry entry_of(const cache::Name& name, const Node& node, uint64_t as_of);
+  AttrReply attr_reply(const KnownNode& known, uint64_t as_of) const;
+
+  // -- mutations --
+  Result<Entry> make(const Caller& c, CreateRequest request);
+  Result<MutationReply> create_node(const Doing& doing, const Caller& c, CreateRequest request);
+  Status remove(const Caller& c, Ino parent, const std::string& name, bool directory);
+  Status commit_named(const Doing& doing, const cache::Name& name);
+  void renamed(const Process& process, const RenameRequest& request, const MutationReply& reply,
+               cache::Ticket ticket, const std::optional<Ino>& target_before,
+               const std::optional<KnownNode>& moved_before);
+  void mark_orphans(const MutationReply& reply);
+  Status set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
+                  std::optional<Handle> handle);
+  Status send_attributes(const Doing& doing, Ino ino, const SetAttr& set);
+  Result<bool> owner_change(const SetAttr& set) const;
+
+  // -- files --
+  Result<Opened> opened(const Caller& c, const Doing& doing, const KnownNode& known, int flags,
+                        bool fresh);
+  Status read_gaps(const Doing& doing, Ino ino, const OpenFile::Reading& reading, uint64_t offset,
+                   char* out);
+  Result<size_t> read_committed(const Caller& c, const Doing& doing, FileHandle& handle,
+                                uint64_t offset, char* out, size_t size);
+  Result<size_t> read_view(const Caller& c, const Doing& doing, FileHandle& handle, uint64_t offset,
+                           char* out, size_t size);
+  void note_read(const Caller& c, OpenFile& file, Version version);
+  Editor editor(const Caller& c, Ino ino);
+  using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
+  // Makes the edit on what lies beneath; the kernel may hold page locks.
+  Status edit(const Caller& c, const Doing& doing, OpenFile& file, const Edit& edit);
+  Status commit_and_report(const Doing& doing, OpenFile& file);
+  bool truncation_may_wait(const Caller& c, const FileHandle& handle);
+  void accessed_by_pages(FileHandle& handle);
+
+  // -- extended attributes (xattrs.cc) --
+  Result<std::string> history_xattr(const Doing& doing, Ino ino, const std::string& name);
+  Status change_xattr(const Caller& c, SetXattrRequest request);
+
+  void forget_evicted();
+
+  const VfsOptions options_;
+  client::RouterClient* const client_;
+  ReplyGate gate_;
+  Processes processes_;
+  SpoolPlace spool_;
+  cache::ContentCache content_;
+  Tree tree_;
+  Contents contents_;
+  OpenFiles files_{&spool_};
+  BaseVersions bases_;
+  KernelView kernel_;
+  Relatime relatime_;
+  Commits commits_;
+  std::atomic<uint64_t> revocations_{0};
+};
+
+}  // namespace linkspan::vfs

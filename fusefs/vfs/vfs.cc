@@ -1,0 +1,103 @@
+#include "fusefs/vfs/vfs.h"
+
+#include "fusefs/vfs/route_vfs.h"
+
+namespace linkspan::vfs {
+
+RouteVfs::RouteVfs(client::RouterClient* client, KernelCache* kernel, VfsOptions options)
+    : options_(std::move(options)),
+      client_(client),
+      tree_(client, &content_, &options_),
+      contents_(client, &content_),
+      kernel_(kernel),
+      relatime_(&tree_, &options_),
+      commits_(Commits::Parts{&tree_, &files_, &kernel_, &bases_, &content_, &options_}) {
+  spool_.dir = options_.spool_dir;
+}
+
+RouteVfs::~RouteVfs() {
+  commits_.stop();
+  relatime_.stop();
+}
+
+Status RouteVfs::writable() const {
+  if (options_.route.writable) return ok();
+  return fail(Code::read_only, options_.route.path + "/ is read-only here");
+}
+
+Status RouteVfs::sync_all(const Caller& c) {
+  const Doing doing = begin(c);
+  Status first = ok();
+  for (const auto& file : files_.dirty()) {
+    const auto done = commits_.commit(doing, *file);
+    if (!done.ok() && first.ok()) first = done;
+  }
+  return first;
+}
+
+// First our own caches, so that a reply from now on is not of before; then the replies that are on
+// their way; then the kernel. A dirty file keeps its local view, pages and all: what others did
+// shows when it is committed.
+void RouteVfs::on_revoke(const Revocation& revocation) {
+  revocations_.fetch_add(1, std::memory_order_relaxed);
+  tree_.revoke(revocation);
+  if (revocation.everything) {
+    on_caches_lost();
+    return;
+  }
+  gate_.advance();
+  kernel_.drop_names(revocation.names);
+  for (const RevokedNode& node : revocation.nodes) {
+    const auto file = node.content ? files_.find(node.ino) : nullptr;
+    const auto view = file ? file->view() : std::nullopt;
+    if (!node.content || view) {
+      kernel_.drop_attributes(node.ino);
+      continue;
+    }
+    content_.drop(node.ino);
+    kernel_.drop_content(node.ino);
+  }
+}
+
+void RouteVfs::on_caches_lost() {
+  const cache::Evicted known = tree_.lose(/*keep_stale=*/!options_.route.writable);
+  gate_.advance();
+  kernel_.drop_all(known, [this](Ino ino) {
+    const auto file = files_.find(ino);
+    return file && file->dirty();
+  });
+}
+
+// Called now and then from operations that fill the caches.
+void RouteVfs::forget_evicted() {
+  kernel_.evicted(tree_.take_evicted(), !options_.route.writable);
+}
+
+Vfs::Stats RouteVfs::stats() const {
+  Stats stats;
+  const auto sizes = tree_.sizes();
+  stats.nodes = sizes.nodes;
+  stats.names = sizes.names;
+  stats.content_bytes = content_.bytes();
+  for (const auto& file : files_.dirty()) {
+    ++stats.dirty_files;
+    stats.dirty_bytes += file->dirty_bytes();
+  }
+  const TreeCounters& counters = tree_.counters();
+  stats.attr_hits = counters.attr_hits;
+  stats.attr_misses = counters.attr_misses;
+  stats.name_hits = counters.name_hits;
+  stats.name_misses = counters.name_misses;
+  stats.content_hits = contents_.hits();
+  stats.content_misses = contents_.misses();
+  stats.revocations = revocations_;
+  stats.commits = commits_.count();
+  return stats;
+}
+
+std::unique_ptr<Vfs> make_vfs(client::RouterClient* client, KernelCache* kernel,
+                              VfsOptions options) {
+  return std::make_unique<RouteVfs>(client, kernel, std::move(options));
+}
+
+}  // namespace linkspan::vfs

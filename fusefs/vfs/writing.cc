@@ -1,0 +1,140 @@
+// write, fallocate, flush, fsync, release: unsaved writes and when they are committed.
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+#include "fusefs/vfs/route_vfs.h"
+
+namespace linkspan::vfs {
+namespace {
+
+Error bad_handle() {
+  return fail(Code::internal, "no such open file");
+}
+
+}  // namespace
+
+// ---- edits
+// ---------------------------------------------------------------------------------------
+
+Editor RouteVfs::editor(const Caller& c, Ino ino) {
+  Editor by;
+  by.process = processes_.of_thread(c.tid);
+  by.base = bases_.of_node(by.process, ino, tree_.last_name(ino));
+  by.now = options_.clock->now();
+  return by;
+}
+
+// On a file with unsaved writes an edit asks nobody. On a clean one it first learns what lies
+// beneath: at most a read, never a mutation, for the kernel may hold page locks (DESIGN 4a).
+Status RouteVfs::edit(const Caller& c, const Doing& doing, OpenFile& file, const Edit& edit) {
+  const Editor by = editor(c, file.ino);
+  Beneath beneath;
+  for (unsigned attempt = 0; attempt < kEditTries; ++attempt) {
+    LINKSPAN_TRY(const Edited edited, edit(beneath, by));
+    if (edited == Edited::done) return ok();
+    beneath.moment = file.moment();
+    LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino));
+    beneath.version = known.node.attr.version;
+    beneath.size = known.node.attr.size;
+  }
+  return fail(Code::busy, "commits overtook this write again and again");
+}
+
+Result<size_t> RouteVfs::write(const Caller& c, Ino ino, Handle h, uint64_t offset,
+                               std::string_view data, bool append) {
+  const auto handle = files_.handle(h);
+  if (!handle) return bad_handle();
+  LINKSPAN_CHECK(writable());
+  if (data.empty()) return size_t{0};
+  OpenFile& file = *handle->file;
+  LINKSPAN_CHECK(edit(c, begin(c), file, [&](const Beneath& beneath, const Editor& by) {
+    return file.write(beneath, by, offset, data, append);
+  }));
+  commits_.schedule(ino, limits::kCommitDelay);
+  return data.size();
+}
+
+Status RouteVfs::fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_t offset,
+                           uint64_t length) {
+  const auto handle = files_.handle(h);
+  if (!handle) return bad_handle();
+  LINKSPAN_CHECK(writable());
+  const uint64_t end = offset + length;
+  if (length == 0 || end < offset) return fail(Code::invalid, "nothing to allocate");
+  if (end > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
+  OpenFile& file = *handle->file;
+  const bool keep_size = (mode & FALLOC_FL_KEEP_SIZE) != 0;
+  const int kind = mode & ~FALLOC_FL_KEEP_SIZE;
+  if (kind != 0 && kind != FALLOC_FL_ZERO_RANGE && !(kind == FALLOC_FL_PUNCH_HOLE && keep_size))
+    return fail(Code::unsupported, "this kind of allocation is not supported");
+  const Doing doing = begin(c);
+  // Space is not set aside: the quota decides at the commit.
+  if (kind == 0 && keep_size) return ok();
+  if (kind != FALLOC_FL_PUNCH_HOLE && !keep_size)
+    LINKSPAN_CHECK(edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
+      return file.extend(beneath, by, end);
+    }));
+  if (kind != 0)
+    LINKSPAN_CHECK(edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
+      return file.punch(beneath, by, offset, end);
+    }));
+  commits_.schedule(ino, limits::kCommitDelay);
+  return ok();
+}
+
+// ---- commits
+// -------------------------------------------------------------------------------------
+
+// What could not be committed now, or in the background since the last time somebody asked.
+Status RouteVfs::commit_and_report(const Doing& doing, OpenFile& file) {
+  const auto done = commits_.commit(doing, file);
+  if (!done.ok() && transient(done.code())) commits_.schedule(file.ino, kCommitRetryDelay);
+  const auto kept = file.take_error();
+  if (!done.ok()) return done;
+  return kept ? Status(*kept) : ok();
+}
+
+// A shell's `cmd > file` opens with O_TRUNC, duplicates the descriptor and closes the first one,
+// all before anything is written: a reader elsewhere would see an empty file. So a bare truncation
+// waits while the closing process, or the one that opened the file, has another descriptor of it.
+bool RouteVfs::truncation_may_wait(const Caller& c, const FileHandle& handle) {
+  if (!handle.file->only_truncated()) return false;
+  const Process closing = processes_.of_thread(c.tid);
+  if (Processes::can_write(closing, handle.file->ino)) return true;
+  return closing != handle.opener && Processes::can_write(handle.opener, handle.file->ino);
+}
+
+Status RouteVfs::flush(const Caller& c, Ino ino, Handle h) {
+  const auto handle = files_.handle(h);
+  if (!handle) return bad_handle();
+  accessed_by_pages(*handle);
+  if (!handle->writes || truncation_may_wait(c, *handle)) return ok();
+  return commit_and_report(begin(c), *handle->file);
+}
+
+Status RouteVfs::fsync(const Caller& c, Ino ino, Handle h) {
+  const auto handle = files_.handle(h);
+  if (!handle) return bad_handle();
+  return commit_and_report(begin(c), *handle->file);
+}
+
+void RouteVfs::release(Ino ino, Handle h) {
+  if (const auto handle = files_.handle(h)) accessed_by_pages(*handle);
+  const auto unsaved = files_.close(h);
+  if (!unsaved) return;
+  if (unsaved->orphan()) {
+    unsaved->drop_all();
+    files_.retire(ino);
+    return;
+  }
+  commits_.schedule(ino, std::chrono::milliseconds(0));
+}
+
+// Reads that the kernel served from the pages it kept were not seen here. They count when the file
+// is closed.
+void RouteVfs::accessed_by_pages(FileHandle& handle) {
+  if (!handle.may_have_read.exchange(false)) return;
+  if (relatime_.accessed(handle.file->ino)) kernel_.drop_attributes(handle.file->ino);
+}
+
+}  // namespace linkspan::vfs
