@@ -1,0 +1,131 @@
+#include "routerd/store/fault.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace linkspan::store {
+
+void FaultStore::add(Fault fault) {
+  const std::lock_guard lock(mutex_);
+  faults_.push_back(std::move(fault));
+}
+
+void FaultStore::clear() {
+  const std::lock_guard lock(mutex_);
+  faults_.clear();
+}
+
+uint64_t FaultStore::calls(StoreCall call) const {
+  const std::lock_guard lock(mutex_);
+  return calls_[static_cast<size_t>(call)];
+}
+
+std::optional<Fault> FaultStore::strike(StoreCall call) {
+  const std::lock_guard lock(mutex_);
+  ++calls_[static_cast<size_t>(call)];
+  ++calls_[static_cast<size_t>(StoreCall::any)];
+  for (auto at = faults_.begin(); at != faults_.end(); ++at) {
+    if (at->call != call && at->call != StoreCall::any) continue;
+    if (at->skip > 0) {
+      --at->skip;
+      return std::nullopt;
+    }
+    Fault hit = *at;
+    if (at->times > 0 && --at->times == 0) faults_.erase(at);
+    return hit;
+  }
+  return std::nullopt;
+}
+
+template <class Make>
+auto FaultStore::run(StoreCall call, Make&& make) -> decltype(make()) {
+  const std::optional<Fault> fault = strike(call);
+  if (!fault) return make();
+  if (fault->hook) fault->hook();
+  if (fault->delay.count() > 0) std::this_thread::sleep_for(fault->delay);
+  if (!fault->error) return make();
+  if (fault->applied) {
+    // The call's own failure is told: there is no reply to lose then.
+    if (auto result = make(); !result.ok()) return result;
+  }
+  return *fault->error;
+}
+
+Result<TenantId> FaultStore::provision(const TenantSpec& spec, Time now) {
+  return run(StoreCall::provision, [&] { return base_->provision(spec, now); });
+}
+Result<TenantState> FaultStore::open_tenant(const std::string& name) {
+  return run(StoreCall::open_tenant, [&] { return base_->open_tenant(name); });
+}
+Result<Ino> FaultStore::reserve_inodes(TenantId tenant, uint32_t count) {
+  return run(StoreCall::reserve_inodes, [&] { return base_->reserve_inodes(tenant, count); });
+}
+Status FaultStore::put_token(const TokenRecord& token) {
+  return run(StoreCall::put_token, [&] { return base_->put_token(token); });
+}
+Result<TokenRecord> FaultStore::find_token(const TokenHash& hash) {
+  return run(StoreCall::find_token, [&] { return base_->find_token(hash); });
+}
+Status FaultStore::put_session(const SessionRecord& session) {
+  return run(StoreCall::put_session, [&] { return base_->put_session(session); });
+}
+Result<SessionRecord> FaultStore::find_session(SessionId id) {
+  return run(StoreCall::find_session, [&] { return base_->find_session(id); });
+}
+Result<std::vector<SessionRecord>> FaultStore::live_sessions(TenantId tenant) {
+  return run(StoreCall::live_sessions, [&] { return base_->live_sessions(tenant); });
+}
+Status FaultStore::end_session(SessionId id) {
+  return run(StoreCall::end_session, [&] { return base_->end_session(id); });
+}
+Result<LookupReply> FaultStore::lookup(const Scope& scope, const LookupRequest& request) {
+  return run(StoreCall::lookup, [&] { return base_->lookup(scope, request); });
+}
+Result<NodeReply> FaultStore::getattr(const Scope& scope, const GetAttrRequest& request) {
+  return run(StoreCall::getattr, [&] { return base_->getattr(scope, request); });
+}
+Result<ReadDirReply> FaultStore::readdir(const Scope& scope, const ReadDirRequest& request) {
+  return run(StoreCall::readdir, [&] { return base_->readdir(scope, request); });
+}
+Result<ReadReply> FaultStore::read(const Scope& scope, const ReadRequest& request) {
+  return run(StoreCall::read, [&] { return base_->read(scope, request); });
+}
+Result<XattrsReply> FaultStore::xattrs(const Scope& scope, Ino ino) {
+  return run(StoreCall::xattrs, [&] { return base_->xattrs(scope, ino); });
+}
+Result<std::vector<VersionInfo>> FaultStore::versions(const Scope& scope,
+                                                      const VersionsRequest& request) {
+  return run(StoreCall::versions, [&] { return base_->versions(scope, request); });
+}
+Result<ChangesReply> FaultStore::changes(const Scope& scope, const ChangesRequest& request) {
+  return run(StoreCall::changes, [&] { return base_->changes(scope, request); });
+}
+Result<Applied> FaultStore::create(const Mutation& m, const CreateRequest& request) {
+  return run(StoreCall::create, [&] { return base_->create(m, request); });
+}
+Result<Applied> FaultStore::remove(const Mutation& m, const RemoveRequest& request) {
+  return run(StoreCall::remove, [&] { return base_->remove(m, request); });
+}
+Result<Applied> FaultStore::rename(const Mutation& m, const RenameRequest& request) {
+  return run(StoreCall::rename, [&] { return base_->rename(m, request); });
+}
+Result<Applied> FaultStore::link(const Mutation& m, const LinkRequest& request) {
+  return run(StoreCall::link, [&] { return base_->link(m, request); });
+}
+Result<Applied> FaultStore::set_attributes(const Mutation& m, const SetAttrRequest& request) {
+  return run(StoreCall::set_attributes, [&] { return base_->set_attributes(m, request); });
+}
+Result<Applied> FaultStore::commit(const Mutation& m, const CommitRequest& request) {
+  return run(StoreCall::commit, [&] { return base_->commit(m, request); });
+}
+Result<Applied> FaultStore::set_xattr(const Mutation& m, const SetXattrRequest& request) {
+  return run(StoreCall::set_xattr, [&] { return base_->set_xattr(m, request); });
+}
+Result<uint64_t> FaultStore::prune(TenantId tenant, Time now) {
+  return run(StoreCall::prune, [&] { return base_->prune(tenant, now); });
+}
+Status FaultStore::ping() {
+  return run(StoreCall::ping, [&] { return base_->ping(); });
+}
+
+}  // namespace linkspan::store
