@@ -1,0 +1,15 @@
+// Reading a file that may never answer (a mount whose process is stopped), without hanging with it.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "linkspan/error.h"
+
+namespace linkspan::cli {
+
+// The file's content, read by a child process that is given up at the deadline. `timed_out`;
+// `unavailable` (ENOTCONN: the mount is dead); `not_found` and others as open(2) says.
+Result<std::string> read_within(const std::string& path, std::chrono::milliseconds timeout);
+
+}  // namespace linkspan::cli

@@ -1,0 +1,86 @@
+// What each subcommand takes; command_line.cc fills these in, one file each does the work and answers
+// an exit status.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fusefs/cli/token.h"
+
+namespace linkspan::cli {
+
+struct RouterOptions {
+  std::string address;  // "unix:/path" or "host:port"
+  TokenSource token;
+  bool local = false;     // the embedded default
+  std::string state_dir;  // empty: the user's
+};
+
+struct LogOptions {
+  std::string level = "info";
+  std::string file;  // empty: stderr in the foreground, else none
+};
+
+struct MountOptions {
+  std::string dir;
+  RouterOptions router;
+  std::string workspace;          // empty: none
+  std::string owner = "squash";   // or "identity"
+  std::string expose;             // prefix; empty: not
+  bool non_empty = false;
+  bool read_only = false;
+  bool foreground = false;
+  int ready_fd = -1;
+  LogOptions log;
+};
+int mount_command(MountOptions options);
+// `mount -t linkspan ROUTER DIR -o ...` (mount.linkspan) and `umount` (umount.fuse.linkspan).
+int mount_helper(const std::vector<std::string>& arguments);
+int umount_helper(const std::vector<std::string>& arguments);
+
+struct UmountOptions {
+  std::string dir;
+  std::string state_dir;
+  bool lazy = false;
+};
+int umount_command(const UmountOptions& options);
+
+struct RunOptions {
+  RouterOptions router;
+  std::string workspace = ".";
+  std::string owner = "squash";
+  std::string expose_at = "/";
+  LogOptions log{"error", ""};
+  std::vector<std::string> command;
+};
+int run_command(RunOptions options);
+// Inside the sandbox: gives back the signal dispositions and becomes the command.
+int exec_in_sandbox(int argc, char** argv);
+inline constexpr const char* kExecInSandbox = "exec-in-sandbox";
+
+struct LocalOptions {
+  std::string state_dir;
+  bool json = false;
+  bool force = false;  // stop: also with users; prune: without asking
+};
+int local_start_command(const LocalOptions& options);
+int local_stop_command(const LocalOptions& options);
+int local_status_command(const LocalOptions& options);
+int local_prune_command(const LocalOptions& options);
+
+struct StatusOptions {
+  std::string dir;  // empty: all mounts of this user
+  std::string state_dir;
+  bool json = false;
+  double timeout_seconds = 5;
+};
+int status_command(const StatusOptions& options);
+
+struct LogCommandOptions {
+  std::string path;
+  unsigned limit = 20;
+  bool json = false;
+};
+int log_command(const LogCommandOptions& options);
+
+}  // namespace linkspan::cli

@@ -1,0 +1,69 @@
+#include "fusefs/cli/file_lock.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+namespace linkspan::cli {
+
+Result<UniqueFd> open_lock(const std::string& path) {
+  UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file) return system_error(path, errno);
+  return file;
+}
+
+bool try_lock(const UniqueFd& file, int operation) {
+  return ::flock(file.get(), operation | LOCK_NB) == 0;
+}
+
+void unlock(const UniqueFd& file) { ::flock(file.get(), LOCK_UN); }
+
+Result<bool> lock_within(const UniqueFd& file, int operation, std::chrono::milliseconds timeout) {
+  if (try_lock(file, operation)) return true;
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  struct sigaction wake = {}, before = {};
+  wake.sa_handler = [](int) {};  // without SA_RESTART: flock returns EINTR
+  ::sigaction(SIGALRM, &wake, &before);
+  // Repeating, so that a signal that comes just before flock() is not the last one.
+  const itimerval tick{{0, 100000}, {0, 100000}};
+  const itimerval none{};
+  ::setitimer(ITIMER_REAL, &tick, nullptr);
+  bool locked = false;
+  int error = EINTR;
+  while (!locked && error == EINTR && std::chrono::steady_clock::now() < deadline) {
+    locked = ::flock(file.get(), operation) == 0;
+    error = errno;
+  }
+  ::setitimer(ITIMER_REAL, &none, nullptr);
+  ::sigaction(SIGALRM, &before, nullptr);
+  if (!locked && error != EINTR) return system_error("flock", error);
+  return locked;
+}
+
+std::vector<pid_t> lock_holders(const std::string& path) {
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0) return {};
+  char wanted[64];
+  std::snprintf(wanted, sizeof wanted, "%02x:%02x:%llu", major(st.st_dev), minor(st.st_dev),
+                static_cast<unsigned long long>(st.st_ino));
+  std::vector<pid_t> holders;
+  const auto text = read_file("/proc/locks", 16 << 20);
+  if (!text.ok()) return holders;
+  for (const auto& line : split(*text, '\n')) {
+    // "1: FLOCK  ADVISORY  READ 1234 fe:00:5678 0 EOF"; waiters have "->" after the number.
+    std::vector<std::string> words;
+    for (auto& word : split(line, ' '))
+      if (!word.empty()) words.push_back(std::move(word));
+    if (words.size() > 5 && words[1] == "FLOCK" && words[5] == wanted)
+      holders.push_back(std::atoi(words[4].c_str()));
+  }
+  return holders;
+}
+
+}  // namespace linkspan::cli

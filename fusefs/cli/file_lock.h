@@ -1,0 +1,22 @@
+// flock(2) with a deadline, and who holds one.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "fusefs/cli/system.h"
+
+namespace linkspan::cli {
+
+// Opens (creates, 0600) a lock file.
+Result<UniqueFd> open_lock(const std::string& path);
+// `operation`: LOCK_SH or LOCK_EX. False: the time is over. Uses SIGALRM: from a process's only
+// thread.
+Result<bool> lock_within(const UniqueFd& file, int operation, std::chrono::milliseconds timeout);
+bool try_lock(const UniqueFd& file, int operation);
+void unlock(const UniqueFd& file);
+// Processes that took a lock which is still held on this file (from /proc/locks).
+std::vector<pid_t> lock_holders(const std::string& path);
+
+}  // namespace linkspan::cli

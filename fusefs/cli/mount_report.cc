@@ -1,0 +1,371 @@
+#include "fusefs/cli/mount_report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+namespace linkspan::cli {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int64_t kNanosecond = 1'000'000'000;
+
+std::string policy_name(Policy policy) {
+  switch (policy) {
+    case Policy::merge: return "merge";
+    case Policy::reject: return "reject";
+    case Policy::last_writer_wins: return "last-writer-wins";
+  }
+  return "?";
+}
+
+std::string link_name(client::Link link) {
+  switch (link) {
+    case client::Link::connected: return "connected";
+    case client::Link::disconnected: return "disconnected";
+    case client::Link::ended: return "ended";
+  }
+  return "?";
+}
+
+bool may_be_stale(const MountReport& report) {
+  return report.link.link != client::Link::connected || !report.lease_valid;
+}
+
+std::string row(const char* name, const std::string& value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%-11s", name);
+  return text + value + "\n";
+}
+
+std::string number(uint64_t value) { return std::to_string(value); }
+
+struct Dirty {
+  uint64_t files = 0, bytes = 0;
+};
+Dirty dirty_of(const MountReport& report) {
+  Dirty dirty;
+  for (const auto& route : report.routes) {
+    dirty.files += route.stats.dirty_files;
+    dirty.bytes += route.stats.dirty_bytes;
+  }
+  return dirty;
+}
+
+std::string escape_label(const std::string& text) {
+  std::string escaped;
+  for (const char c : printable(text)) {
+    if (c == '"' || c == '\\') escaped += '\\';
+    escaped += c;
+  }
+  return escaped;
+}
+
+// One metric family: its type line and a sample for each labelled value.
+class Metrics {
+ public:
+  void family(const std::string& name, const char* type, const char* help) {
+    text_ += "# HELP linkspan_" + name + " " + help + "\n# TYPE linkspan_" + name + " " + type + "\n";
+    name_ = name;
+  }
+  void sample(const std::string& labels, const std::string& value) {
+    text_ += "linkspan_" + name_ + (labels.empty() ? "" : "{" + labels + "}") + " " + value + "\n";
+  }
+  std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_, name_;
+};
+
+std::string label(const char* name, const std::string& value) {
+  return std::string(name) + "=\"" + escape_label(value) + "\"";
+}
+
+void add_route_metrics(Metrics& metrics, const MountReport& report) {
+  using Stats = vfs::Vfs::Stats;
+  const struct {
+    const char* name;
+    const char* type;
+    const char* help;
+    uint64_t Stats::*field;
+  } families[] = {
+      {"cached_nodes", "gauge", "Nodes in the cache.", &Stats::nodes},
+      {"cached_names", "gauge", "Names in the cache.", &Stats::names},
+      {"cached_bytes", "gauge", "Content in the cache.", &Stats::content_bytes},
+      {"dirty_files", "gauge", "Files with bytes that are not committed yet.", &Stats::dirty_files},
+      {"dirty_bytes", "gauge", "Bytes that are not committed yet.", &Stats::dirty_bytes},
+      {"attr_hits_total", "counter", "Attributes answered from the cache.", &Stats::attr_hits},
+      {"attr_misses_total", "counter", "Attributes asked of the router.", &Stats::attr_misses},
+      {"name_hits_total", "counter", "Names answered from the cache.", &Stats::name_hits},
+      {"name_misses_total", "counter", "Names asked of the router.", &Stats::name_misses},
+      {"content_hits_total", "counter", "Reads answered from the cache.", &Stats::content_hits},
+      {"content_misses_total", "counter", "Reads asked of the router.", &Stats::content_misses},
+      {"revocations_total", "counter", "Revocations applied.", &Stats::revocations},
+      {"commits_total", "counter", "Commits sent.", &Stats::commits},
+  };
+  for (const auto& family : families) {
+    metrics.family(family.name, family.type, family.help);
+    for (const auto& route : report.routes)
+      metrics.sample(label("route", route.route.path), number(route.stats.*family.field));
+  }
+}
+
+void add_client_metrics(Metrics& metrics, const MountReport& report) {
+  using Method = client::MethodStats;
+  const struct {
+    const char* name;
+    const char* help;
+    uint64_t Method::*field;
+  } families[] = {
+      {"rpc_calls_total", "Calls to the router that ended.", &Method::calls},
+      {"rpc_failures_total", "Calls that ended without its answer.", &Method::failures},
+      {"rpc_retries_total", "Tries beyond the first.", &Method::retries},
+  };
+  for (const auto& family : families) {
+    metrics.family(family.name, "counter", family.help);
+    for (const auto& method : report.client.methods)
+      metrics.sample(label("method", std::string(method.name)), number(method.*family.field));
+  }
+  metrics.family("rpc_seconds_total", "counter", "Time spent in calls, waits included.");
+  for (const auto& method : report.client.methods) {
+    char seconds[32];
+    std::snprintf(seconds, sizeof seconds, "%.9f", static_cast<double>(method.nanoseconds) / 1e9);
+    metrics.sample(label("method", std::string(method.name)), seconds);
+  }
+  metrics.family("reconnects_total", "counter", "Streams opened after the first.");
+  metrics.sample("", number(report.client.reconnects));
+  metrics.family("sessions_total", "counter", "Sessions attached, the first included.");
+  metrics.sample("", number(report.client.sessions));
+  metrics.family("client_revocations_total", "counter", "Revocations processed and acknowledged.");
+  metrics.sample("", number(report.client.revocations));
+  metrics.family("caches_lost_total", "counter", "Times that every cache was dropped.");
+  metrics.sample("", number(report.client.caches_lost));
+}
+
+void add_connection_metrics(Metrics& metrics, const MountReport& report) {
+  const struct {
+    const char* name;
+    const char* help;
+    uint64_t ConnectionReport::*field;
+  } families[] = {
+      {"fuse_requests_total", "Requests of the kernel.", &ConnectionReport::requests},
+      {"fuse_unexpected_errors_total", "EIO for an unknown reason.",
+       &ConnectionReport::unexpected_errors},
+      {"fuse_cancelled_total", "Requests ended by a signal of their caller.",
+       &ConnectionReport::cancelled},
+  };
+  for (const auto& family : families) {
+    metrics.family(family.name, "counter", family.help);
+    for (const auto& connection : report.connections)
+      metrics.sample(label("mountpoint", connection.mountpoint), number(connection.*family.field));
+  }
+}
+
+Json change_json(const Change& change) {
+  Json json{{"seq", change.seq.value},         {"time", format_time(change.at)},
+            {"what", change.what},             {"volume", change.volume},
+            {"path", change.path},             {"ino", change.ino.value},
+            {"version", change.version.value}, {"size", change.size},
+            {"principal", change.principal},   {"sandbox", change.sandbox},
+            {"session", change.session.value}};
+  if (!change.old_path.empty()) json["old_path"] = change.old_path;
+  return json;
+}
+
+std::string dump(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+std::string format_time(Time time) {
+  int64_t seconds = time.ns / kNanosecond, rest = time.ns % kNanosecond;
+  if (rest < 0) --seconds, rest += kNanosecond;
+  const time_t clock = static_cast<time_t>(seconds);
+  tm parts{};
+  ::gmtime_r(&clock, &parts);
+  char text[64];
+  const size_t n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::snprintf(text + n, sizeof text - n, ".%03dZ", static_cast<int>(rest / 1'000'000));
+  return text;
+}
+
+std::string format_age(Time since, Time now) {
+  const int64_t seconds = std::max<int64_t>((now.ns - since.ns) / kNanosecond, 0);
+  if (seconds < 120) return std::to_string(seconds) + " s";
+  if (seconds < 7200) return std::to_string(seconds / 60) + " min";
+  if (seconds < 172800) return std::to_string(seconds / 3600) + " h";
+  return std::to_string(seconds / 86400) + " d";
+}
+
+namespace {
+
+// Length of the well-formed UTF-8 sequence at `at`, or 0.
+size_t utf8_length(const std::string& text, size_t at) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(at);
+  const size_t length = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2
+                        : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+  if (length == 0 || at + length > text.size()) return 0;
+  for (size_t i = 1; i < length; ++i)
+    if ((byte(at + i) & 0xC0) != 0x80) return 0;
+  return length;
+}
+
+}  // namespace
+
+std::string printable(const std::string& bytes) {
+  std::string text;
+  for (size_t at = 0; at < bytes.size();) {
+    const size_t length = utf8_length(bytes, at);
+    const auto first = static_cast<unsigned char>(bytes[at]);
+    // C0 and C1 controls move the terminal's cursor, and a newline forges a line.
+    const bool control = first < 0x20 || first == 0x7F ||
+                         (length == 2 && first == 0xC2 && static_cast<unsigned char>(bytes[at + 1]) < 0xA0);
+    if (length > 0 && !control) {
+      text.append(bytes, at, length);
+      at += length;
+      continue;
+    }
+    char escaped[8];
+    std::snprintf(escaped, sizeof escaped, "\\x%02X", first);
+    text += escaped;
+    ++at;
+  }
+  return text;
+}
+
+bool is_healthy(const MountReport& report) {
+  return report.link.link == client::Link::connected && report.lease_valid &&
+         std::none_of(report.connections.begin(), report.connections.end(),
+                      [](const auto& connection) { return connection.ended; });
+}
+
+std::string status_text(const MountReport& report) {
+  std::string text = row("mount", printable(report.dir) + "  (linkspan " LINKSPAN_VERSION ", pid " +
+                                      std::to_string(report.pid) + ", up " +
+                                      format_age(report.started, report.now) + ")");
+  text += row("state", link_name(report.link.link) + " since " + format_time(report.link.since) +
+                           " (" + format_age(report.link.since, report.now) + ")");
+  if (!report.link.reason.empty() && report.link.link != client::Link::connected)
+    text += row("reason", printable(report.link.reason));
+  text += row("router", printable(report.session.address) + "  " + printable(report.session.router));
+  text += row("identity", whoami_text(report).substr(0, whoami_text(report).find('\n')));
+  if (report.session.token_expires.ns != 0)
+    text += row("token", "expires " + format_time(report.session.token_expires));
+  text += row("lease", report.lease_valid ? "valid" : "run out: nothing is answered from caches");
+  const Dirty dirty = dirty_of(report);
+  text += row("unsaved", number(dirty.bytes) + " bytes in " + number(dirty.files) + " files");
+  for (const auto& connection : report.connections)
+    if (connection.ended) text += row("ended", printable(connection.mountpoint));
+  text += routes_text(report);
+  for (const auto& path : report.exposed) text += row("exposed", printable(path));
+  return text;
+}
+
+std::string status_json(const MountReport& report) {
+  Json routes = Json::array();
+  for (const auto& [route, stats] : report.routes) {
+    Json entry{{"path", route.path},
+               {"volume", route.volume},
+               {"writable", route.writable},
+               {"policy", policy_name(route.policy)},
+               {"timeout_ms", route.timeout_ms},
+               {"dirty_files", stats.dirty_files},
+               {"dirty_bytes", stats.dirty_bytes}};
+    entry["stale_since"] = may_be_stale(report) ? Json(format_time(report.link.since)) : Json();
+    routes.push_back(std::move(entry));
+  }
+  const Dirty dirty = dirty_of(report);
+  Json json{{"dir", report.dir},
+            {"pid", report.pid},
+            {"version", LINKSPAN_VERSION},
+            {"started", format_time(report.started)},
+            {"healthy", is_healthy(report)},
+            {"state", link_name(report.link.link)},
+            {"since", format_time(report.link.since)},
+            {"reason", report.link.reason},
+            {"lease_valid", report.lease_valid},
+            {"router", {{"address", report.session.address}, {"name", report.session.router}}},
+            {"tenant", report.session.tenant},
+            {"principal", report.session.principal},
+            {"sandbox", report.session.sandbox},
+            {"session", report.session.id.value},
+            {"dirty_files", dirty.files},
+            {"dirty_bytes", dirty.bytes},
+            {"routes", std::move(routes)},
+            {"exposed", report.exposed}};
+  json["workspace"] = report.workspace.empty() ? Json() : Json(report.workspace);
+  json["token_expires"] = report.session.token_expires.ns == 0
+                              ? Json()
+                              : Json(format_time(report.session.token_expires));
+  return dump(json, 2);
+}
+
+std::string whoami_text(const MountReport& report) {
+  const auto& session = report.session;
+  return printable(session.principal) + " in sandbox " + printable(session.sandbox) + ", tenant " +
+         printable(session.tenant) + "\n" + "session " + number(session.id.value) + "\n";
+}
+
+std::string routes_text(const MountReport& report) {
+  std::string text;
+  const std::string stale = may_be_stale(report) ? "  stale since " + format_time(report.link.since)
+                                                 : std::string();
+  for (const auto& [route, stats] : report.routes) {
+    std::string line = printable(route.path) + "  volume " + printable(route.volume) +
+                       (route.writable ? "  rw  " + policy_name(route.policy) : "  ro") +
+                       "  timeout " + number(route.timeout_ms / 1000) + " s";
+    if (stats.dirty_bytes > 0) line += "  unsaved " + number(stats.dirty_bytes) + " bytes";
+    text += row("route", line + stale);
+  }
+  if (!report.workspace.empty())
+    text += row("route", "workspace  local " + printable(report.workspace) + "  rw  (" +
+                             report.workspace_form + ")");
+  return text;
+}
+
+std::string stats_text(const MountReport& report) {
+  Metrics metrics;
+  metrics.family("info", "gauge", "Which mount this is.");
+  metrics.sample(label("version", LINKSPAN_VERSION) + "," + label("dir", report.dir) + "," +
+                     label("sandbox", report.session.sandbox),
+                 "1");
+  metrics.family("connected", "gauge", "1 while the router answers.");
+  metrics.sample("", report.link.link == client::Link::connected ? "1" : "0");
+  metrics.family("lease_valid", "gauge", "1 while caches may be used.");
+  metrics.sample("", report.lease_valid ? "1" : "0");
+  add_route_metrics(metrics, report);
+  add_client_metrics(metrics, report);
+  add_connection_metrics(metrics, report);
+  return metrics.take();
+}
+
+std::string changes_text(const std::vector<Change>& changes, const std::string& stale) {
+  std::string text;
+  for (const auto& change : changes) {
+    std::string line = format_time(change.at) + "  #" + number(change.seq.value) + "  " +
+                       printable(change.principal) + "@" + printable(change.sandbox) + "  " +
+                       change.what + "  ";
+    const std::string path = printable(change.volume) + "/" + printable(change.path);
+    line += change.old_path.empty()
+                ? path
+                : printable(change.volume) + "/" + printable(change.old_path) + " -> " + path;
+    if (change.version.value != 0)
+      line += "  v" + number(change.version.value) + "  " + number(change.size) + " bytes";
+    text += line + "\n";
+  }
+  if (!stale.empty()) text += "# " + printable(stale) + "\n";
+  return text;
+}
+
+std::string changes_json(const std::vector<Change>& changes) {
+  std::string text;
+  for (const auto& change : changes) text += dump(change_json(change), -1);
+  return text;
+}
+
+}  // namespace linkspan::cli

@@ -1,0 +1,58 @@
+// What the control files under .linkspan/ say: pure text from a snapshot, for people (status,
+// whoami, routes, changes) and for programs (status.json, stats, changes.json).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fusefs/client/router_client.h"
+#include "fusefs/vfs/vfs.h"
+
+namespace linkspan::cli {
+
+struct ConnectionReport {  // of one FUSE connection
+  std::string mountpoint;
+  bool ended = false;
+  uint64_t requests = 0, unexpected_errors = 0, cancelled = 0;
+};
+
+struct RouteReport {
+  Route route;
+  vfs::Vfs::Stats stats;
+};
+
+struct MountReport {
+  std::string dir;
+  int pid = 0;
+  Time started, now;
+  std::string workspace;        // empty: none
+  std::string workspace_form;   // "bind mount", "passthrough"
+  std::vector<std::string> exposed;
+  client::SessionInfo session;
+  client::LinkState link;
+  bool lease_valid = false;
+  client::ClientStats client;
+  std::vector<RouteReport> routes;
+  std::vector<ConnectionReport> connections;
+};
+
+// Connected, under a lease, every connection there.
+bool is_healthy(const MountReport& report);
+
+std::string status_text(const MountReport& report);
+std::string status_json(const MountReport& report);
+std::string whoami_text(const MountReport& report);
+std::string routes_text(const MountReport& report);
+std::string stats_text(const MountReport& report);  // Prometheus
+
+// The log as last seen. `stale`: why it may be older than the router's, if it may.
+std::string changes_text(const std::vector<Change>& changes, const std::string& stale);
+std::string changes_json(const std::vector<Change>& changes);  // one object a line
+
+std::string format_time(Time time);               // "2026-11-21T16:00:01.123Z"
+std::string format_age(Time since, Time now);     // "4 min"
+// Control characters and bytes that are no UTF-8 as \xNN, so that a name cannot forge a line.
+std::string printable(const std::string& bytes);
+
+}  // namespace linkspan::cli

@@ -1,0 +1,148 @@
+#include "fusefs/cli/mount_server.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <thread>
+
+#include "fusefs/cli/console.h"
+#include "fusefs/cli/notify.h"
+#include "fusefs/fuse/log.h"
+
+namespace linkspan::cli {
+
+namespace {
+
+sigset_t end_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int s : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&signals, s);
+  return signals;
+}
+
+// Runs a blocking call on a thread and says through a descriptor when it has returned.
+class Waiter {
+ public:
+  template <class F>
+  explicit Waiter(F call)
+      : event_(::eventfd(0, EFD_CLOEXEC)), thread_([this, call = std::move(call)] {
+          call();
+          const uint64_t one = 1;
+          [[maybe_unused]] const ssize_t n = ::write(event_.get(), &one, sizeof one);
+        }) {}
+  ~Waiter() { thread_.join(); }
+  int fd() const { return event_.get(); }
+
+ private:
+  UniqueFd event_;
+  std::thread thread_;
+};
+
+enum class Reason { signal, unmounted, stopped };
+
+Reason wait_for_reason(int signal_fd, int unmounted_fd, int stop_fd) {
+  for (;;) {
+    pollfd fds[] = {{signal_fd, POLLIN, 0}, {unmounted_fd, POLLIN, 0}, {stop_fd, POLLIN, 0}};
+    if (::poll(fds, 3, -1) < 0) continue;  // EINTR; a negative descriptor is ignored
+    if (fds[0].revents) {
+      signalfd_siginfo info;
+      [[maybe_unused]] const ssize_t n = ::read(signal_fd, &info, sizeof info);
+      return Reason::signal;
+    }
+    if (fds[1].revents) return Reason::unmounted;
+    if (fds[2].revents) return Reason::stopped;
+  }
+}
+
+// Tells whoever waits; false when the one who started us is gone.
+bool report_ready(const ServeOptions& options, const std::string& line) {
+  notify_ready(options.session.dir);
+  bool heard = true;
+  if (options.report_fd >= 0) {
+    heard = write_all(options.report_fd, "ready " + line).ok();
+    ::close(options.report_fd);
+  }
+  if (options.ready_fd >= 0) {
+    (void)write_all(options.ready_fd, line).ok();
+    ::close(options.ready_fd);
+  }
+  return heard;
+}
+
+int report_error(const ServeOptions& options, const Error& error) {
+  if (options.report_fd < 0) return complain(error);
+  (void)write_all(options.report_fd, "error " + error.message).ok();
+  ::close(options.report_fd);
+  return kFailure;
+}
+
+// A second signal gives up writing what is unsaved.
+std::vector<Error> close_session(MountSession& session, int signal_fd) {
+  client::CancelToken cancel;
+  std::vector<Error> failures;
+  bool done = false;
+  Waiter closing([&] { failures = session.close(&cancel); });
+  while (!done) {
+    pollfd fds[] = {{signal_fd, POLLIN, 0}, {closing.fd(), POLLIN, 0}};
+    if (::poll(fds, 2, -1) < 0) continue;
+    if (fds[0].revents) {
+      signalfd_siginfo info;
+      [[maybe_unused]] const ssize_t n = ::read(signal_fd, &info, sizeof info);
+      cancel.cancel();
+    }
+    done = fds[1].revents != 0;
+  }
+  return failures;
+}
+
+}  // namespace
+
+int serve_mount(ServeOptions options) {
+  const sigset_t signals = end_signals();
+  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  const UniqueFd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+  auto session = MountSession::open(std::move(options.session));
+  if (!session.ok()) return report_error(options, session.error());
+  auto& mount = **session;
+  options.session.dir = mount.report().dir;
+  std::string unmounted;
+  Reason reason = Reason::stopped;
+  {
+    Waiter watch([&] { unmounted = mount.wait(); });
+    if (report_ready(options, mount.ready_line()))
+      reason = wait_for_reason(signal_fd.get(), watch.fd(), options.stop_fd);
+    mount.interrupt();
+  }
+  notify_stopping();
+  if (reason == Reason::unmounted)
+    fuse::log(fuse::LogLevel::warning, unmounted + " was unmounted by somebody; ending");
+  if (options.before_close) options.before_close(mount);
+  const auto failures = close_session(mount, signal_fd.get());
+  for (const auto& error : failures) {
+    fuse::log(fuse::LogLevel::error, error.message);
+    complain(error);
+  }
+  return failures.empty() ? kSuccess : kFailure;
+}
+
+Result<std::string> await_report(int fd) {
+  std::string text;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n > 0) text.append(buffer, static_cast<size_t>(n));
+    const bool whole = text.rfind("ready ", 0) == 0 && text.back() == '\n';
+    if (whole) return text.substr(6);
+    if (n > 0) continue;
+    if (text.rfind("error ", 0) == 0) return fail(Code::io, text.substr(6));
+    return fail(Code::internal, "the mount process ended without saying why");
+  }
+}
+
+}  // namespace linkspan::cli

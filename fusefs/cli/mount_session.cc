@@ -1,0 +1,338 @@
+#include "fusefs/cli/mount_session.h"
+
+#include <dirent.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "fusefs/cli/mountinfo.h"
+#include "fusefs/client/grpc_client.h"
+#include "fusefs/fuse/log.h"
+#include "linkspan/clock.h"
+
+namespace linkspan::cli {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kAttachTimeout = 10s;   // then the router counts as unreachable
+constexpr auto kChangesTimeout = 1s;   // a `cat .linkspan/changes` waits no longer
+constexpr uint32_t kChangesShown = 200;
+constexpr const char* kWorkspace = "workspace";
+constexpr const char* kControl = ".linkspan";
+
+client::Call call_within(std::chrono::milliseconds time) {
+  client::Call call;
+  call.deadline = std::chrono::steady_clock::now() + time;
+  return call;
+}
+
+// fusermount3's rule: symlinks are for prefixes where nothing can be mounted.
+bool is_link_to(const std::string& path, const std::string& target) {
+  char text[PATH_MAX];
+  const ssize_t n = ::readlink(path.c_str(), text, sizeof text);
+  return n > 0 && std::string_view(text, static_cast<size_t>(n)) == target;
+}
+
+Result<bool> is_empty_directory(const std::string& path) {
+  DIR* stream = ::opendir(path.c_str());
+  if (!stream) return system_error(path, errno);
+  bool empty = true;
+  while (const dirent* entry = ::readdir(stream))
+    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
+      empty = false;
+  ::closedir(stream);
+  return empty;
+}
+
+}  // namespace
+
+MountSession::MountSession(SessionOptions options)
+    : options_(std::move(options)),
+      started_(Clock::system().now()),
+      stack_([this](const auto& steps) { save(steps); }) {}
+
+Result<std::unique_ptr<MountSession>> MountSession::open(SessionOptions options) {
+  std::string token = std::move(options.token);
+  options.token.clear();
+  std::unique_ptr<MountSession> session(new MountSession(std::move(options)));
+  client::GrpcClientOptions client_options;
+  client_options.address = session->options_.router;
+  client_options.token = std::move(token);
+  session->client_ = client::make_grpc_client(std::move(client_options));
+  Status opened = session->attach();
+  if (opened.ok()) {
+    session->plan();
+    opened = session->mount_all();
+  }
+  if (opened.ok()) return session;
+  for (const auto& error : session->close(nullptr)) fuse::log(fuse::LogLevel::error, error.message);
+  return opened.error();
+}
+
+MountSession::~MountSession() { close(nullptr); }
+
+Status MountSession::attach() {
+  LINKSPAN_TRY(info_, client_->attach(call_within(kAttachTimeout), this));
+  auto routes = std::make_shared<Routes>();
+  for (const auto& route : info_.routes) {
+    if (route.path == kWorkspace || route.path == kControl)
+      return fail(Code::invalid, "the router's grant has a route named " + route.path +
+                                     ", which Linkspan uses itself; ask its operator");
+    RoutePart part{route, nullptr, nullptr};
+    part.notifier = std::make_unique<fuse::Notifier>(
+        fuse::NotifierOptions{.root = route.root, .read_only = !route.writable});
+    vfs::VfsOptions vfs;
+    vfs.route = route;
+    vfs.ownership = options_.ownership;
+    vfs.uid = ::getuid();
+    vfs.gid = ::getgid();
+    part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
+    routes->push_back(std::move(part));
+  }
+  // A longer path is mounted over a directory of a shorter one's tree.
+  std::sort(routes->begin(), routes->end(),
+            [](const auto& a, const auto& b) { return a.route.path < b.route.path; });
+  const std::lock_guard lock(mutex_);
+  routes_ = std::move(routes);
+  return ok();
+}
+
+// Decided before anything is mounted: from then on the control files read it.
+void MountSession::plan() {
+  if (!options_.workspace.empty()) workspace_form_ = can_mount() ? "bind mount" : "symlink";
+  if (options_.expose.empty()) return;
+  const std::string prefix = (options_.expose == "/" ? "" : options_.expose) + "/";
+  for (const auto& part : *routes()) exposed_.push_back(prefix + part.route.path);
+  if (!options_.workspace.empty()) exposed_.push_back(prefix + kWorkspace);
+  exposed_.push_back(prefix + kControl);
+}
+
+Status MountSession::mount_all() {
+  LINKSPAN_CHECK(stack_.cover(options_.dir));
+  stack_.fuse(options_.dir);
+  LINKSPAN_CHECK(
+      mounts_.add_control(options_.dir, control_tree(), {.uid = ::getuid(), .gid = ::getgid()}));
+  LINKSPAN_CHECK(stack_.seal());
+  LINKSPAN_CHECK(mount_routes());
+  LINKSPAN_CHECK(mount_workspace());
+  LINKSPAN_CHECK(expose_all());
+  return check_all();
+}
+
+Status MountSession::mount_routes() {
+  for (const auto& part : *routes()) {
+    const std::string path = options_.dir + "/" + part.route.path;
+    stack_.fuse(path);
+    LINKSPAN_CHECK(mounts_.add_route(path, part.vfs.get(), part.notifier.get(),
+                                     {.read_only = options_.read_only || !part.route.writable}));
+  }
+  return ok();
+}
+
+Status MountSession::mount_workspace() {
+  if (options_.workspace.empty()) return ok();
+  const std::string path = options_.dir + "/" + kWorkspace;
+  if (!can_mount()) return ok();  // a symlink in control_tree()
+  LINKSPAN_CHECK(stack_.bind(options_.workspace, path));
+  if (options_.read_only && ::mount(nullptr, path.c_str(), nullptr,
+                                    MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
+                                    nullptr) != 0)
+    return system_error("cannot make " + path + " read-only", errno);
+  return ok();
+}
+
+Status MountSession::expose_all() {
+  for (const auto& to : exposed_)
+    LINKSPAN_CHECK(expose(options_.dir + to.substr(options_.expose == "/" ? 0 : options_.expose.size()), to));
+  return ok();
+}
+
+Status MountSession::expose(const std::string& from, const std::string& to) {
+  struct stat st;
+  const bool there = ::lstat(to.c_str(), &st) == 0;
+  if (!there && errno != ENOENT) return system_error("cannot expose " + to, errno);
+  if (is_link_to(to, from)) return ok();
+  if (there && !S_ISDIR(st.st_mode))
+    return fail(Code::not_directory, "cannot expose " + to + ": it is there and no directory");
+  if (there) {
+    LINKSPAN_TRY(const bool empty, is_empty_directory(to));
+    if (!empty)
+      return fail(Code::not_empty, "cannot expose " + to +
+                                       ": the directory is not empty, and it would be hidden; "
+                                       "move it away or choose another --expose");
+  }
+  if (!can_mount()) {
+    if (there)
+      return fail(Code::exists, "cannot expose " + to + " without the right to mount: a symlink "
+                                    "has to take its place; remove it with: rmdir " + to);
+    return stack_.symlink(from, to);
+  }
+  if (!there) LINKSPAN_CHECK(stack_.make_directory(to));
+  LINKSPAN_CHECK(stack_.cover(to));
+  return stack_.bind(from, to);
+}
+
+// Every mount answers, and with what we put there.
+Status MountSession::check_all() const {
+  std::vector<std::string> paths{options_.dir};
+  for (const auto& part : *routes()) paths.push_back(options_.dir + "/" + part.route.path);
+  if (!options_.workspace.empty()) paths.push_back(options_.dir + "/" + kWorkspace);
+  paths.insert(paths.end(), exposed_.begin(), exposed_.end());
+  for (const auto& path : paths) {
+    struct statfs fs;
+    struct stat st;
+    if (::stat(path.c_str(), &st) != 0 || ::statfs(path.c_str(), &fs) != 0)
+      return system_error("the mount at " + path + " does not answer", errno);
+  }
+  return ok();
+}
+
+fuse::ControlTree MountSession::control_tree() {
+  fuse::ControlTree tree;
+  const bool mounting = can_mount();
+  for (const auto& part : *routes()) tree.add_directory(part.route.path, !mounting);
+  if (!options_.workspace.empty()) {
+    if (mounting)
+      tree.add_directory(kWorkspace);
+    else
+      tree.add_symlink(kWorkspace, options_.workspace);
+  }
+  const std::string at = std::string(kControl) + "/";
+  tree.add_file(at + "status", [this] { return status_text(report()); });
+  tree.add_file(at + "status.json", [this] { return status_json(report()); });
+  tree.add_file(at + "whoami", [this] { return whoami_text(report()); });
+  tree.add_file(at + "routes", [this] { return routes_text(report()); });
+  tree.add_file(at + "stats", [this] { return stats_text(report()); });
+  tree.add_file(at + "changes", [this] { return changes(false); });
+  tree.add_file(at + "changes.json", [this] { return changes(true); });
+  return tree;
+}
+
+std::string MountSession::changes(bool json) {
+  std::string stale;
+  ChangesRequest request;
+  request.limit = kChangesShown;
+  request.newest = true;
+  const auto link = client_->link();
+  if (link.link == client::Link::connected) {
+    auto reply = client_->changes(call_within(kChangesTimeout), request);
+    if (reply.ok()) {
+      const std::lock_guard lock(mutex_);
+      changes_ = std::move(reply->changes);
+    } else {
+      stale = "the router did not answer (" + reply.error().message + "): the log as last seen";
+    }
+  } else {
+    stale = "the router is away since " + format_time(link.since) + ": the log as last seen";
+  }
+  std::vector<Change> shown;
+  {
+    const std::lock_guard lock(mutex_);
+    shown = changes_;
+  }
+  return json ? changes_json(shown) : changes_text(shown, stale);
+}
+
+std::shared_ptr<const MountSession::Routes> MountSession::routes() const {
+  const std::lock_guard lock(mutex_);
+  return routes_ ? routes_ : std::make_shared<const Routes>();
+}
+
+void MountSession::sync(client::CancelToken* cancel, std::vector<Error>* failures) {
+  for (const auto& part : *routes()) {
+    if (part.vfs->stats().dirty_files == 0) continue;
+    vfs::Caller caller{.uid = ::getuid(), .gid = ::getgid(), .tid = 0, .cancel = cancel};
+    if (auto synced = part.vfs->sync_all(caller); !synced.ok())
+      failures->push_back(
+          fail(synced.code(), "unsaved changes in " + part.route.path + " could not be written: " +
+                                  synced.error().message));
+  }
+}
+
+std::vector<Error> MountSession::close(client::CancelToken* cancel) {
+  std::vector<Error> failures;
+  if (std::exchange(closed_, true)) return failures;
+  const auto add = [&](std::vector<Error> more) {
+    failures.insert(failures.end(), more.begin(), more.end());
+  };
+  std::vector<Error> first_try;  // what is still open may be written by the second
+  sync(cancel, &first_try);
+  add(stack_.undo_above_fuse());
+  if (auto closed = mounts_.close(); !closed.ok()) failures.push_back(closed.error());
+  sync(cancel, &failures);
+  add(stack_.undo());
+  if (client_) client_->detach();
+  if (options_.mounts_dir.empty()) return failures;
+  std::string text;
+  for (const auto& failure : failures) text += (text.empty() ? "" : "; ") + failure.message;
+  if (!text.empty()) leave_failure(options_.mounts_dir, options_.dir, text);
+  forget_state(options_.mounts_dir, options_.dir);
+  return failures;
+}
+
+void MountSession::save(const std::vector<MountStep>& steps) const {
+  if (options_.mounts_dir.empty()) return;
+  MountState state{options_.dir,       this_process(),         options_.router,
+                   options_.workspace, format_time(started_), steps};
+  if (auto saved = save_state(options_.mounts_dir, state); !saved.ok())
+    fuse::log(fuse::LogLevel::warning, saved.error().message);
+}
+
+MountReport MountSession::report() const {
+  MountReport report;
+  report.dir = options_.dir;
+  report.pid = ::getpid();
+  report.started = started_;
+  report.now = Clock::system().now();
+  report.workspace = options_.workspace;
+  report.workspace_form = workspace_form_;
+  report.exposed = exposed_;
+  report.session = info_;
+  report.link = client_->link();
+  report.lease_valid = client_->lease_valid();
+  report.client = client_->stats();
+  for (const auto& part : *routes()) report.routes.push_back({part.route, part.vfs->stats()});
+  for (const auto& state : mounts_.status())
+    report.connections.push_back({state.mountpoint, state.ended, state.requests,
+                                  state.unexpected_errors, state.cancelled});
+  return report;
+}
+
+std::string MountSession::ready_line() const {
+  nlohmann::json routes = nlohmann::json::array();
+  for (const auto& route : info_.routes) routes.push_back(route.path);
+  return nlohmann::json{{"dir", options_.dir},
+                        {"pid", ::getpid()},
+                        {"router", options_.router},
+                        {"routes", std::move(routes)},
+                        {"exposed", exposed_}}
+             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+         "\n";
+}
+
+void MountSession::on_revoke(const Revocation& revocation) {
+  for (const auto& part : *routes()) part.vfs->on_revoke(revocation);
+}
+
+void MountSession::on_caches_lost() {
+  for (const auto& part : *routes()) part.vfs->on_caches_lost();
+}
+
+void MountSession::on_link(const client::LinkState& state) {
+  const bool up = state.link == client::Link::connected;
+  fuse::log(up ? fuse::LogLevel::info : fuse::LogLevel::warning,
+            up ? "connected to " + options_.router
+               : "the router is away: " + state.reason);
+}
+
+}  // namespace linkspan::cli

@@ -1,0 +1,94 @@
+// One mount of `linkspan mount` or `run`: the session with the router, a vfs and a FUSE connection
+// for each route, the control files, covers, workspace and exposed paths; and the way back.
+//
+// Threads: open, close from one thread. wait, interrupt: any. The listener's calls come from the
+// client's stream thread. Owns all of it; members are destroyed last to first.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "fusefs/cli/mount_report.h"
+#include "fusefs/cli/mount_stack.h"
+#include "fusefs/client/router_client.h"
+#include "fusefs/fuse/mount_set.h"
+#include "fusefs/vfs/vfs.h"
+
+namespace linkspan::cli {
+
+struct SessionOptions {
+  std::string dir;         // absolute, checked
+  std::string router;      // address
+  std::string token;       // emptied by open()
+  std::string workspace;   // absolute; empty: none
+  vfs::Ownership ownership = vfs::Ownership::squash;
+  std::string expose;      // prefix, absolute; empty: not
+  bool read_only = false;  // the whole tree, whatever the grant allows
+  std::string mounts_dir;  // for the state file; empty: none
+};
+
+class MountSession final : public client::SessionListener {
+ public:
+  // When it returns a session, every mount has answered. On an error nothing of it is left.
+  static Result<std::unique_ptr<MountSession>> open(SessionOptions options);
+  ~MountSession() override;
+  MountSession(const MountSession&) = delete;
+  MountSession& operator=(const MountSession&) = delete;
+
+  // The mountpoint that somebody unmounted, or empty after interrupt().
+  std::string wait() { return mounts_.wait(); }
+  void interrupt() { mounts_.interrupt(); }
+
+  // Writes what is unsaved, takes every mount away (also in use: their users get ENOTCONN), ends the
+  // session. Returns what failed; unsaved bytes are named in it. Cancelling `cancel` gives up writing.
+  std::vector<Error> close(client::CancelToken* cancel);
+
+  MountReport report() const;
+  std::string ready_line() const;  // JSON, one line
+
+  void on_revoke(const Revocation& revocation) override;
+  void on_caches_lost() override;
+  void on_link(const client::LinkState& state) override;
+
+ private:
+  struct RoutePart {
+    Route route;
+    std::unique_ptr<fuse::Notifier> notifier;
+    std::unique_ptr<vfs::Vfs> vfs;  // after the notifier it tells
+  };
+  using Routes = std::vector<RoutePart>;
+
+  explicit MountSession(SessionOptions options);
+  Status attach();
+  void plan();
+  Status mount_all();
+  Status mount_routes();
+  Status mount_workspace();
+  Status expose_all();
+  Status expose(const std::string& from, const std::string& to);
+  Status check_all() const;
+  fuse::ControlTree control_tree();
+  std::string changes(bool json);
+  void sync(client::CancelToken* cancel, std::vector<Error>* failures);
+  std::shared_ptr<const Routes> routes() const;
+  void save(const std::vector<MountStep>& steps) const;
+
+  const SessionOptions options_;
+  const Time started_;
+  std::string workspace_form_;
+  std::vector<std::string> exposed_;
+  client::SessionInfo info_;
+  MountStack stack_;
+  std::unique_ptr<client::RouterClient> client_;
+
+  mutable std::mutex mutex_;  // of the next two; not held during any call
+  std::shared_ptr<const Routes> routes_;
+  std::vector<Change> changes_;  // as last seen
+
+  fuse::MountSet mounts_;  // after what it serves: goes first
+  bool closed_ = false;
+};
+
+}  // namespace linkspan::cli

@@ -1,0 +1,56 @@
+// The mounts, symlinks and directories that one `linkspan mount` makes, and their undoing in
+// reverse. Each step is reported before it counts as done, so that a state file always names at
+// least what is there.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "fusefs/cli/mount_state.h"
+
+namespace linkspan::cli {
+
+// May this process call mount(2)? Asks the kernel, by mounting nothing.
+bool can_mount();
+
+class MountStack {
+ public:
+  using OnChange = std::function<void(const std::vector<MountStep>&)>;
+  explicit MountStack(OnChange on_change = {}) : on_change_(std::move(on_change)) {}
+  MountStack(const MountStack&) = delete;
+  MountStack& operator=(const MountStack&) = delete;
+
+  // An empty tree that nobody can write to, under what is mounted next: what dies on top of it never
+  // uncovers the directory beneath. Where mounting is not allowed the directory itself must be ours;
+  // seal() makes it unwritable once it is mounted on (fusermount3 insists on one that is writable
+  // before), and undo gives it back its mode.
+  Status cover(const std::string& path);
+  Status seal();
+  // A FUSE connection is (about to be) mounted at `path`. It is its owner's to close; the step is for
+  // the state file.
+  void fuse(const std::string& path);
+  Status bind(const std::string& from, const std::string& to);
+  Status symlink(const std::string& target, const std::string& path);
+  Status make_directory(const std::string& path);
+
+  const std::vector<MountStep>& steps() const { return steps_; }
+  // Undoes, last first, what came after the last FUSE connection; then, when those are closed, the
+  // rest. What is busy is detached. Returns what could not be undone.
+  std::vector<Error> undo_above_fuse();
+  std::vector<Error> undo();
+
+ private:
+  void push(MountStep step);
+  void pop();
+  void undo_last(std::vector<Error>* failures);
+
+  std::vector<MountStep> steps_;
+  UniqueFd beneath_;  // the directory that seal() changes
+  OnChange on_change_;
+};
+
+// For a mount whose process is gone: undoes `steps`, but only what is still ours.
+std::vector<Error> undo_steps(const std::vector<MountStep>& steps);
+
+}  // namespace linkspan::cli

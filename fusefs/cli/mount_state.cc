@@ -1,0 +1,122 @@
+#include "fusefs/cli/mount_state.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+namespace linkspan::cli {
+
+namespace {
+
+using Json = nlohmann::json;
+using Kind = MountStep::Kind;
+
+constexpr std::pair<Kind, std::string_view> kKinds[] = {
+    {Kind::cover, "cover"},     {Kind::fuse, "fuse"},           {Kind::bind, "bind"},
+    {Kind::symlink, "symlink"}, {Kind::directory, "directory"}, {Kind::mode, "mode"}};
+
+// Paths are bytes; JSON wants UTF-8. Bytes that are none are replaced, which only costs the
+// clean-up after a kill of a mount at such a path.
+std::string dump(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+std::string_view to_string(Kind kind) {
+  for (const auto& [k, name] : kKinds)
+    if (k == kind) return name;
+  return "?";
+}
+
+std::string to_json(const MountState& state) {
+  Json steps = Json::array();
+  for (const auto& step : state.steps) {
+    Json entry{{"kind", std::string(to_string(step.kind))}, {"path", step.path}};
+    if (!step.target.empty()) entry["target"] = step.target;
+    if (step.kind == Kind::mode) entry["mode"] = step.mode;
+    steps.push_back(std::move(entry));
+  }
+  return dump(Json{{"dir", state.dir},
+                   {"pid", state.process.pid},
+                   {"pid_start", state.process.start},
+                   {"router", state.router},
+                   {"workspace", state.workspace},
+                   {"started", state.started},
+                   {"steps", std::move(steps)}});
+}
+
+Result<MountState> state_from_json(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) return fail(Code::invalid, "not a mount's state");
+  MountState state;
+  try {
+    state.dir = json.at("dir").get<std::string>();
+    state.process = {json.at("pid").get<pid_t>(), json.at("pid_start").get<uint64_t>()};
+    state.router = json.value("router", "");
+    state.workspace = json.value("workspace", "");
+    state.started = json.value("started", "");
+    for (const auto& entry : json.at("steps")) {
+      const auto name = entry.at("kind").get<std::string>();
+      const auto* kind = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                      [&](const auto& known) { return known.second == name; });
+      if (kind == std::end(kKinds)) return fail(Code::invalid, "unknown step " + name);
+      state.steps.push_back({kind->first, entry.at("path").get<std::string>(),
+                             entry.value("target", ""), entry.value("mode", 0u)});
+    }
+  } catch (const Json::exception& error) {
+    return fail(Code::invalid, error.what());
+  }
+  return state;
+}
+
+std::string state_file(const std::string& mounts_dir, const std::string& dir) {
+  return mounts_dir + "/" + hex(hash_text(dir)) + ".json";
+}
+
+Status save_state(const std::string& mounts_dir, const MountState& state) {
+  return write_file(state_file(mounts_dir, state.dir), to_json(state), 0600);
+}
+
+std::optional<MountState> load_state(const std::string& mounts_dir, const std::string& dir) {
+  auto text = read_file(state_file(mounts_dir, dir));
+  if (!text.ok()) return std::nullopt;
+  auto state = state_from_json(*text);
+  if (!state.ok() || state->dir != dir) return std::nullopt;
+  return *std::move(state);
+}
+
+std::vector<MountState> load_all_states(const std::string& mounts_dir) {
+  std::vector<MountState> states;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(mounts_dir, error)) {
+    if (entry.path().extension() != ".json") continue;
+    auto text = read_file(entry.path().string());
+    if (!text.ok()) continue;
+    if (auto state = state_from_json(*text); state.ok()) states.push_back(*std::move(state));
+  }
+  std::sort(states.begin(), states.end(),
+            [](const auto& a, const auto& b) { return a.dir < b.dir; });
+  return states;
+}
+
+void forget_state(const std::string& mounts_dir, const std::string& dir) {
+  ::unlink(state_file(mounts_dir, dir).c_str());
+}
+
+void leave_failure(const std::string& mounts_dir, const std::string& dir,
+                   const std::string& text) {
+  (void)write_file(state_file(mounts_dir, dir) + ".failure", text, 0600).ok();
+}
+
+std::optional<std::string> take_failure(const std::string& mounts_dir, const std::string& dir) {
+  const std::string path = state_file(mounts_dir, dir) + ".failure";
+  auto text = read_file(path);
+  ::unlink(path.c_str());
+  if (!text.ok()) return std::nullopt;
+  return *std::move(text);
+}
+
+}  // namespace linkspan::cli

@@ -1,0 +1,91 @@
+#include "fusefs/cli/paths.h"
+
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "fusefs/cli/system.h"
+
+namespace linkspan::cli {
+
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = ::getenv(name);
+  return value ? value : "";
+}
+
+std::string home() {
+  if (auto home = environment("HOME"); !home.empty()) return home;
+  const passwd* entry = ::getpwuid(::geteuid());
+  return entry && entry->pw_dir ? entry->pw_dir : "";
+}
+
+// An existing directory that only we control, or a new one.
+Result<std::string> private_directory(const std::string& path, unsigned mode) {
+  LINKSPAN_CHECK(make_directories(dir_name(path), 0755));
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return system_error(path, errno);
+  struct stat st;
+  if (::lstat(path.c_str(), &st) != 0) return system_error(path, errno);
+  if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid())
+    return fail(Code::access_denied, path + " belongs to somebody else; remove it");
+  if ((st.st_mode & 0777) != mode && ::chmod(path.c_str(), mode) != 0)
+    return system_error(path, errno);
+  return path;
+}
+
+}  // namespace
+
+Result<std::string> state_directory(const std::string& override) {
+  if (!override.empty()) return absolute_path(override);
+  if (auto dir = environment("LINKSPAN_STATE_DIR"); !dir.empty()) return absolute_path(dir);
+  if (auto dir = environment("XDG_STATE_HOME"); !dir.empty()) return dir + "/linkspan";
+  if (::geteuid() == 0) return std::string("/var/lib/linkspan");
+  if (auto dir = home(); !dir.empty()) return dir + "/.local/state/linkspan";
+  return fail(Code::not_found, "no place for the state: set XDG_STATE_HOME or give --state-dir");
+}
+
+Result<std::string> mounts_directory(const std::string& override) {
+  const bool chosen = !override.empty() || !environment("LINKSPAN_STATE_DIR").empty() ||
+                      !environment("XDG_STATE_HOME").empty();
+  if (!chosen && ::geteuid() == 0) return private_directory("/run/linkspan/mounts", 0700);
+  if (auto state = state_directory(override); state.ok()) {
+    auto dir = private_directory(*state + "/mounts", 0700);
+    if (dir.ok() || chosen) return dir;
+  }
+  const std::string fallback = "/tmp/linkspan-" + std::to_string(::geteuid());
+  LINKSPAN_CHECK(private_directory(fallback, 0700));
+  return private_directory(fallback + "/mounts", 0700);
+}
+
+Result<std::string> socket_directory(const std::string& purpose, unsigned mode) {
+  const std::string name = hex(hash_text(purpose)).substr(0, 10);
+  std::vector<std::string> candidates;
+  if (::geteuid() == 0) candidates.push_back("/run/linkspan/" + name);
+  else if (auto dir = environment("XDG_RUNTIME_DIR"); !dir.empty() && ::access(dir.c_str(), W_OK) == 0)
+    candidates.push_back(dir + "/linkspan-" + name);
+  candidates.push_back("/tmp/linkspan-" + std::to_string(::geteuid()) + "-" + name);
+  Error last = fail(Code::io);
+  for (const auto& path : candidates) {
+    if (path.size() > kSocketDirectoryBytes) continue;
+    auto dir = private_directory(path, mode);
+    if (dir.ok()) return dir;
+    last = dir.error();
+  }
+  return last;
+}
+
+Result<std::string> find_routerd() {
+  const std::string beside = dir_name(own_executable());
+  // Installed side by side, or build/fusefs/cli/linkspan and build/routerd/linkspan-routerd.
+  for (const char* place : {"/linkspan-routerd", "/../../routerd/linkspan-routerd"})
+    if (auto path = find_program(beside + place)) return absolute_path(*path);
+  if (auto path = find_program("linkspan-routerd")) return *path;
+  return fail(Code::not_found, "linkspan-routerd was not found beside " + own_executable() +
+                                   " nor in PATH; install it, or build it (ninja -C build)");
+}
+
+}  // namespace linkspan::cli

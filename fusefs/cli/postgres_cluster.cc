@@ -1,0 +1,160 @@
+#include "fusefs/cli/postgres_cluster.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+namespace linkspan::cli {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kInitdbTimeout = 120s;
+constexpr auto kReadyPoll = 20ms;  // postmaster.pid has no event of its own
+constexpr size_t kLogTailBytes = 1200;
+
+Result<int> major_version(const std::string& bin) {
+  LINKSPAN_TRY(const auto output, run_program({.argv = {bin + "/postgres", "--version"}}, 10s));
+  // "postgres (PostgreSQL) 15.16 (Debian ...)"
+  const auto words = split(trim(output.text), ' ');
+  const int major = words.size() > 2 ? std::atoi(words[2].c_str()) : 0;
+  if (output.status != 0 || major == 0)
+    return fail(Code::unsupported, bin + "/postgres does not say its version: " + output.text);
+  return major;
+}
+
+std::vector<std::string> candidate_directories() {
+  std::vector<std::string> found;
+  if (auto initdb = find_program("initdb")) found.push_back(dir_name(absolute_path(*initdb)));
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/usr/lib/postgresql", error))
+    found.push_back(entry.path().string() + "/bin");
+  return found;
+}
+
+std::string log_tail(const std::string& path) {
+  const auto text = read_file(path, 64 << 20);
+  if (!text.ok()) return {};
+  return trim(text->size() > kLogTailBytes ? text->substr(text->size() - kLogTailBytes) : *text);
+}
+
+Result<UniqueFd> open_log(const ClusterOptions& options) {
+  UniqueFd log(::open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!log) return system_error(options.log, errno);
+  return log;
+}
+
+// The postmaster of this data directory, if one runs. A pid file whose number now means some other
+// program would keep PostgreSQL from starting, so it goes.
+std::optional<ProcessId> running_postmaster(const std::string& data) {
+  const std::string pid_file = data + "/postmaster.pid";
+  const auto text = read_file(pid_file);
+  if (!text.ok()) return std::nullopt;
+  const pid_t pid = std::atoi(text->c_str());
+  const auto start = process_start(pid);
+  const auto name = read_file("/proc/" + std::to_string(pid) + "/comm");
+  if (start && name.ok() && trim(*name) == "postgres") return ProcessId{pid, *start};
+  ::unlink(pid_file.c_str());
+  return std::nullopt;
+}
+
+Status end_previous(const ClusterOptions& options) {
+  const auto previous = running_postmaster(options.data);
+  if (!previous) return ok();
+  const auto process = open_process(*previous);
+  if (!process) return ok();
+  signal_process(process, SIGINT);  // fast shutdown
+  if (wait_for_end(process, 30s)) return ok();
+  return fail(Code::busy, "an earlier PostgreSQL (pid " + std::to_string(previous->pid) + ") on " +
+                              options.data + " does not end; look into " + options.log);
+}
+
+bool is_ready(const std::string& data) {
+  const auto text = read_file(data + "/postmaster.pid");
+  if (!text.ok()) return false;
+  const auto lines = split(*text, '\n');  // the eighth is the state
+  return lines.size() > 7 && trim(lines[7]) == "ready";
+}
+
+}  // namespace
+
+Result<PostgresPrograms> find_postgres() {
+  PostgresPrograms best;
+  for (const auto& bin : candidate_directories()) {
+    if (!find_program(bin + "/initdb") || !find_program(bin + "/postgres")) continue;
+    if (auto major = major_version(bin); major.ok() && *major > best.major) best = {bin, *major};
+  }
+  const std::string mend = "; install it with: apt-get install postgresql";
+  if (best.major == 0)
+    return fail(Code::not_found, "PostgreSQL is missing (no initdb and postgres in PATH or "
+                                 "/usr/lib/postgresql/*/bin)" + mend);
+  if (best.major < kPostgresMajor)
+    return fail(Code::unsupported, "PostgreSQL " + std::to_string(best.major) + " in " + best.bin +
+                                       " is too old, " + std::to_string(kPostgresMajor) +
+                                       " or newer is needed" + mend);
+  return best;
+}
+
+Result<bool> prepare_cluster(const ClusterOptions& options) {
+  if (::access((options.data + "/linkspan-complete").c_str(), F_OK) == 0) return false;
+  std::error_code error;
+  std::filesystem::remove_all(options.data, error);
+  if (::mkdir(options.data.c_str(), 0700) != 0) return system_error(options.data, errno);
+  if (options.user &&
+      ::chown(options.data.c_str(), options.user->first, options.user->second) != 0)
+    return system_error(options.data, errno);
+  auto output = run_program(
+      {.argv = {options.programs.bin + "/initdb", "--pgdata", options.data, "--username",
+                options.user_name, "--auth", "peer", "--encoding", "UTF8", "--no-locale"},
+       .user = options.user},
+      std::chrono::milliseconds(kInitdbTimeout));
+  if (!output.ok()) return output.error();
+  if (output->status != 0)
+    return fail(Code::io, "initdb failed in " + options.data + ":\n" + trim(output->text));
+  LINKSPAN_CHECK(write_file(options.data + "/linkspan-complete", "1\n", 0644));
+  return true;
+}
+
+Result<ProcessId> start_cluster(const ClusterOptions& options, std::chrono::milliseconds timeout) {
+  LINKSPAN_CHECK(end_previous(options));
+  // A start file of this very server says "ready", not one that a power cut left behind.
+  ::unlink((options.data + "/postmaster.pid").c_str());
+  LINKSPAN_TRY(const auto log, open_log(options));
+  SpawnOptions server{
+      .argv = {options.programs.bin + "/postgres", "-D", options.data, "-k", options.sockets, "-c",
+               "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c",
+               "max_connections=60", "-c", "shared_buffers=32MB", "-c", "logging_collector=off"},
+      .user = options.user,
+      .out = log.get(),
+      .err = log.get(),
+      .new_session = true,
+      .death_signal = SIGINT};
+  LINKSPAN_TRY(const auto process, spawn(server));
+  const auto watch = open_process(process);
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (!is_ready(options.data)) {
+    const bool late = std::chrono::steady_clock::now() >= deadline;
+    if (!late && watch && !wait_for_end(watch, kReadyPoll)) continue;
+    if (late && watch) signal_process(watch, SIGQUIT);
+    (void)wait_child(process.pid).ok();
+    return fail(Code::io, std::string("PostgreSQL ") +
+                              (late ? "was not ready in time" : "ended while starting") + " (log: " +
+                              options.log + "):\n" + log_tail(options.log));
+  }
+  return process;
+}
+
+std::string cluster_url(const ClusterOptions& options) {
+  std::string host;
+  for (const char c : options.sockets) host += c == '/' ? std::string("%2F") : std::string(1, c);
+  return "postgresql://" + options.user_name + "@/postgres?host=" + host;
+}
+
+}  // namespace linkspan::cli

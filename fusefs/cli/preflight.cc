@@ -1,0 +1,100 @@
+#include "fusefs/cli/preflight.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "fusefs/cli/mountinfo.h"
+#include "fusefs/cli/system.h"
+
+namespace linkspan::cli {
+
+namespace {
+
+Result<bool> is_empty(const std::string& dir) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(dir.c_str()), ::closedir);
+  if (!stream) return system_error(dir, errno);
+  while (const dirent* entry = ::readdir(stream.get()))
+    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) return false;
+  return true;
+}
+
+}  // namespace
+
+Status check_mountpoint(const std::string& dir, bool non_empty) {
+  LINKSPAN_TRY(const auto mounts, read_mountinfo());
+  const auto top = mount_at(mounts, dir);
+  struct stat st;
+  if (::stat(dir.c_str(), &st) != 0) {
+    if (errno == ENOTCONN || (top && is_ours(*top)))
+      return fail(Code::unavailable, dir + " is a mount whose process has ended");
+    if (errno == ENOENT)
+      return fail(Code::not_found, dir + " does not exist; make it with: mkdir -p " + dir);
+    return system_error(dir, errno);
+  }
+  if (!S_ISDIR(st.st_mode)) return fail(Code::not_directory, dir + " is not a directory");
+  if (top && top->type == kFuseType)
+    return fail(Code::busy, dir + " is already a Linkspan mount; see: linkspan status " + dir);
+  if (top && is_ours(*top))
+    return fail(Code::unavailable, dir + " has the cover of a mount whose process has ended");
+  LINKSPAN_TRY(const bool empty, is_empty(dir));
+  if (!empty && !non_empty)
+    return fail(Code::not_empty, dir + " is not empty, and the mount would hide what is in it; "
+                                     "choose another directory or give --nonempty");
+  return ok();
+}
+
+Status check_fuse_device(const std::string& device) {
+  UniqueFd fd(::open(device.c_str(), O_RDWR | O_CLOEXEC));
+  if (fd) return ok();
+  const int error = errno;
+  if (error == ENOENT || error == ENODEV || error == ENXIO)
+    return fail(Code::not_found,
+                "no " + device + ": the kernel module fuse is not loaded (modprobe fuse), or the "
+                "container lacks the device (docker run --device /dev/fuse)");
+  if (error == EACCES || error == EPERM)
+    return fail(Code::access_denied, device + " may not be opened by this user; as root: chmod 666 " +
+                                         device + " (in a container also allow the device: "
+                                                  "--device /dev/fuse)");
+  return system_error(device, error);
+}
+
+Status check_workspace(const std::string& dir) {
+  struct stat st;
+  if (::stat(dir.c_str(), &st) != 0) {
+    if (errno == ENOENT)
+      return fail(Code::not_found,
+                  "workspace " + dir + " does not exist; make it with: mkdir -p " + dir);
+    return system_error("workspace " + dir, errno);
+  }
+  if (!S_ISDIR(st.st_mode))
+    return fail(Code::not_directory, "workspace " + dir + " is not a directory");
+  if (::access(dir.c_str(), R_OK | X_OK) != 0) return system_error("workspace " + dir, errno);
+  return ok();
+}
+
+Status check_router_address(const std::string& address) {
+  if (address.empty())
+    return fail(Code::invalid,
+                "no router: give --router ADDRESS or set LINKSPAN_ROUTER (or try --local)");
+  if (address.rfind("unix:", 0) == 0) {
+    if (address.size() > 6 && address[5] == '/') return ok();
+    return fail(Code::invalid, "router address " + address + ": unix:/absolute/path is expected");
+  }
+  const size_t colon = address.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
+  const bool number = !port.empty() && port.size() <= 5 &&
+                      port.find_first_not_of("0123456789") == std::string::npos &&
+                      std::stoi(port) > 0 && std::stoi(port) < 65536;
+  if (colon == 0 || !number)
+    return fail(Code::invalid,
+                "router address " + address + ": unix:/path or HOST:PORT is expected");
+  return ok();
+}
+
+}  // namespace linkspan::cli

@@ -1,0 +1,20 @@
+// What can be known before anything is mounted: each failure names the thing and the mend.
+#pragma once
+
+#include <string>
+
+#include "linkspan/error.h"
+
+namespace linkspan::cli {
+
+// There, a directory, empty (or `non_empty` given), and not a mount of ours that lives. A dead one
+// (its process was killed) is `unavailable`: the caller cleans up and asks again.
+Status check_mountpoint(const std::string& dir, bool non_empty);
+// Readable and writable.
+Status check_fuse_device(const std::string& device = "/dev/fuse");
+// There and a directory we can enter.
+Status check_workspace(const std::string& dir);
+// "unix:/absolute/path" or "host:port".
+Status check_router_address(const std::string& address);
+
+}  // namespace linkspan::cli

@@ -1,0 +1,45 @@
+// The namespaces of `linkspan run`, and bubblewrap's part in them: a root like the machine's own, with
+// the shared tree's directories added.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fusefs/cli/system.h"
+
+namespace linkspan::cli {
+
+// Gives this (single-threaded) process a mount namespace of its own, and a user namespace with the
+// same ids where mounting needs one. `not_permitted` names what the machine has switched off.
+Status enter_mount_namespace();
+
+// A directory of our own under $TMPDIR that is locked (flock) while its descriptor is open, in this
+// process or its children; others of this user that nobody locks are removed.
+struct RunDirectory {
+  std::string path;
+  UniqueFd lock;
+};
+Result<RunDirectory> make_run_directory();
+
+struct SandboxOptions {
+  std::string tree;                // where the shared tree is mounted
+  std::string prefix;              // where its directories appear: "/" or an existing directory
+  std::vector<std::string> names;  // of the tree's directories: "skills", ".linkspan", ...
+  std::string working_directory;   // inside
+  int executable_fd = -1;          // of this program, for exec-in-sandbox; inherited
+  int info_fd = -1;                // bwrap says the command's pid there; inherited
+  uint64_t ignored_signals = 0;    // as the command shall find them; bit N-1: signal N
+  std::vector<std::string> command;
+};
+// bwrap's whole command line. `invalid` if the prefix cannot be used.
+Result<std::vector<std::string>> bwrap_arguments(const SandboxOptions& options);
+
+// Tells bwrap and everything it starts apart from ourselves: these do not end bwrap, whose terminal
+// group is the command's; exec_in_sandbox() gives the command its own again.
+inline constexpr int kShieldedSignals[] = {1 /*HUP*/, 2 /*INT*/, 3 /*QUIT*/, 10 /*USR1*/,
+                                           12 /*USR2*/, 15 /*TERM*/};
+
+// Processes other than this one that see a mount of one of these devices ("0:57").
+std::vector<pid_t> processes_seeing(const std::vector<std::string>& devices);
+
+}  // namespace linkspan::cli

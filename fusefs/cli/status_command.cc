@@ -1,0 +1,99 @@
+// linkspan status
+#include <unistd.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "fusefs/cli/bounded_read.h"
+#include "fusefs/cli/cleanup.h"
+#include "fusefs/cli/commands.h"
+#include "fusefs/cli/console.h"
+#include "fusefs/cli/mount_state.h"
+#include "fusefs/cli/paths.h"
+
+namespace linkspan::cli {
+
+namespace {
+
+using Json = nlohmann::json;
+
+struct Answer {
+  bool healthy = false;
+  std::string text;  // of .linkspan/status, or what is wrong with the mend
+  Json json;         // of .linkspan/status.json, or {"dir", "healthy": false, "state", "reason"}
+};
+
+Answer wrong(const std::string& dir, const std::string& state, const std::string& reason) {
+  return {false, state + "  " + reason + "\n",
+          Json{{"dir", dir}, {"healthy", false}, {"state", state}, {"reason", reason}}};
+}
+
+std::string under(const std::string& dir, const char* file) {
+  return (dir == "/" ? "" : dir) + "/.linkspan/" + file;
+}
+
+Answer ask(const std::string& dir, const std::optional<MountState>& state,
+           std::chrono::milliseconds timeout) {
+  auto json_text = read_within(under(dir, "status.json"), timeout);
+  auto text = json_text.ok() ? read_within(under(dir, "status"), timeout)
+                             : Result<std::string>(json_text.error());
+  if (text.ok()) {
+    Json json = Json::parse(*json_text, nullptr, false);
+    if (json.is_object()) return {json.value("healthy", false), *std::move(text), std::move(json)};
+    return wrong(dir, "unreadable", under(dir, "status.json") + " is not JSON");
+  }
+  const std::string mend = "; clean up with: linkspan umount " + dir;
+  if (text.code() == Code::timed_out)
+    return wrong(dir, "not answering",
+                 text.error().message + "; its process may be stopped (kill -CONT), else: "
+                                        "linkspan umount --lazy " + dir);
+  if (text.code() == Code::unavailable || (state && !is_alive(state->process)) ||
+      is_mounted_here(dir))
+    return wrong(dir, "dead", "the process that served " + dir + " has ended" + mend);
+  return wrong(dir, "not mounted", dir + " is not a Linkspan mount");
+}
+
+int print(const std::vector<Answer>& answers, bool json, bool one) {
+  bool healthy = true;
+  Json all = Json::array();
+  for (const auto& answer : answers) {
+    healthy = healthy && answer.healthy;
+    if (json) {
+      all.push_back(answer.json);
+    } else {
+      if (&answer != &answers.front()) std::cout << "\n";
+      std::cout << coloured(1, answer.healthy ? Colour::good : Colour::bad,
+                            answer.healthy ? "healthy" : "UNHEALTHY")
+                << "\n"
+                << answer.text;
+    }
+  }
+  if (json) std::cout << (one ? all.at(0) : all).dump(2) << "\n";
+  return healthy ? kSuccess : kFailure;
+}
+
+}  // namespace
+
+int status_command(const StatusOptions& options) {
+  const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000));
+  auto mounts_dir = mounts_directory(options.state_dir);
+  std::vector<Answer> answers;
+  if (!options.dir.empty()) {
+    const std::string dir = absolute_path(options.dir);
+    const auto state = mounts_dir.ok() ? load_state(*mounts_dir, dir) : std::nullopt;
+    answers.push_back(ask(dir, state, timeout));
+    return print(answers, options.json, true);
+  }
+  // Inside `linkspan run` (or --expose /) the control files are at /.linkspan.
+  if (::access("/.linkspan/status", F_OK) == 0) answers.push_back(ask("/", std::nullopt, timeout));
+  if (mounts_dir.ok())
+    for (const auto& state : load_all_states(*mounts_dir))
+      answers.push_back(ask(state.dir, state, timeout));
+  if (answers.empty()) {
+    if (options.json) std::cout << "[]\n";
+    return complain("no mounts; make one with: linkspan mount DIR");
+  }
+  return print(answers, options.json, false);
+}
+
+}  // namespace linkspan::cli
