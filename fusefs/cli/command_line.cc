@@ -28,18 +28,18 @@ const char* const kExitText =
     "Exit status: 0 done, 1 failed (stderr says what and the mend), 2 wrong usage.";
 
 void add_state_dir(CLI::App* command, std::string& value) {
-  command->add_option("--state-dir", value,
-                      "where Linkspan keeps its own files (default: $XDG_STATE_HOME/linkspan; as "
-                      "root /run/linkspan and /var/lib/linkspan)")
+  command
+      ->add_option("--state-dir", value,
+                   "where Linkspan keeps its own files (default: $XDG_STATE_HOME/linkspan; as "
+                   "root /run/linkspan and /var/lib/linkspan)")
       ->type_name("DIR");
 }
 
 void add_router(CLI::App* command, RouterOptions& router) {
-  auto* address = command
-                      ->add_option("--router", router.address,
-                                   "the router: unix:/path or HOST:PORT")
-                      ->envname("LINKSPAN_ROUTER")
-                      ->type_name("ADDRESS");
+  auto* address =
+      command->add_option("--router", router.address, "the router: unix:/path or HOST:PORT")
+          ->envname("LINKSPAN_ROUTER")
+          ->type_name("ADDRESS");
   auto* file = command
                    ->add_option("--token-file", router.token.file,
                                 "file with the token (else --token-fd, $LINKSPAN_TOKEN, "
@@ -64,9 +64,10 @@ void add_logging(CLI::App* command, LogOptions& log) {
 }
 
 void add_owner(CLI::App* command, std::string& owner) {
-  command->add_option("--owner", owner,
-                      "squash: everything belongs to whoever mounts; identity: numeric owners are "
-                      "stored and checked")
+  command
+      ->add_option("--owner", owner,
+                   "squash: everything belongs to whoever mounts; identity: numeric owners are "
+                   "stored and checked")
       ->check(CLI::IsMember({"squash", "identity"}))
       ->capture_default_str();
 }
@@ -79,21 +80,24 @@ void add_mount(CLI::App& app, CommandLine& line) {
   command->add_option("--workspace", mount.workspace, "local directory to show as DIR/workspace")
       ->type_name("DIR");
   add_owner(command, mount.owner);
-  command->add_option("--expose", mount.expose,
-                      "also show the routes and the workspace at PREFIX/skills, PREFIX/memory, ...")
+  command
+      ->add_option("--expose", mount.expose,
+                   "also show the routes and the workspace at PREFIX/skills, PREFIX/memory, ...")
       ->type_name("PREFIX");
   command->add_flag("--nonempty", mount.non_empty, "mount even if DIR is not empty");
   command->add_flag("--read-only", mount.read_only, "let nothing be written through this mount");
   command->add_flag("--foreground,-f", mount.foreground, "stay; end with SIGTERM or SIGINT");
-  command->add_option("--ready-fd", mount.ready_fd,
-                      "write one line of JSON to this descriptor when every mount answers")
+  command
+      ->add_option("--ready-fd", mount.ready_fd,
+                   "write one line of JSON to this descriptor when every mount answers")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
   add_logging(command, mount.log);
-  command->footer(std::string("Returns when the mount answers. Example:\n"
-                              "  linkspan mount --router unix:/run/linkspan/router.sock --token-file "
-                              "~/.linkspan-token --workspace . /mnt/linkspan\n") +
-                  kExitText);
+  command->footer(
+      std::string("Returns when the mount answers. Example:\n"
+                  "  linkspan mount --router unix:/run/linkspan/router.sock --token-file "
+                  "~/.linkspan-token --workspace . /mnt/linkspan\n") +
+      kExitText);
   command->callback([&line] { line.chosen = [&line] { return mount_command(line.mount); }; });
 }
 
@@ -109,9 +113,10 @@ void add_umount(CLI::App& app, CommandLine& line) {
 }
 
 void add_run(CLI::App& app, CommandLine& line) {
-  auto* command = app.add_subcommand(
-      "run", "Run CMD with /skills, /memory, /sessions and /workspace; needs no root.");
-  command->usage("linkspan run [OPTIONS] -- CMD [ARGUMENT]...");
+  auto* command =
+      app.add_subcommand("run",
+                         "Run CMD with /skills, /memory, /sessions and /workspace; needs no root.\n"
+                         "Form: linkspan run [OPTIONS] -- CMD [ARGUMENT]...");
   auto& run = line.run;
   add_router(command, run.router);
   command->add_option("--workspace", run.workspace, "local directory to show as /workspace")
@@ -151,7 +156,8 @@ void add_local(CLI::App& app, CommandLine& line) {
       ->add_flag("--json", line.local.json, "as JSON");
   add("prune", "Remove them with everything stored in them.", local_prune_command)
       ->add_flag("--yes", line.local.force, "without asking");
-  auto* supervise = local->add_subcommand("supervise", "")->group("");  // started by us, not by people
+  auto* supervise =
+      local->add_subcommand("supervise", "")->group("");  // started by us, not by people
   add_state_dir(supervise, line.supervisor.state_dir);
   supervise->add_option("--ready-fd", line.supervisor.ready_fd);
   supervise->callback(
@@ -202,8 +208,9 @@ int run_command_line(int argc, char** argv) {
   CLI::App app("Shared skills, memory and sessions for agents, as ordinary files.", "linkspan");
   app.set_version_flag("--version", "linkspan " LINKSPAN_VERSION);
   app.require_subcommand(1);
-  app.footer("`linkspan COMMAND --help` has the options and an example.\n"
-             "Try: linkspan run --local -- bash");
+  app.footer(
+      "`linkspan COMMAND --help` has the options and an example.\n"
+      "Try: linkspan run --local -- bash");
   add_mount(app, line);
   add_umount(app, line);
   add_run(app, line);
@@ -222,8 +229,7 @@ int run_command_line(int argc, char** argv) {
       }
   try {
     app.parse(own, argv);
-    if (app.got_subcommand("run") && line.run.command.empty())
-      throw CLI::RequiredError("-- CMD");
+    if (app.got_subcommand("run") && line.run.command.empty()) throw CLI::RequiredError("-- CMD");
   } catch (const CLI::ParseError& error) {
     // --help and --version end here too.
     if (error.get_exit_code() == 0) return app.exit(error);

@@ -1,5 +1,5 @@
-// What each subcommand takes; command_line.cc fills these in, one file each does the work and answers
-// an exit status.
+// What each subcommand takes; command_line.cc fills these in, one file each does the work and
+// answers an exit status.
 #pragma once
 
 #include <string>
@@ -24,9 +24,9 @@ struct LogOptions {
 struct MountOptions {
   std::string dir;
   RouterOptions router;
-  std::string workspace;          // empty: none
-  std::string owner = "squash";   // or "identity"
-  std::string expose;             // prefix; empty: not
+  std::string workspace;         // empty: none
+  std::string owner = "squash";  // or "identity"
+  std::string expose;            // prefix; empty: not
   bool non_empty = false;
   bool read_only = false;
   bool foreground = false;

@@ -31,11 +31,20 @@ std::string coloured(int fd, Colour colour, const std::string& text) {
     return text;
   const char* code = "0";
   switch (colour) {
-    case Colour::good: code = "32"; break;
-    case Colour::bad: code = "1;31"; break;
-    case Colour::dim: code = "2"; break;
-    case Colour::bold: code = "1"; break;
-    case Colour::plain: break;
+    case Colour::good:
+      code = "32";
+      break;
+    case Colour::bad:
+      code = "1;31";
+      break;
+    case Colour::dim:
+      code = "2";
+      break;
+    case Colour::bold:
+      code = "1";
+      break;
+    case Colour::plain:
+      break;
   }
   return std::string("\033[") + code + "m" + text + "\033[0m";
 }

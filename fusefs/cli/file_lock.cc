@@ -22,7 +22,9 @@ bool try_lock(const UniqueFd& file, int operation) {
   return ::flock(file.get(), operation | LOCK_NB) == 0;
 }
 
-void unlock(const UniqueFd& file) { ::flock(file.get(), LOCK_UN); }
+void unlock(const UniqueFd& file) {
+  ::flock(file.get(), LOCK_UN);
+}
 
 Result<bool> lock_within(const UniqueFd& file, int operation, std::chrono::milliseconds timeout) {
   if (try_lock(file, operation)) return true;

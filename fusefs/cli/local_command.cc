@@ -98,7 +98,8 @@ int local_prune_command(const LocalOptions& options) {
     return kSuccess;
   }
   if (!options.force) {
-    if (!::isatty(0)) return complain("removing " + layout->root + " loses what is stored there; give --yes");
+    if (!::isatty(0))
+      return complain("removing " + layout->root + " loses what is stored there; give --yes");
     std::cout << "Remove " << layout->root << " and everything stored in it? [y/N] " << std::flush;
     std::string answer;
     std::getline(std::cin, answer);

@@ -46,8 +46,10 @@ Result<LocalLayout> local_layout(const std::string& state_override) {
   if (::geteuid() == 0) {
     user = ::getpwnam("postgres");
     if (!user) user = ::getpwnam("nobody");
-    if (!user) return fail(Code::not_found, "neither user postgres nor nobody exists; PostgreSQL "
-                                            "refuses to run as root");
+    if (!user)
+      return fail(Code::not_found,
+                  "neither user postgres nor nobody exists; PostgreSQL "
+                  "refuses to run as root");
     layout.user = {user->pw_uid, user->pw_gid};
   } else {
     user = ::getpwuid(::geteuid());

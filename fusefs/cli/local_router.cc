@@ -35,8 +35,8 @@ Result<std::string> token_hash(const std::string& path, const std::string& route
 
 std::string token_section(const std::string& hash, const std::string& principal,
                           const std::string& skills_rights) {
-  std::string text = "\n[[tenant.token]]\nsha256 = \"" + hash + "\"\nprincipal = \"" + principal +
-                     "\"\n";
+  std::string text =
+      "\n[[tenant.token]]\nsha256 = \"" + hash + "\"\nprincipal = \"" + principal + "\"\n";
   const std::array<std::array<std::string, 3>, 3> routes = {
       {{"skills", skills_rights, "reject"},
        {"memory", "rw", "merge"},
@@ -83,15 +83,15 @@ Status write_router_config(const LocalLayout& layout, const std::string& routerd
                            const std::string& store_url) {
   LINKSPAN_TRY(const auto agent, token_hash(layout.agent_token(), routerd));
   LINKSPAN_TRY(const auto publisher, token_hash(layout.publisher_token(), routerd));
-  std::string text = "# Written at each start of the embedded default; changes are lost.\nstore = \"" +
-                     store_url + "\"\nlisten = [\"" + layout.router_address() +
-                     "\"]\n\n[[tenant]]\nname = \"local\"\n";
+  std::string text =
+      "# Written at each start of the embedded default; changes are lost.\nstore = \"" + store_url +
+      "\"\nlisten = [\"" + layout.router_address() + "\"]\n\n[[tenant]]\nname = \"local\"\n";
   for (const char* volume : {"skills", "memory", "sessions"})
     text += std::string("[[tenant.volume]]\nname = \"") + volume + "\"\n";
   text += token_section(agent, "agent", "ro") + token_section(publisher, "publisher", "rw");
   LINKSPAN_CHECK(write_file(layout.router_config(), text, 0600));
-  if (layout.user && ::chown(layout.router_config().c_str(), layout.user->first,
-                             layout.user->second) != 0)
+  if (layout.user &&
+      ::chown(layout.router_config().c_str(), layout.user->first, layout.user->second) != 0)
     return system_error(layout.router_config(), errno);
   return ok();
 }

@@ -18,9 +18,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kQuiet = 1s;           // waited before saying what for
-constexpr auto kStartWait = 180s;     // for another's start, initdb included
-constexpr auto kStopWait = 60s;       // for servers that are stopping
+constexpr auto kQuiet = 1s;        // waited before saying what for
+constexpr auto kStartWait = 180s;  // for another's start, initdb included
+constexpr auto kStopWait = 60s;    // for servers that are stopping
 
 Status wait_for_lock(const UniqueFd& file, int operation, std::chrono::milliseconds timeout,
                      const std::string& why) {
@@ -29,8 +29,8 @@ Status wait_for_lock(const UniqueFd& file, int operation, std::chrono::milliseco
   say(why);
   LINKSPAN_TRY(locked, lock_within(file, operation, timeout));
   if (locked) return ok();
-  return fail(Code::timed_out, why + ": gave up after " +
-                                   std::to_string(timeout.count() / 1000) + " s");
+  return fail(Code::timed_out,
+              why + ": gave up after " + std::to_string(timeout.count() / 1000) + " s");
 }
 
 // Reads what the supervisor says until it is ready, failed or gone.
@@ -61,8 +61,7 @@ Status start_supervisor(const LocalLayout& layout) {
   if (auto postgres = find_postgres(); !postgres.ok()) return postgres.error();
   LINKSPAN_TRY(auto ready, make_pipe());
   const std::string log_path = layout.root + "/local.log";
-  const UniqueFd log(
-      ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const UniqueFd log(::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!log) return system_error(log_path, errno);
   const UniqueFd self(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   if (!self) return system_error("/proc/self/exe", errno);
@@ -103,8 +102,8 @@ Result<LocalStack> LocalStack::join(const std::string& state_dir) {
   LINKSPAN_CHECK(wait_for_lock(start, LOCK_EX, kStartWait,
                                "another linkspan is starting the private servers; waiting"));
   LINKSPAN_TRY(auto users, open_lock(layout.users_lock()));
-  LINKSPAN_CHECK(wait_for_lock(users, LOCK_SH, kStopWait,
-                               "the private servers are just stopping; waiting"));
+  LINKSPAN_CHECK(
+      wait_for_lock(users, LOCK_SH, kStopWait, "the private servers are just stopping; waiting"));
   // With the start lock and a user's lock held, a supervisor that lives is ready and stays.
   LINKSPAN_TRY(const auto supervisor, open_lock(layout.supervisor_lock()));
   if (try_lock(supervisor, LOCK_EX)) {

@@ -1,5 +1,5 @@
-// A user's side of the embedded default: joins the private servers, starting them if nobody has, and
-// leaves them, which ends them when nobody else is there. Data is kept.
+// A user's side of the embedded default: joins the private servers, starting them if nobody has,
+// and leaves them, which ends them when nobody else is there. Data is kept.
 #pragma once
 
 #include <optional>

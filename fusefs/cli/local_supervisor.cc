@@ -27,10 +27,11 @@ using namespace std::chrono_literals;
 
 constexpr auto kStartTimeout = 60s;
 constexpr auto kStopTimeout = 30s;
-constexpr int kRestarts = 5;             // of a server, within kRestartWindow; then we give up
+constexpr int kRestarts = 5;  // of a server, within kRestartWindow; then we give up
 constexpr auto kRestartWindow = 60s;
 
-// Blocks in flock() on a thread of its own until no user is left, then says so through a descriptor.
+// Blocks in flock() on a thread of its own until no user is left, then says so through a
+// descriptor.
 class UserWatch {
  public:
   explicit UserWatch(int users_fd) : event_(::eventfd(0, EFD_CLOEXEC)) {
@@ -94,9 +95,8 @@ Status Supervisor::start() {
   if (!try_lock(lock_, LOCK_EX))
     return fail(Code::busy, "the private servers in " + layout_.root + " are running already");
   const auto self = this_process();
-  LINKSPAN_CHECK(write_file(layout_.running(),
-                            std::to_string(self.pid) + " " + std::to_string(self.start) + "\n",
-                            0600));
+  LINKSPAN_CHECK(write_file(
+      layout_.running(), std::to_string(self.pid) + " " + std::to_string(self.start) + "\n", 0600));
   LINKSPAN_TRY(users_, open_lock(layout_.users_lock()));
   LINKSPAN_TRY(routerd_, find_routerd());
   LINKSPAN_TRY(cluster_.programs, find_postgres());
@@ -182,7 +182,7 @@ int Supervisor::run() {
   stop(router_);
   stop(postgres_);
   ::unlink(layout_.running().c_str());
-  lock_.reset();   // first: who gets the users' lock next must find no supervisor
+  lock_.reset();  // first: who gets the users' lock next must find no supervisor
   users_.reset();
   return exit;
 }

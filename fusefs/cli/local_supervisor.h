@@ -1,6 +1,6 @@
 // The process that keeps the embedded default running: starts PostgreSQL and the router as its
-// children, starts them again when they die, and stops them when the last user is gone. Users hold a
-// shared lock, so even one that is killed counts as gone.
+// children, starts them again when they die, and stops them when the last user is gone. Users hold
+// a shared lock, so even one that is killed counts as gone.
 #pragma once
 
 #include <string>

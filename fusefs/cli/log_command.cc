@@ -20,9 +20,9 @@ using namespace std::chrono_literals;
 constexpr auto kTimeout = 5s;
 
 struct Place {
-  std::string root;    // of the mount, without trailing slash
+  std::string root;  // of the mount, without trailing slash
   std::string volume;
-  std::string path;    // within the volume; empty: its top
+  std::string path;  // within the volume; empty: its top
 };
 
 // The directory above `path` that has .linkspan in it.
@@ -73,7 +73,8 @@ void print(const Json& change) {
             << printable(change.value("sandbox", "")) << "  "
             << coloured(1, Colour::bold, change.value("what", "")) << "  "
             << printable(change.value("volume", "") + "/" + change.value("path", ""));
-  if (change.contains("old_path")) std::cout << "  from " << printable(change.value("old_path", ""));
+  if (change.contains("old_path"))
+    std::cout << "  from " << printable(change.value("old_path", ""));
   if (change.value("version", 0) != 0)
     std::cout << "  v" << change.value("version", 0) << "  " << change.value("size", uint64_t{0})
               << " bytes";

@@ -14,24 +14,32 @@ constexpr const char* kHelperUsage =
     "expose=PREFIX,log_file=FILE,log_level=LEVEL,state_dir=DIR,nonempty,local,ro]";
 
 bool is_generic(const std::string& option) {
-  static const char* const kGeneric[] = {"rw",     "defaults", "_netdev", "nofail", "user",
-                                         "users",  "nouser", "owner",    "auto",    "noauto", "suid",
-                                         "nosuid", "dev",    "nodev",    "exec",    "noexec", "async",
-                                         "relatime", "noatime"};
+  static const char* const kGeneric[] = {"rw",     "defaults", "_netdev",  "nofail", "user",
+                                         "users",  "nouser",   "owner",    "auto",   "noauto",
+                                         "suid",   "nosuid",   "dev",      "nodev",  "exec",
+                                         "noexec", "async",    "relatime", "noatime"};
   return option.rfind("x-", 0) == 0 || option.rfind("comment=", 0) == 0 ||
          std::find(std::begin(kGeneric), std::end(kGeneric), option) != std::end(kGeneric);
 }
 
 // False: not an option of ours.
 bool apply(const std::string& name, const std::string& value, MountOptions& mount) {
-  if (name == "token_file") mount.router.token.file = value;
-  else if (name == "workspace") mount.workspace = value;
-  else if (name == "owner" && (value == "squash" || value == "identity")) mount.owner = value;
-  else if (name == "expose") mount.expose = value;
-  else if (name == "log_file") mount.log.file = value;
-  else if (name == "log_level") mount.log.level = value;
-  else if (name == "state_dir") mount.router.state_dir = value;
-  else return false;
+  if (name == "token_file")
+    mount.router.token.file = value;
+  else if (name == "workspace")
+    mount.workspace = value;
+  else if (name == "owner" && (value == "squash" || value == "identity"))
+    mount.owner = value;
+  else if (name == "expose")
+    mount.expose = value;
+  else if (name == "log_file")
+    mount.log.file = value;
+  else if (name == "log_level")
+    mount.log.level = value;
+  else if (name == "state_dir")
+    mount.router.state_dir = value;
+  else
+    return false;
   return true;
 }
 
@@ -64,14 +72,20 @@ int mount_helper(const std::vector<std::string>& arguments) {
   if (positional.size() != 2) return usage("ROUTER and DIR are expected");
   mount.router.address = positional[0];
   mount.dir = positional[1];
-  for (const auto& option : option_text.empty() ? std::vector<std::string>() : split(option_text, ',')) {
+  for (const auto& option :
+       option_text.empty() ? std::vector<std::string>() : split(option_text, ',')) {
     const size_t equals = option.find('=');
     const std::string name = option.substr(0, equals);
-    if (option == "nonempty") mount.non_empty = true;
-    else if (option == "ro") mount.read_only = true;
-    else if (option == "local") mount.router.local = true;
-    else if (equals != std::string::npos && apply(name, option.substr(equals + 1), mount)) continue;
-    else if (!is_generic(option)) return usage("unknown option " + option);
+    if (option == "nonempty")
+      mount.non_empty = true;
+    else if (option == "ro")
+      mount.read_only = true;
+    else if (option == "local")
+      mount.router.local = true;
+    else if (equals != std::string::npos && apply(name, option.substr(equals + 1), mount))
+      continue;
+    else if (!is_generic(option))
+      return usage("unknown option " + option);
   }
   if (positional[0] == "local" || positional[0] == "none") mount.router.local = true;
   return mount_command(std::move(mount));

@@ -15,18 +15,24 @@ constexpr int64_t kNanosecond = 1'000'000'000;
 
 std::string policy_name(Policy policy) {
   switch (policy) {
-    case Policy::merge: return "merge";
-    case Policy::reject: return "reject";
-    case Policy::last_writer_wins: return "last-writer-wins";
+    case Policy::merge:
+      return "merge";
+    case Policy::reject:
+      return "reject";
+    case Policy::last_writer_wins:
+      return "last-writer-wins";
   }
   return "?";
 }
 
 std::string link_name(client::Link link) {
   switch (link) {
-    case client::Link::connected: return "connected";
-    case client::Link::disconnected: return "disconnected";
-    case client::Link::ended: return "ended";
+    case client::Link::connected:
+      return "connected";
+    case client::Link::disconnected:
+      return "disconnected";
+    case client::Link::ended:
+      return "ended";
   }
   return "?";
 }
@@ -41,7 +47,9 @@ std::string row(const char* name, const std::string& value) {
   return text + value + "\n";
 }
 
-std::string number(uint64_t value) { return std::to_string(value); }
+std::string number(uint64_t value) {
+  return std::to_string(value);
+}
 
 struct Dirty {
   uint64_t files = 0, bytes = 0;
@@ -68,7 +76,8 @@ std::string escape_label(const std::string& text) {
 class Metrics {
  public:
   void family(const std::string& name, const char* type, const char* help) {
-    text_ += "# HELP linkspan_" + name + " " + help + "\n# TYPE linkspan_" + name + " " + type + "\n";
+    text_ +=
+        "# HELP linkspan_" + name + " " + help + "\n# TYPE linkspan_" + name + " " + type + "\n";
     name_ = name;
   }
   void sample(const std::string& labels, const std::string& value) {
@@ -165,11 +174,16 @@ void add_connection_metrics(Metrics& metrics, const MountReport& report) {
 }
 
 Json change_json(const Change& change) {
-  Json json{{"seq", change.seq.value},         {"time", format_time(change.at)},
-            {"what", change.what},             {"volume", change.volume},
-            {"path", change.path},             {"ino", change.ino.value},
-            {"version", change.version.value}, {"size", change.size},
-            {"principal", change.principal},   {"sandbox", change.sandbox},
+  Json json{{"seq", change.seq.value},
+            {"time", format_time(change.at)},
+            {"what", change.what},
+            {"volume", change.volume},
+            {"path", change.path},
+            {"ino", change.ino.value},
+            {"version", change.version.value},
+            {"size", change.size},
+            {"principal", change.principal},
+            {"sandbox", change.sandbox},
             {"session", change.session.value}};
   if (!change.old_path.empty()) json["old_path"] = change.old_path;
   return json;
@@ -207,8 +221,11 @@ namespace {
 size_t utf8_length(const std::string& text, size_t at) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(at);
-  const size_t length = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2
-                        : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+  const size_t length = first < 0x80                    ? 1
+                        : first >= 0xC2 && first < 0xE0 ? 2
+                        : first >= 0xE0 && first < 0xF0 ? 3
+                        : first >= 0xF0 && first < 0xF5 ? 4
+                                                        : 0;
   if (length == 0 || at + length > text.size()) return 0;
   for (size_t i = 1; i < length; ++i)
     if ((byte(at + i) & 0xC0) != 0x80) return 0;
@@ -223,8 +240,9 @@ std::string printable(const std::string& bytes) {
     const size_t length = utf8_length(bytes, at);
     const auto first = static_cast<unsigned char>(bytes[at]);
     // C0 and C1 controls move the terminal's cursor, and a newline forges a line.
-    const bool control = first < 0x20 || first == 0x7F ||
-                         (length == 2 && first == 0xC2 && static_cast<unsigned char>(bytes[at + 1]) < 0xA0);
+    const bool control =
+        first < 0x20 || first == 0x7F ||
+        (length == 2 && first == 0xC2 && static_cast<unsigned char>(bytes[at + 1]) < 0xA0);
     if (length > 0 && !control) {
       text.append(bytes, at, length);
       at += length;
@@ -252,7 +270,8 @@ std::string status_text(const MountReport& report) {
                            " (" + format_age(report.link.since, report.now) + ")");
   if (!report.link.reason.empty() && report.link.link != client::Link::connected)
     text += row("reason", printable(report.link.reason));
-  text += row("router", printable(report.session.address) + "  " + printable(report.session.router));
+  text +=
+      row("router", printable(report.session.address) + "  " + printable(report.session.router));
   text += row("identity", whoami_text(report).substr(0, whoami_text(report).find('\n')));
   if (report.session.token_expires.ns != 0)
     text += row("token", "expires " + format_time(report.session.token_expires));
@@ -313,8 +332,8 @@ std::string whoami_text(const MountReport& report) {
 
 std::string routes_text(const MountReport& report) {
   std::string text;
-  const std::string stale = may_be_stale(report) ? "  stale since " + format_time(report.link.since)
-                                                 : std::string();
+  const std::string stale =
+      may_be_stale(report) ? "  stale since " + format_time(report.link.since) : std::string();
   for (const auto& [route, stats] : report.routes) {
     std::string line = printable(route.path) + "  volume " + printable(route.volume) +
                        (route.writable ? "  rw  " + policy_name(route.policy) : "  ro") +

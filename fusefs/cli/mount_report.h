@@ -26,8 +26,8 @@ struct MountReport {
   std::string dir;
   int pid = 0;
   Time started, now;
-  std::string workspace;        // empty: none
-  std::string workspace_form;   // "bind mount", "passthrough"
+  std::string workspace;       // empty: none
+  std::string workspace_form;  // "bind mount", "passthrough"
   std::vector<std::string> exposed;
   client::SessionInfo session;
   client::LinkState link;
@@ -50,8 +50,8 @@ std::string stats_text(const MountReport& report);  // Prometheus
 std::string changes_text(const std::vector<Change>& changes, const std::string& stale);
 std::string changes_json(const std::vector<Change>& changes);  // one object a line
 
-std::string format_time(Time time);               // "2026-11-21T16:00:01.123Z"
-std::string format_age(Time since, Time now);     // "4 min"
+std::string format_time(Time time);            // "2026-11-21T16:00:01.123Z"
+std::string format_age(Time since, Time now);  // "4 min"
 // Control characters and bytes that are no UTF-8 as \xNN, so that a name cannot forge a line.
 std::string printable(const std::string& bytes);
 

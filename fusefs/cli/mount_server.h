@@ -14,8 +14,8 @@ struct ServeOptions {
   SessionOptions session;
   // Gets "ready JSON\n" or "error TEXT" to its end; -1: none. A reader that is gone ends the mount.
   int report_fd = -1;
-  int ready_fd = -1;  // gets the JSON line; -1: none
-  int stop_fd = -1;   // end of file on it ends the mount; -1: none
+  int ready_fd = -1;                                // gets the JSON line; -1: none
+  int stop_fd = -1;                                 // end of file on it ends the mount; -1: none
   std::function<void(MountSession&)> before_close;  // after the reason to end came
 };
 

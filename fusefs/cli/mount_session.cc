@@ -24,8 +24,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kAttachTimeout = 10s;   // then the router counts as unreachable
-constexpr auto kChangesTimeout = 1s;   // a `cat .linkspan/changes` waits no longer
+constexpr auto kAttachTimeout = 10s;  // then the router counts as unreachable
+constexpr auto kChangesTimeout = 1s;  // a `cat .linkspan/changes` waits no longer
 constexpr uint32_t kChangesShown = 200;
 constexpr const char* kWorkspace = "workspace";
 constexpr const char* kControl = ".linkspan";
@@ -79,7 +79,9 @@ Result<std::unique_ptr<MountSession>> MountSession::open(SessionOptions options)
   return opened.error();
 }
 
-MountSession::~MountSession() { close(nullptr); }
+MountSession::~MountSession() {
+  close(nullptr);
+}
 
 Status MountSession::attach() {
   LINKSPAN_TRY(info_, client_->attach(call_within(kAttachTimeout), this));
@@ -144,16 +146,17 @@ Status MountSession::mount_workspace() {
   const std::string path = options_.dir + "/" + kWorkspace;
   if (!can_mount()) return ok();  // a symlink in control_tree()
   LINKSPAN_CHECK(stack_.bind(options_.workspace, path));
-  if (options_.read_only && ::mount(nullptr, path.c_str(), nullptr,
-                                    MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
-                                    nullptr) != 0)
+  if (options_.read_only &&
+      ::mount(nullptr, path.c_str(), nullptr,
+              MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) != 0)
     return system_error("cannot make " + path + " read-only", errno);
   return ok();
 }
 
 Status MountSession::expose_all() {
   for (const auto& to : exposed_)
-    LINKSPAN_CHECK(expose(options_.dir + to.substr(options_.expose == "/" ? 0 : options_.expose.size()), to));
+    LINKSPAN_CHECK(
+        expose(options_.dir + to.substr(options_.expose == "/" ? 0 : options_.expose.size()), to));
   return ok();
 }
 
@@ -173,8 +176,10 @@ Status MountSession::expose(const std::string& from, const std::string& to) {
   }
   if (!can_mount()) {
     if (there)
-      return fail(Code::exists, "cannot expose " + to + " without the right to mount: a symlink "
-                                    "has to take its place; remove it with: rmdir " + to);
+      return fail(Code::exists, "cannot expose " + to +
+                                    " without the right to mount: a symlink "
+                                    "has to take its place; remove it with: rmdir " +
+                                    to);
     return stack_.symlink(from, to);
   }
   if (!there) LINKSPAN_CHECK(stack_.make_directory(to));
@@ -254,8 +259,8 @@ void MountSession::sync(client::CancelToken* cancel, std::vector<Error>* failure
     vfs::Caller caller{.uid = ::getuid(), .gid = ::getgid(), .tid = 0, .cancel = cancel};
     if (auto synced = part.vfs->sync_all(caller); !synced.ok())
       failures->push_back(
-          fail(synced.code(), "unsaved changes in " + part.route.path + " could not be written: " +
-                                  synced.error().message));
+          fail(synced.code(), "unsaved changes in " + part.route.path +
+                                  " could not be written: " + synced.error().message));
   }
 }
 
@@ -282,7 +287,7 @@ std::vector<Error> MountSession::close(client::CancelToken* cancel) {
 
 void MountSession::save(const std::vector<MountStep>& steps) const {
   if (options_.mounts_dir.empty()) return;
-  MountState state{options_.dir,       this_process(),         options_.router,
+  MountState state{options_.dir,       this_process(),        options_.router,
                    options_.workspace, format_time(started_), steps};
   if (auto saved = save_state(options_.mounts_dir, state); !saved.ok())
     fuse::log(fuse::LogLevel::warning, saved.error().message);
@@ -303,8 +308,8 @@ MountReport MountSession::report() const {
   report.client = client_->stats();
   for (const auto& part : *routes()) report.routes.push_back({part.route, part.vfs->stats()});
   for (const auto& state : mounts_.status())
-    report.connections.push_back({state.mountpoint, state.ended, state.requests,
-                                  state.unexpected_errors, state.cancelled});
+    report.connections.push_back(
+        {state.mountpoint, state.ended, state.requests, state.unexpected_errors, state.cancelled});
   return report;
 }
 
@@ -331,8 +336,7 @@ void MountSession::on_caches_lost() {
 void MountSession::on_link(const client::LinkState& state) {
   const bool up = state.link == client::Link::connected;
   fuse::log(up ? fuse::LogLevel::info : fuse::LogLevel::warning,
-            up ? "connected to " + options_.router
-               : "the router is away: " + state.reason);
+            up ? "connected to " + options_.router : "the router is away: " + state.reason);
 }
 
 }  // namespace linkspan::cli

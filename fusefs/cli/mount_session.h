@@ -19,10 +19,10 @@
 namespace linkspan::cli {
 
 struct SessionOptions {
-  std::string dir;         // absolute, checked
-  std::string router;      // address
-  std::string token;       // emptied by open()
-  std::string workspace;   // absolute; empty: none
+  std::string dir;        // absolute, checked
+  std::string router;     // address
+  std::string token;      // emptied by open()
+  std::string workspace;  // absolute; empty: none
   vfs::Ownership ownership = vfs::Ownership::squash;
   std::string expose;      // prefix, absolute; empty: not
   bool read_only = false;  // the whole tree, whatever the grant allows
@@ -41,8 +41,9 @@ class MountSession final : public client::SessionListener {
   std::string wait() { return mounts_.wait(); }
   void interrupt() { mounts_.interrupt(); }
 
-  // Writes what is unsaved, takes every mount away (also in use: their users get ENOTCONN), ends the
-  // session. Returns what failed; unsaved bytes are named in it. Cancelling `cancel` gives up writing.
+  // Writes what is unsaved, takes every mount away (also in use: their users get ENOTCONN), ends
+  // the session. Returns what failed; unsaved bytes are named in it. Cancelling `cancel` gives up
+  // writing.
   std::vector<Error> close(client::CancelToken* cancel);
 
   MountReport report() const;

@@ -54,7 +54,8 @@ Status undo_step(const MountStep& step) {
       if (!done.ok() && done.code() == Code::busy) done = unmount(step, true);
       return done;
     }
-    case Kind::symlink: return remove_symlink(step);
+    case Kind::symlink:
+      return remove_symlink(step);
     case Kind::directory:
       if (::rmdir(step.path.c_str()) != 0 && errno != ENOENT && errno != ENOTEMPTY &&
           errno != EEXIST)
@@ -104,15 +105,18 @@ Status MountStack::cover(const std::string& path) {
   if (error != EPERM) return system_error("cannot mount on " + path, error);
   if (st.st_uid != ::geteuid())
     return fail(Code::not_permitted,
-                path + " belongs to another user, and mounting on it needs root; choose a "
-                       "directory of your own, or use `linkspan run`");
+                path +
+                    " belongs to another user, and mounting on it needs root; choose a "
+                    "directory of your own, or use `linkspan run`");
   beneath_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!beneath_) return system_error(path, errno);
   push({Kind::mode, path, {}, st.st_mode & 07777u});
   return ok();
 }
 
-void MountStack::fuse(const std::string& path) { push({Kind::fuse, path}); }
+void MountStack::fuse(const std::string& path) {
+  push({Kind::fuse, path});
+}
 
 Status MountStack::seal() {
   if (beneath_ && ::fchmod(beneath_.get(), 0555) != 0)

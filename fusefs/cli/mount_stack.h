@@ -21,14 +21,14 @@ class MountStack {
   MountStack(const MountStack&) = delete;
   MountStack& operator=(const MountStack&) = delete;
 
-  // An empty tree that nobody can write to, under what is mounted next: what dies on top of it never
-  // uncovers the directory beneath. Where mounting is not allowed the directory itself must be ours;
-  // seal() makes it unwritable once it is mounted on (fusermount3 insists on one that is writable
-  // before), and undo gives it back its mode.
+  // An empty tree that nobody can write to, under what is mounted next: what dies on top of it
+  // never uncovers the directory beneath. Where mounting is not allowed the directory itself must
+  // be ours; seal() makes it unwritable once it is mounted on (fusermount3 insists on one that is
+  // writable before), and undo gives it back its mode.
   Status cover(const std::string& path);
   Status seal();
-  // A FUSE connection is (about to be) mounted at `path`. It is its owner's to close; the step is for
-  // the state file.
+  // A FUSE connection is (about to be) mounted at `path`. It is its owner's to close; the step is
+  // for the state file.
   void fuse(const std::string& path);
   Status bind(const std::string& from, const std::string& to);
   Status symlink(const std::string& target, const std::string& path);

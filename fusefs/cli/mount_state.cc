@@ -106,8 +106,7 @@ void forget_state(const std::string& mounts_dir, const std::string& dir) {
   ::unlink(state_file(mounts_dir, dir).c_str());
 }
 
-void leave_failure(const std::string& mounts_dir, const std::string& dir,
-                   const std::string& text) {
+void leave_failure(const std::string& mounts_dir, const std::string& dir, const std::string& text) {
   (void)write_file(state_file(mounts_dir, dir) + ".failure", text, 0600).ok();
 }
 

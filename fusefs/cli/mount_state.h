@@ -13,19 +13,19 @@ namespace linkspan::cli {
 struct MountStep {
   enum class Kind { cover, fuse, bind, symlink, directory, mode };
   Kind kind = Kind::cover;
-  std::string path;     // absolute
-  std::string target;   // symlink: what it says
-  unsigned mode = 0;    // mode: what it was
+  std::string path;    // absolute
+  std::string target;  // symlink: what it says
+  unsigned mode = 0;   // mode: what it was
   bool operator==(const MountStep&) const = default;
 };
 std::string_view to_string(MountStep::Kind kind);
 
 struct MountState {
-  std::string dir;        // the mountpoint, absolute
-  ProcessId process;      // that serves it
-  std::string router;     // address
-  std::string workspace;  // empty: none
-  std::string started;    // RFC 3339
+  std::string dir;               // the mountpoint, absolute
+  ProcessId process;             // that serves it
+  std::string router;            // address
+  std::string workspace;         // empty: none
+  std::string started;           // RFC 3339
   std::vector<MountStep> steps;  // in the order they were done
 };
 

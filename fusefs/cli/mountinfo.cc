@@ -45,8 +45,7 @@ Result<std::vector<MountEntry>> read_mountinfo(const std::string& path) {
   return parse_mountinfo(text);
 }
 
-std::optional<MountEntry> mount_at(const std::vector<MountEntry>& mounts,
-                                   const std::string& path) {
+std::optional<MountEntry> mount_at(const std::vector<MountEntry>& mounts, const std::string& path) {
   for (auto it = mounts.rbegin(); it != mounts.rend(); ++it)
     if (it->mountpoint == path) return *it;
   return std::nullopt;

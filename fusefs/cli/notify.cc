@@ -11,11 +11,13 @@ namespace linkspan::cli {
 #if LINKSPAN_HAVE_SYSTEMD
 void notify_ready(const std::string& dir) {
   // MAINPID: in the background form the unit's first process has ended by now.
-  const std::string state = "READY=1\nMAINPID=" + std::to_string(::getpid()) +
-                            "\nSTATUS=serving " + dir;
+  const std::string state =
+      "READY=1\nMAINPID=" + std::to_string(::getpid()) + "\nSTATUS=serving " + dir;
   ::sd_notify(0, state.c_str());
 }
-void notify_stopping() { ::sd_notify(0, "STOPPING=1"); }
+void notify_stopping() {
+  ::sd_notify(0, "STOPPING=1");
+}
 #else
 void notify_ready(const std::string&) {}
 void notify_stopping() {}

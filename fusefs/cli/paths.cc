@@ -64,8 +64,10 @@ Result<std::string> mounts_directory(const std::string& override) {
 Result<std::string> socket_directory(const std::string& purpose, unsigned mode) {
   const std::string name = hex(hash_text(purpose)).substr(0, 10);
   std::vector<std::string> candidates;
-  if (::geteuid() == 0) candidates.push_back("/run/linkspan/" + name);
-  else if (auto dir = environment("XDG_RUNTIME_DIR"); !dir.empty() && ::access(dir.c_str(), W_OK) == 0)
+  if (::geteuid() == 0)
+    candidates.push_back("/run/linkspan/" + name);
+  else if (auto dir = environment("XDG_RUNTIME_DIR");
+           !dir.empty() && ::access(dir.c_str(), W_OK) == 0)
     candidates.push_back(dir + "/linkspan-" + name);
   candidates.push_back("/tmp/linkspan-" + std::to_string(::geteuid()) + "-" + name);
   Error last = fail(Code::io);

@@ -93,8 +93,10 @@ Result<PostgresPrograms> find_postgres() {
   }
   const std::string mend = "; install it with: apt-get install postgresql";
   if (best.major == 0)
-    return fail(Code::not_found, "PostgreSQL is missing (no initdb and postgres in PATH or "
-                                 "/usr/lib/postgresql/*/bin)" + mend);
+    return fail(Code::not_found,
+                "PostgreSQL is missing (no initdb and postgres in PATH or "
+                "/usr/lib/postgresql/*/bin)" +
+                    mend);
   if (best.major < kPostgresMajor)
     return fail(Code::unsupported, "PostgreSQL " + std::to_string(best.major) + " in " + best.bin +
                                        " is too old, " + std::to_string(kPostgresMajor) +
@@ -107,8 +109,7 @@ Result<bool> prepare_cluster(const ClusterOptions& options) {
   std::error_code error;
   std::filesystem::remove_all(options.data, error);
   if (::mkdir(options.data.c_str(), 0700) != 0) return system_error(options.data, errno);
-  if (options.user &&
-      ::chown(options.data.c_str(), options.user->first, options.user->second) != 0)
+  if (options.user && ::chown(options.data.c_str(), options.user->first, options.user->second) != 0)
     return system_error(options.data, errno);
   auto output = run_program(
       {.argv = {options.programs.bin + "/initdb", "--pgdata", options.data, "--username",
@@ -145,8 +146,8 @@ Result<ProcessId> start_cluster(const ClusterOptions& options, std::chrono::mill
     if (late && watch) signal_process(watch, SIGQUIT);
     (void)wait_child(process.pid).ok();
     return fail(Code::io, std::string("PostgreSQL ") +
-                              (late ? "was not ready in time" : "ended while starting") + " (log: " +
-                              options.log + "):\n" + log_tail(options.log));
+                              (late ? "was not ready in time" : "ended while starting") +
+                              " (log: " + options.log + "):\n" + log_tail(options.log));
   }
   return process;
 }

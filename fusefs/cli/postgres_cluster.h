@@ -16,15 +16,15 @@ struct PostgresPrograms {
   std::string bin;  // directory with initdb and postgres
   int major = 0;
 };
-// The newest in $PATH or /usr/lib/postgresql/*/bin. `not_found` and `unsupported` (too old) name the
-// package to install.
+// The newest in $PATH or /usr/lib/postgresql/*/bin. `not_found` and `unsupported` (too old) name
+// the package to install.
 Result<PostgresPrograms> find_postgres();
 
 struct ClusterOptions {
   PostgresPrograms programs;
-  std::string data;     // directory; made by prepare(), its parent exists
-  std::string sockets;  // directory, writable for `user`
-  std::string log;      // file, appended to
+  std::string data;                             // directory; made by prepare(), its parent exists
+  std::string sockets;                          // directory, writable for `user`
+  std::string log;                              // file, appended to
   std::optional<std::pair<uid_t, gid_t>> user;  // to run as (PostgreSQL refuses root)
   std::string user_name;                        // its name; also the database role
 };

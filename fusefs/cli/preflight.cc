@@ -44,7 +44,8 @@ Status check_mountpoint(const std::string& dir, bool non_empty) {
     return fail(Code::unavailable, dir + " has the cover of a mount whose process has ended");
   LINKSPAN_TRY(const bool empty, is_empty(dir));
   if (!empty && !non_empty)
-    return fail(Code::not_empty, dir + " is not empty, and the mount would hide what is in it; "
+    return fail(Code::not_empty, dir +
+                                     " is not empty, and the mount would hide what is in it; "
                                      "choose another directory or give --nonempty");
   return ok();
 }
@@ -55,12 +56,14 @@ Status check_fuse_device(const std::string& device) {
   const int error = errno;
   if (error == ENOENT || error == ENODEV || error == ENXIO)
     return fail(Code::not_found,
-                "no " + device + ": the kernel module fuse is not loaded (modprobe fuse), or the "
-                "container lacks the device (docker run --device /dev/fuse)");
+                "no " + device +
+                    ": the kernel module fuse is not loaded (modprobe fuse), or the "
+                    "container lacks the device (docker run --device /dev/fuse)");
   if (error == EACCES || error == EPERM)
-    return fail(Code::access_denied, device + " may not be opened by this user; as root: chmod 666 " +
-                                         device + " (in a container also allow the device: "
-                                                  "--device /dev/fuse)");
+    return fail(Code::access_denied,
+                device + " may not be opened by this user; as root: chmod 666 " + device +
+                    " (in a container also allow the device: "
+                    "--device /dev/fuse)");
   return system_error(device, error);
 }
 

@@ -29,7 +29,9 @@ std::optional<uint64_t> process_start(pid_t pid) {
   return std::strtoull(fields[19].c_str(), nullptr, 10);
 }
 
-ProcessId this_process() { return {::getpid(), process_start(::getpid()).value_or(0)}; }
+ProcessId this_process() {
+  return {::getpid(), process_start(::getpid()).value_or(0)};
+}
 
 bool is_alive(const ProcessId& process) {
   return process.pid > 0 && process_start(process.pid) == std::optional(process.start);
@@ -74,9 +76,9 @@ ExecImage make_image(const SpawnOptions& options) {
   image.argv.push_back(nullptr);
   for (char** e = environ; *e; ++e) {
     const std::string_view name(*e, std::strcspn(*e, "="));
-    const bool replaced = std::any_of(
-        options.environment.begin(), options.environment.end(),
-        [&](const auto& added) { return added.substr(0, added.find('=')) == name; });
+    const bool replaced =
+        std::any_of(options.environment.begin(), options.environment.end(),
+                    [&](const auto& added) { return added.substr(0, added.find('=')) == name; });
     if (!replaced) image.envp.push_back(*e);
   }
   for (const auto& added : options.environment)

@@ -1,9 +1,9 @@
 // linkspan run
 //
 // Processes: this one (namespaces, signals, exit status); its child, the mount server, in a session
-// of its own so that the terminal's signals pass it by; and bwrap, which becomes the command's parent.
-// The server ends when its pipe from here is closed, however this process ends; bwrap and the
-// command are killed with this process (--die-with-parent).
+// of its own so that the terminal's signals pass it by; and bwrap, which becomes the command's
+// parent. The server ends when its pipe from here is closed, however this process ends; bwrap and
+// the command are killed with this process (--die-with-parent).
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -299,6 +299,8 @@ int Run::run() {
 
 }  // namespace
 
-int run_command(RunOptions options) { return Run(std::move(options)).run(); }
+int run_command(RunOptions options) {
+  return Run(std::move(options)).run();
+}
 
 }  // namespace linkspan::cli

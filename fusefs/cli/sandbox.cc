@@ -42,9 +42,10 @@ Error no_namespace(int error) {
   if (error == ENOSPC)
     mend = "raise the limit: sysctl user.max_user_namespaces=15000";
   else
-    mend = "user namespaces are switched off; as root: sysctl kernel.unprivileged_userns_clone=1 "
-           "(Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or start the "
-           "container with --security-opt seccomp=unconfined";
+    mend =
+        "user namespaces are switched off; as root: sysctl kernel.unprivileged_userns_clone=1 "
+        "(Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or start the "
+        "container with --security-opt seccomp=unconfined";
   return fail(Code::not_permitted,
               std::string("cannot make a user namespace: ") + std::strerror(error) + "; " + mend);
 }
@@ -130,8 +131,8 @@ Result<std::vector<std::string>> bwrap_arguments(const SandboxOptions& options) 
   if (!prefix.empty()) {
     struct stat st;
     if (::stat(prefix.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
-      return fail(Code::invalid,
-                  "--expose-at " + prefix + " is not a directory; make it with: mkdir -p " + prefix);
+      return fail(Code::invalid, "--expose-at " + prefix +
+                                     " is not a directory; make it with: mkdir -p " + prefix);
     add({"--tmpfs", prefix});
   }
   for (const auto& name : options.names)

@@ -1,5 +1,5 @@
-// The namespaces of `linkspan run`, and bubblewrap's part in them: a root like the machine's own, with
-// the shared tree's directories added.
+// The namespaces of `linkspan run`, and bubblewrap's part in them: a root like the machine's own,
+// with the shared tree's directories added.
 #pragma once
 
 #include <string>
@@ -36,8 +36,8 @@ Result<std::vector<std::string>> bwrap_arguments(const SandboxOptions& options);
 
 // Tells bwrap and everything it starts apart from ourselves: these do not end bwrap, whose terminal
 // group is the command's; exec_in_sandbox() gives the command its own again.
-inline constexpr int kShieldedSignals[] = {1 /*HUP*/, 2 /*INT*/, 3 /*QUIT*/, 10 /*USR1*/,
-                                           12 /*USR2*/, 15 /*TERM*/};
+inline constexpr int kShieldedSignals[] = {1 /*HUP*/,   2 /*INT*/,   3 /*QUIT*/,
+                                           10 /*USR1*/, 12 /*USR2*/, 15 /*TERM*/};
 
 // Processes other than this one that see a mount of one of these devices ("0:57").
 std::vector<pid_t> processes_seeing(const std::vector<std::string>& devices);

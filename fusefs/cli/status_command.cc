@@ -45,8 +45,10 @@ Answer ask(const std::string& dir, const std::optional<MountState>& state,
   const std::string mend = "; clean up with: linkspan umount " + dir;
   if (text.code() == Code::timed_out)
     return wrong(dir, "not answering",
-                 text.error().message + "; its process may be stopped (kill -CONT), else: "
-                                        "linkspan umount --lazy " + dir);
+                 text.error().message +
+                     "; its process may be stopped (kill -CONT), else: "
+                     "linkspan umount --lazy " +
+                     dir);
   if (text.code() == Code::unavailable || (state && !is_alive(state->process)) ||
       is_mounted_here(dir))
     return wrong(dir, "dead", "the process that served " + dir + " has ended" + mend);
@@ -75,7 +77,8 @@ int print(const std::vector<Answer>& answers, bool json, bool one) {
 }  // namespace
 
 int status_command(const StatusOptions& options) {
-  const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000));
+  const auto timeout =
+      std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000));
   auto mounts_dir = mounts_directory(options.state_dir);
   std::vector<Answer> answers;
   if (!options.dir.empty()) {

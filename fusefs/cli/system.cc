@@ -28,18 +28,30 @@ namespace {
 
 Code code_of(int error) {
   switch (error) {
-    case ENOENT: return Code::not_found;
-    case EEXIST: return Code::exists;
-    case ENOTDIR: return Code::not_directory;
-    case ENOTEMPTY: return Code::not_empty;
-    case EACCES: return Code::access_denied;
-    case EPERM: return Code::not_permitted;
-    case EBUSY: return Code::busy;
-    case ETIMEDOUT: return Code::timed_out;
-    case ENOTCONN: return Code::unavailable;
-    case ENOSPC: return Code::no_space;
-    case EINVAL: return Code::invalid;
-    default: return Code::io;
+    case ENOENT:
+      return Code::not_found;
+    case EEXIST:
+      return Code::exists;
+    case ENOTDIR:
+      return Code::not_directory;
+    case ENOTEMPTY:
+      return Code::not_empty;
+    case EACCES:
+      return Code::access_denied;
+    case EPERM:
+      return Code::not_permitted;
+    case EBUSY:
+      return Code::busy;
+    case ETIMEDOUT:
+      return Code::timed_out;
+    case ENOTCONN:
+      return Code::unavailable;
+    case ENOSPC:
+      return Code::no_space;
+    case EINVAL:
+      return Code::invalid;
+    default:
+      return Code::io;
   }
 }
 

@@ -86,10 +86,10 @@ bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout);
 struct SpawnOptions {
   std::vector<std::string> argv;  // argv[0] is shown; the program run is `program` or argv[0]
   int program_fd = -1;            // if set, run this open file (reachable by nobody else's path)
-  std::vector<std::string> environment;  // "NAME=value" to add
+  std::vector<std::string> environment;         // "NAME=value" to add
   std::optional<std::pair<uid_t, gid_t>> user;  // to become (needs root)
-  int in = -1, out = -1, err = -1;       // -1: /dev/null for `in`, inherited for the others
-  std::vector<int> keep;                 // descriptors that stay open, under their numbers
+  int in = -1, out = -1, err = -1;              // -1: /dev/null for `in`, inherited for the others
+  std::vector<int> keep;                        // descriptors that stay open, under their numbers
   bool new_session = false;
   int death_signal = 0;  // sent to the child when the calling thread's process ends
 };

@@ -32,16 +32,16 @@ std::string take_environment(const char* name) {
 Result<std::string> checked(std::string text, const std::string& where) {
   text = trim(text);
   if (has_token_form(text)) return text;
-  return fail(Code::unauthenticated,
-              "the token from " + where + " does not look like one (lsp_ and 43 characters); " +
-                  "ask the operator of the router for a token");
+  return fail(Code::unauthenticated, "the token from " + where +
+                                         " does not look like one (lsp_ and 43 characters); " +
+                                         "ask the operator of the router for a token");
 }
 
 Result<std::string> from_file(const std::string& path, const std::string& where) {
   struct stat st;
   if (::stat(path.c_str(), &st) != 0)
-    return fail(Code::unauthenticated, "token file " + path + " (" + where +
-                                           "): " + std::strerror(errno));
+    return fail(Code::unauthenticated,
+                "token file " + path + " (" + where + "): " + std::strerror(errno));
   if (S_ISREG(st.st_mode) && (st.st_mode & 0026) != 0)
     return fail(Code::unauthenticated, "token file " + path + " can be " +
                                            ((st.st_mode & 0022) ? "written" : "read") +
@@ -55,9 +55,8 @@ Result<std::string> from_file(const std::string& path, const std::string& where)
 
 bool has_token_form(const std::string& token) {
   return token.size() == kPrefix.size() + kSecretCharacters && token.compare(0, 4, kPrefix) == 0 &&
-         std::all_of(token.begin() + 4, token.end(), [](unsigned char c) {
-           return std::isalnum(c) || c == '-' || c == '_';
-         });
+         std::all_of(token.begin() + 4, token.end(),
+                     [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; });
 }
 
 Result<std::string> read_token(const TokenSource& source) {

@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kProgress = 2s;
-constexpr auto kGiveUp = 120s;   // more than a route's timeout, twice
+constexpr auto kGiveUp = 120s;  // more than a route's timeout, twice
 constexpr auto kAsk = 3s;
 constexpr size_t kUsersShown = 5;
 
@@ -60,8 +60,9 @@ Status ask_to_end(const MountState& state) {
   if (!process) return ok();
   const std::string who = "pid " + std::to_string(state.process.pid);
   if (!signal_process(process, SIGTERM))
-    return fail(Code::not_permitted, who + ", which serves " + state.dir +
-                                         ", belongs to another user; run this as that user or root");
+    return fail(Code::not_permitted,
+                who + ", which serves " + state.dir +
+                    ", belongs to another user; run this as that user or root");
   const auto begun = std::chrono::steady_clock::now();
   while (!wait_for_end(process, kProgress)) {
     const auto waited = std::chrono::steady_clock::now() - begun;

@@ -19,9 +19,8 @@ std::string link_of(const fs::path& path) {
 }
 
 bool is_under(const std::string& path, const std::vector<std::string>& tops) {
-  return std::any_of(tops.begin(), tops.end(), [&](const auto& top) {
-    return path == top || path.rfind(top + "/", 0) == 0;
-  });
+  return std::any_of(tops.begin(), tops.end(),
+                     [&](const auto& top) { return path == top || path.rfind(top + "/", 0) == 0; });
 }
 
 // How the process uses one of the paths; empty if it does not.
