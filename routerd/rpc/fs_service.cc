@@ -1,0 +1,185 @@
+#include "routerd/rpc/fs_service.h"
+
+#include "routerd/rpc/commit_upload.h"
+#include "routerd/rpc/prefetch_walk.h"
+
+namespace linkspan::rpc {
+
+namespace {
+
+// Credentials and request of a call, or its refusal.
+template <class In>
+auto accept(UnaryCall* call, const grpc::CallbackServerContext& context, const In& in)
+    -> Result<std::pair<core::Credentials, typename std::decay_t<decltype(*wire::from_wire(in))>>> {
+  if (!call->admit()) return stopping();
+  LINKSPAN_TRY(core::Credentials who, credentials(context));
+  LINKSPAN_TRY(auto request, wire::from_wire(in));
+  return std::pair(std::move(who), std::move(request));
+}
+
+}  // namespace
+
+// `in` and `out` live until the call is finished.
+template <class In, class Out, class Op>
+FsService::Unary* FsService::read(Rpc rpc, Context* context, const In* in, Out* out, Op op) {
+  auto call = std::make_shared<UnaryCall>(front_, rpc, context);
+  Unary* const reactor = call->reactor();
+  auto accepted = accept(call.get(), *context, *in);
+  if (!accepted.ok()) {
+    call->finish(accepted.error());
+    return reactor;
+  }
+  enqueue(std::move(call),
+          [accepted = *std::move(accepted), out, op](const std::shared_ptr<UnaryCall>& mine) {
+            auto reply = op(*mine->front().router, accepted.first, accepted.second);
+            if (!reply.ok()) return mine->finish(reply.error());
+            wire::to_wire(*std::move(reply), out);
+            mine->finish();
+          });
+  return reactor;
+}
+
+template <class In, class Op>
+FsService::Unary* FsService::mutate(Rpc rpc, Context* context, const In* in, v1::MutationReply* out,
+                                    Op op) {
+  auto call = std::make_shared<UnaryCall>(front_, rpc, context);
+  Unary* const reactor = call->reactor();
+  auto accepted = accept(call.get(), *context, *in);
+  if (!accepted.ok()) {
+    call->finish(accepted.error());
+    return reactor;
+  }
+  enqueue(std::move(call), [accepted = *std::move(accepted), out,
+                            op](const std::shared_ptr<UnaryCall>& mine) mutable {
+    core::MutationDone done = [mine, out](Result<MutationReply> reply) {
+      if (!reply.ok()) return mine->finish(reply.error());
+      wire::to_wire(*std::move(reply), out);
+      mine->finish();
+    };
+    op(*mine->front().router, accepted.first, std::move(accepted.second), std::move(done));
+  });
+  return reactor;
+}
+
+using core::Credentials;
+using core::MutationDone;
+using core::Router;
+
+FsService::Unary* FsService::Lookup(Context* context, const v1::LookupRequest* in,
+                                    v1::LookupReply* out) {
+  return read(Rpc::lookup, context, in, out,
+              [](Router& r, const Credentials& who, const LookupRequest& request) {
+                return r.lookup(who, request);
+              });
+}
+
+FsService::Unary* FsService::GetAttr(Context* context, const v1::GetAttrRequest* in,
+                                     v1::NodeReply* out) {
+  return read(Rpc::getattr, context, in, out,
+              [](Router& r, const Credentials& who, const GetAttrRequest& request) {
+                return r.getattr(who, request);
+              });
+}
+
+FsService::Unary* FsService::ReadDir(Context* context, const v1::ReadDirRequest* in,
+                                     v1::ReadDirReply* out) {
+  return read(Rpc::readdir, context, in, out,
+              [](Router& r, const Credentials& who, const ReadDirRequest& request) {
+                return r.readdir(who, request);
+              });
+}
+
+FsService::Unary* FsService::Read(Context* context, const v1::ReadRequest* in, v1::ReadReply* out) {
+  return read(Rpc::read, context, in, out,
+              [](Router& r, const Credentials& who, const ReadRequest& request) {
+                return r.read(who, request);
+              });
+}
+
+FsService::Unary* FsService::GetXattrs(Context* context, const v1::XattrsRequest* in,
+                                       v1::XattrsReply* out) {
+  return read(Rpc::xattrs, context, in, out,
+              [](Router& r, const Credentials& who, Ino ino) { return r.xattrs(who, ino); });
+}
+
+FsService::Unary* FsService::StatFs(Context* context, const v1::StatFsRequest* in,
+                                    v1::StatFsReply* out) {
+  return read(Rpc::statfs, context, in, out,
+              [](Router& r, const Credentials& who, Ino ino) { return r.statfs(who, ino); });
+}
+
+FsService::Unary* FsService::Versions(Context* context, const v1::VersionsRequest* in,
+                                      v1::VersionsReply* out) {
+  return read(Rpc::versions, context, in, out,
+              [](Router& r, const Credentials& who, const VersionsRequest& request) {
+                return r.versions(who, request);
+              });
+}
+
+FsService::Unary* FsService::Changes(Context* context, const v1::ChangesRequest* in,
+                                     v1::ChangesReply* out) {
+  return read(Rpc::changes, context, in, out,
+              [](Router& r, const Credentials& who, const ChangesRequest& request) {
+                return r.changes(who, request);
+              });
+}
+
+FsService::Unary* FsService::Create(Context* context, const v1::CreateRequest* in,
+                                    v1::MutationReply* out) {
+  return mutate(Rpc::create, context, in, out,
+                [](Router& r, const Credentials& who, CreateRequest request, MutationDone done) {
+                  r.create(who, std::move(request), std::move(done));
+                });
+}
+
+FsService::Unary* FsService::Remove(Context* context, const v1::RemoveRequest* in,
+                                    v1::MutationReply* out) {
+  return mutate(Rpc::remove, context, in, out,
+                [](Router& r, const Credentials& who, RemoveRequest request, MutationDone done) {
+                  r.remove(who, std::move(request), std::move(done));
+                });
+}
+
+FsService::Unary* FsService::Rename(Context* context, const v1::RenameRequest* in,
+                                    v1::MutationReply* out) {
+  return mutate(Rpc::rename, context, in, out,
+                [](Router& r, const Credentials& who, RenameRequest request, MutationDone done) {
+                  r.rename(who, std::move(request), std::move(done));
+                });
+}
+
+FsService::Unary* FsService::Link(Context* context, const v1::LinkRequest* in,
+                                  v1::MutationReply* out) {
+  return mutate(Rpc::link, context, in, out,
+                [](Router& r, const Credentials& who, LinkRequest request, MutationDone done) {
+                  r.link(who, std::move(request), std::move(done));
+                });
+}
+
+FsService::Unary* FsService::SetAttr(Context* context, const v1::SetAttrRequest* in,
+                                     v1::MutationReply* out) {
+  return mutate(Rpc::set_attributes, context, in, out,
+                [](Router& r, const Credentials& who, SetAttrRequest request, MutationDone done) {
+                  r.set_attributes(who, std::move(request), std::move(done));
+                });
+}
+
+FsService::Unary* FsService::SetXattr(Context* context, const v1::SetXattrRequest* in,
+                                      v1::MutationReply* out) {
+  return mutate(Rpc::set_xattr, context, in, out,
+                [](Router& r, const Credentials& who, SetXattrRequest request, MutationDone done) {
+                  r.set_xattr(who, std::move(request), std::move(done));
+                });
+}
+
+grpc::ServerReadReactor<v1::CommitPart>* FsService::Commit(Context* context,
+                                                           v1::MutationReply* out) {
+  return CommitUpload::begin(front_, context, out);
+}
+
+grpc::ServerWriteReactor<v1::PrefetchReply>* FsService::Prefetch(Context* context,
+                                                                 const v1::PrefetchRequest* in) {
+  return PrefetchWalk::begin(front_, context, *in);
+}
+
+}  // namespace linkspan::rpc

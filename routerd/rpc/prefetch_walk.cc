@@ -1,0 +1,85 @@
+#include "routerd/rpc/prefetch_walk.h"
+
+#include <algorithm>
+
+namespace linkspan::rpc {
+
+grpc::ServerWriteReactor<v1::PrefetchReply>* PrefetchWalk::begin(
+    Front* front, grpc::CallbackServerContext* context, const v1::PrefetchRequest& in) {
+  using Refused = Refusal<grpc::ServerWriteReactor<v1::PrefetchReply>>;
+  if (front->admission->closed()) return new Refused(front, Rpc::prefetch, context, stopping());
+  auto who = credentials(*context);
+  if (!who.ok()) return new Refused(front, Rpc::prefetch, context, who.error());
+  auto request = wire::from_wire(in);
+  if (!request.ok()) return new Refused(front, Rpc::prefetch, context, request.error());
+  auto* walk = new PrefetchWalk(front, context, *std::move(who), *request);
+  walk->schedule();
+  return walk;
+}
+
+PrefetchWalk::PrefetchWalk(Front* front, grpc::CallbackServerContext* context,
+                           core::Credentials who, const wire::PrefetchRequest& request)
+    : account_(front, Rpc::prefetch),
+      context_(context),
+      who_(std::move(who)),
+      bytes_left_(std::min(request.max_bytes, bounds::kPrefetchBytes)),
+      nodes_left_(std::min(request.max_nodes, bounds::kPrefetchNodes)),
+      directories_{request.dir} {}
+
+void PrefetchWalk::end(const std::optional<Error>& error) {
+  Finish(account_.close(context_, error));  // this may be gone after it
+}
+
+void PrefetchWalk::schedule() {
+  if (directories_.empty() || bytes_left_ == 0 || nodes_left_ == 0) return end();
+  if (!account_.front().workers->submit([this] { read_page(); })) end(queue_full());
+}
+
+void PrefetchWalk::read_page() {
+  if (context_->IsCancelled()) return end(cancelled());
+  if (account_.front().admission->closed()) return end(stopping());
+  std::optional<Error> error;
+  if (auto thrown = guarded(account_.front(), account_.rpc(), [&] {
+        const Ino dir = directories_.front();
+        auto page = account_.front().router->readdir(
+            who_, {dir, after_, std::min(nodes_left_, limits::kPageEntries), true});
+        if (!page.ok()) {
+          error = page.error();
+          return;
+        }
+        account(*page);
+        reply_.Clear();
+        wire::to_wire(wire::PrefetchPage{dir, *std::move(page)}, &reply_);
+      }))
+    error = std::move(thrown);
+  if (!error) return StartWrite(&reply_);
+  // A directory that went away meanwhile is no reason to stop; the first one is what was asked for.
+  if (error->code == Code::stale_node && reply_.dir() != 0) {
+    directories_.pop_front();
+    after_ = Cookie();
+    return schedule();
+  }
+  end(error);
+}
+
+void PrefetchWalk::account(const ReadDirReply& page) {
+  for (const DirEntry& entry : page.entries) {
+    after_ = entry.cookie;
+    nodes_left_ -= std::min<uint32_t>(nodes_left_, 1);
+    const uint64_t bytes =
+        entry.name.size() + (entry.node.content ? entry.node.content->size() : 0);
+    bytes_left_ -= std::min(bytes_left_, bytes);
+    if (entry.node.attr.kind == Kind::directory && directories_.size() <= nodes_left_)
+      directories_.push_back(entry.node.attr.ino);
+  }
+  if (!page.end && !page.entries.empty()) return;
+  directories_.pop_front();
+  after_ = Cookie();
+}
+
+void PrefetchWalk::OnWriteDone(bool written) {
+  if (!written) return end(cancelled());
+  schedule();
+}
+
+}  // namespace linkspan::rpc

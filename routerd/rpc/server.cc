@@ -1,0 +1,199 @@
+#include "routerd/rpc/server.h"
+
+#include <grpc/support/log.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "routerd/rpc/fs_service.h"
+#include "routerd/rpc/health.h"
+#include "routerd/rpc/session_service.h"
+#include "routerd/rpc/socket_file.h"
+
+namespace linkspan::rpc {
+namespace {
+
+// gRPC says only that it could not bind; this says why.
+std::string why_not(const std::string& address) {
+  const auto colon = address.rfind(':');
+  std::string host = address.substr(0, colon);
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  if (const int error = getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &found))
+    return gai_strerror(error);
+  std::string why = "gRPC could not bind it";
+  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
+    why = std::strerror(errno);
+    if (errno == EADDRINUSE) why += "; stop what listens there, or choose another port";
+  }
+  close(fd);
+  freeaddrinfo(found);
+  return why;
+}
+
+void set_arguments(grpc::ServerBuilder* builder) {
+  const auto ms = [](std::chrono::milliseconds t) { return static_cast<int>(t.count()); };
+  builder->SetMaxReceiveMessageSize(static_cast<int>(limits::kMessageBytes));
+  builder->SetMaxSendMessageSize(static_cast<int>(limits::kMessageBytes));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, bounds::kConcurrentStreams);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                              ms(bounds::kClientPing));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, ms(bounds::kServerPing));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms(bounds::kServerPingTimeout));
+  // Two routers on one port would each get half of the mounts.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+class GrpcServer final : public Server {
+ public:
+  GrpcServer(core::Router* router, ServerOptions options)
+      : options_(std::move(options)),
+        budget_(bounds::kUploadsMemoryBytes, options_.spool_bytes),
+        workers_("rpc-worker", options_.workers, options_.queue),
+        spoolers_("rpc-spool", bounds::kSpoolThreads, bounds::kSpoolQueue),
+        sweeper_(bounds::kSweep),
+        front_{router,
+               &workers_,
+               &spoolers_,
+               &admission_,
+               &metrics_,
+               &budget_,
+               &sweeper_,
+               {options_.spool_dir, options_.upload_memory},
+               options_.upload_stall},
+        fs_(&front_),
+        session_(&front_) {}
+
+  ~GrpcServer() override { stop(std::chrono::milliseconds(0)); }
+
+  Status listen() {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::ServerBuilder builder;
+    set_arguments(&builder);
+    for (const std::string& address : options_.listen) LINKSPAN_CHECK(claim(address));
+    std::vector<int> ports(options_.listen.size(), 0);
+    for (size_t i = 0; i < ports.size(); ++i)
+      builder.AddListeningPort(options_.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+    builder.RegisterService(&fs_);
+    builder.RegisterService(&session_);
+    // Nobody may connect before the mode is set; the daemon's start is single-threaded here.
+    const mode_t mask = umask(0177);
+    server_ = builder.BuildAndStart();
+    umask(mask);
+    for (size_t i = 0; i < ports.size(); ++i)
+      if (!server_ || ports[i] == 0) {
+        const std::string& address = options_.listen[i];
+        if (server_ || (ports[i] == 0 && !address.starts_with("unix:")))
+          return fail(Code::io, "cannot listen on " + address + ": " + why_not(address));
+      }
+    if (!server_) return fail(Code::io, "cannot listen: gRPC did not start; its log says why");
+    for (const auto& socket : sockets_) LINKSPAN_CHECK(socket->set_mode(options_.socket_mode));
+    note_addresses(ports);
+    health_ = std::make_unique<HealthMonitor>(server_->GetHealthCheckService(), options_.ping,
+                                              options_.ping_period);
+    return ok();
+  }
+
+  std::vector<std::string> listening() const override { return listening_; }
+
+  MetricsSnapshot metrics() const override {
+    MetricsSnapshot out = metrics_.snapshot();
+    out.spooled_bytes = budget_.disk();
+    out.waiting = workers_.waiting();
+    return out;
+  }
+
+  bool stop(std::chrono::milliseconds grace) override {
+    const std::lock_guard one(stopping_);
+    if (!server_) return drained_;
+    if (health_) health_->stop();
+    admission_.close();
+    const auto deadline = std::chrono::steady_clock::now() + grace;
+    drained_ = admission_.wait_idle(deadline);
+    if (!drained_)
+      log_warning(std::to_string(admission_.inside()) +
+                  " calls were not answered within the grace and are broken off");
+    sweeper_.stop_all();
+    // Answers and ended streams still have to reach their clients; what is left is cancelled.
+    server_->Shutdown(std::chrono::system_clock::now() + bounds::kEndDrain);
+    server_->Wait();
+    workers_.stop();
+    spoolers_.stop();
+    health_.reset();
+    server_.reset();
+    sockets_.clear();
+    return drained_;
+  }
+
+ private:
+  Status claim(const std::string& address) {
+    if (!address.starts_with("unix:")) return ok();
+    LINKSPAN_TRY(auto socket, SocketFile::claim(address.substr(5)));
+    sockets_.push_back(std::move(socket));
+    return ok();
+  }
+
+  void note_addresses(const std::vector<int>& ports) {
+    for (size_t i = 0; i < ports.size(); ++i) {
+      const std::string& address = options_.listen[i];
+      if (address.starts_with("unix:"))
+        listening_.push_back(address);
+      else
+        listening_.push_back(address.substr(0, address.rfind(':') + 1) + std::to_string(ports[i]));
+    }
+  }
+
+  const ServerOptions options_;
+  SpoolBudget budget_;
+  Metrics metrics_;
+  Admission admission_;
+  WorkerPool workers_;
+  WorkerPool spoolers_;
+  Sweeper sweeper_;
+  Front front_;
+  FsService fs_;
+  SessionService session_;
+  std::vector<std::unique_ptr<SocketFile>> sockets_;
+  std::vector<std::string> listening_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<HealthMonitor> health_;  // uses server_'s service
+  std::mutex stopping_;                    // before all others: one stop() at a time
+  bool drained_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::start(core::Router* router, ServerOptions options) {
+  auto server = std::make_unique<GrpcServer>(router, std::move(options));
+  LINKSPAN_CHECK(server->listen());
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+void adopt_grpc_log() {
+  gpr_set_log_function([](gpr_log_func_args* args) {
+    const std::string text = std::string("grpc: ") + args->message;
+    switch (args->severity) {
+      case GPR_LOG_SEVERITY_DEBUG:
+        return log_debug(text);
+      case GPR_LOG_SEVERITY_INFO:
+        return log_debug(text);
+      case GPR_LOG_SEVERITY_ERROR:
+        return log_warning(text);
+    }
+  });
+}
+
+}  // namespace linkspan::rpc
