@@ -1,0 +1,171 @@
+// Content: commits, and the truncation that set_attributes shares with them.
+#include "routerd/store/pg/commit.h"
+
+#include <algorithm>
+
+#include "linkspan/limits.h"
+#include "routerd/store/checks.h"
+#include "routerd/store/pg/content.h"
+#include "routerd/store/pg/postgres_store.h"
+
+namespace linkspan::store::pg {
+namespace {
+
+// Extents are taken in until they have this many bytes or are this many, then written.
+constexpr size_t kBatchBytes = 2 << 20;
+constexpr size_t kBatchExtents = 1024;
+
+struct Batch {
+  std::vector<Extent> extents;
+  bool last = false;
+};
+
+Result<Batch> take(ExtentReader& reader) {
+  Batch batch;
+  for (size_t bytes = 0; bytes < kBatchBytes && batch.extents.size() < kBatchExtents;) {
+    Extent extent;
+    LINKSPAN_TRY(const bool more, reader.next(&extent));
+    batch.last = !more;
+    if (!more) break;
+    bytes += extent.data.size();
+    batch.extents.push_back(std::move(extent));
+  }
+  return batch;
+}
+
+// Asks for the heads of the chunks in which the batch may meet old content.
+std::optional<size_t> ask_heads(Transaction& tx, const CommitRequest& request, const Batch& batch,
+                                bool first) {
+  if (request.append)
+    return first ? std::optional(tx.ask(sql::kLastChunkHead, tx.params().id(request.ino)))
+                 : std::nullopt;
+  if (request.keep_below == 0) return std::nullopt;
+  std::vector<int64_t> chunks;
+  for (const Extent& extent : batch.extents) ContentWriter::add_chunks(extent, chunks);
+  const bool cuts = first && request.keep_below < limits::kFileBytes;
+  if (cuts) chunks.push_back(static_cast<int64_t>(request.keep_below / limits::kChunkBytes));
+  if (chunks.empty()) return std::nullopt;
+  std::sort(chunks.begin(), chunks.end());
+  chunks.erase(std::unique(chunks.begin(), chunks.end()), chunks.end());
+  return tx.ask(sql::kChunkHeads, tx.params().id(request.ino).i64_array(chunks));
+}
+
+Status check_commit(const Mutation& m, const CommitRequest& request, const NodeRow& node) {
+  LINKSPAN_CHECK(check_visible(m.scope, request.ino, node.volume));
+  LINKSPAN_CHECK(check_writable(m.scope, node));
+  LINKSPAN_CHECK(check_has_content(request.ino, node.attr.kind));
+  if (!request.base || *request.base == node.attr.version) return ok();
+  Error error = fail(Code::conflict, "the file was changed by another");
+  error.head_version = node.attr.version.value;
+  return error;
+}
+
+// One commit under way: its extents come in batches, each with one round trip at most.
+class Commit {
+ public:
+  Commit(Transaction& tx, const CommitRequest& request)
+      : tx_(tx),
+        request_(request),
+        reader_(request.append ? ExtentReader::appending(request.extents.get(), 0)
+                               : ExtentReader::replacing(request.extents.get(), request.size)) {}
+
+  Result<Applied> run() {
+    LINKSPAN_TRY(Batch batch, take(reader_));
+    const size_t locked = tx_.ask(sql::kLockNode, tx_.params().id(request_.ino));
+    const size_t path = tx_.ask(sql::kPath, tx_.params().id(request_.ino));
+    const auto heads = ask_heads(tx_, request_, batch, true);
+    LINKSPAN_CHECK(tx_.fetch());
+    if (tx_.answer(locked).empty()) return no_node(request_.ino);
+    NodeRow node = node_at(tx_.answer(locked), 0);
+    LINKSPAN_CHECK(check_commit(tx_.mutation(), request_, node));
+    const Place place = place_of(tx_.answer(path));
+    const Rows first_heads = heads ? tx_.answer(*heads) : Rows();
+    tx_.count_before(node);
+    LINKSPAN_TRY(const uint64_t size, write_content(node, first_heads, std::move(batch)));
+    return conclude(node, place, size);
+  }
+
+ private:
+  Result<uint64_t> write_content(NodeRow& node, const Rows& heads, Batch batch) {
+    const uint64_t old_size = node.attr.size;
+    const uint64_t kept =
+        request_.append ? old_size : std::min(request_.keep_below, old_size);
+    ContentWriter writer(tx_, node);
+    LINKSPAN_CHECK(writer.cut(kept));
+    writer.know(heads);
+    for (;;) {
+      for (const Extent& e : batch.extents)
+        LINKSPAN_CHECK(writer.put((request_.append ? old_size : 0) + e.offset, e.length, e.data));
+      if (batch.last) break;
+      LINKSPAN_TRY(batch, take(reader_));
+      const auto more = ask_heads(tx_, request_, batch, false);
+      LINKSPAN_CHECK(tx_.fetch());
+      if (more) writer.know(tx_.answer(*more));
+    }
+    if (request_.append && reader_.end() > limits::kFileBytes - old_size)
+      return fail(Code::too_large, "the file would have more than " +
+                                       std::to_string(limits::kFileBytes) + " bytes");
+    LINKSPAN_CHECK(writer.finish());
+    return request_.append ? old_size + reader_.end() : std::max(kept, request_.size);
+  }
+
+  Result<Applied> conclude(NodeRow& node, const Place& place, uint64_t size) {
+    const Mutation& m = tx_.mutation();
+    const char* what = request_.append ? "append" : "write";
+    if (request_.append) tx_.reply.offset = node.attr.size;
+    node.attr.size = size;
+    make_version(tx_, node, what);
+    tx_.count_after(node);
+    node.touch(m);
+    if (!request_.keep_mtime) node.attr.mtime = request_.mtime;
+    tx_.save(node);
+    ChangeRecord change{what, &node, place.parent(), {}, place.path, {}};
+    change.made_version = true;
+    tx_.log(change);
+    tx_.reply.version = node.attr.version;
+    return tx_.finish(node.volume, {&node});
+  }
+
+  Transaction& tx_;
+  const CommitRequest& request_;
+  ExtentReader reader_;
+};
+
+}  // namespace
+
+void make_version(Transaction& tx, NodeRow& node, const char* what) {
+  tx.own_history(node);
+  node.attr.version = Version{node.attr.version.value + 1};
+  tx.add_version(node, what);
+}
+
+Status truncate(Transaction& tx, NodeRow& node, const Rows& heads, uint64_t size) {
+  ContentWriter writer(tx, node);
+  LINKSPAN_CHECK(writer.cut(std::min(size, node.attr.size)));
+  writer.know(heads);
+  LINKSPAN_CHECK(writer.finish());
+  node.attr.size = size;
+  make_version(tx, node, "truncate");
+  return ok();
+}
+
+Status replace_content(Transaction& tx, NodeRow& node, const std::string& content) {
+  ContentWriter writer(tx, node);
+  LINKSPAN_CHECK(writer.cut(0));
+  LINKSPAN_CHECK(writer.put(0, content.size(), content));
+  LINKSPAN_CHECK(writer.finish());
+  node.attr.size = content.size();
+  return ok();
+}
+
+Result<Applied> PostgresStore::commit(const Mutation& m, const CommitRequest& request) {
+  LINKSPAN_CHECK(check(request));
+  bool again = false;
+  return run_mutation(pool_, m, request.op, [&](Transaction& tx) {
+    if (again && request.extents) request.extents->rewind();
+    again = true;
+    return Commit(tx, request).run();
+  });
+}
+
+}  // namespace linkspan::store::pg

@@ -1,0 +1,19 @@
+// What commit.cc shares with the other operations that change content.
+#pragma once
+
+#include <string>
+
+#include "routerd/store/pg/transaction.h"
+
+namespace linkspan::store::pg {
+
+// The node's content is new (dver, floor, size, allocated): numbers it, and adds it to its history.
+void make_version(Transaction& tx, NodeRow& node, const char* what);
+
+// Cuts, or grows with zeros, and makes a version. `heads`: of the chunk of `size`, if it cuts.
+Status truncate(Transaction& tx, NodeRow& node, const Rows& heads, uint64_t size);
+
+// Other content in place of all of it; makes no version.
+Status replace_content(Transaction& tx, NodeRow& node, const std::string& content);
+
+}  // namespace linkspan::store::pg

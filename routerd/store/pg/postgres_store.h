@@ -1,0 +1,58 @@
+// store.h on PostgreSQL. Each operation is in the file that its name says: names.cc (create, remove,
+// link), rename.cc, attributes.cc, commit.cc, reads.cc, readdir.cc, history.cc, tenancy.cc, prune.cc.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "routerd/store/pg/pool.h"
+#include "routerd/store/store.h"
+
+namespace linkspan::store::pg {
+
+// Threads: any; each call takes a connection of the pool.
+class PostgresStore final : public Store {
+ public:
+  PostgresStore(std::string conninfo, unsigned connections, const Limits& limits)
+      : pool_(std::move(conninfo), connections, limits) {}
+  // Before anything else: the server's version, the schema.
+  Status prepare();
+
+  Result<TenantId> provision(const TenantSpec& spec, Time now) override;
+  Result<TenantState> open_tenant(const std::string& name) override;
+  Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) override;
+  Status put_token(const TokenRecord& token) override;
+  Result<TokenRecord> find_token(const TokenHash& hash) override;
+  Status put_session(const SessionRecord& session) override;
+  Result<SessionRecord> find_session(SessionId id) override;
+  Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) override;
+  Status end_session(SessionId id) override;
+
+  Result<LookupReply> lookup(const Scope& scope, const LookupRequest& request) override;
+  Result<NodeReply> getattr(const Scope& scope, const GetAttrRequest& request) override;
+  Result<ReadDirReply> readdir(const Scope& scope, const ReadDirRequest& request) override;
+  Result<ReadReply> read(const Scope& scope, const ReadRequest& request) override;
+  Result<XattrsReply> xattrs(const Scope& scope, Ino ino) override;
+  Result<std::vector<VersionInfo>> versions(const Scope& scope,
+                                            const VersionsRequest& request) override;
+  Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) override;
+
+  Result<Applied> create(const Mutation& m, const CreateRequest& request) override;
+  Result<Applied> remove(const Mutation& m, const RemoveRequest& request) override;
+  Result<Applied> rename(const Mutation& m, const RenameRequest& request) override;
+  Result<Applied> link(const Mutation& m, const LinkRequest& request) override;
+  Result<Applied> set_attributes(const Mutation& m, const SetAttrRequest& request) override;
+  Result<Applied> commit(const Mutation& m, const CommitRequest& request) override;
+  Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& request) override;
+
+  Result<uint64_t> prune(TenantId tenant, Time now) override;
+  Status ping() override;
+
+ private:
+  Result<Applied> relax(const Mutation& m, const SetAttrRequest& request);
+
+  Pool pool_;
+};
+
+}  // namespace linkspan::store::pg
