@@ -37,8 +37,9 @@ Result<Applied> set_in(Transaction& tx, const SetAttrRequest& request) {
   size_t heads = 0;
   if (request.size)
     heads = tx.ask(sql::kChunkHeads,
-                   tx.params().id(request.ino).i64_array(
-                       {static_cast<int64_t>(*request.size / limits::kChunkBytes)}));
+                   tx.params()
+                       .id(request.ino)
+                       .i64_array({static_cast<int64_t>(*request.size / limits::kChunkBytes)}));
   LINKSPAN_CHECK(tx.fetch());
   if (tx.answer(locked).empty()) return no_node(request.ino);
   NodeRow node = node_at(tx.answer(locked), 0);
@@ -52,8 +53,8 @@ Result<Applied> set_in(Transaction& tx, const SetAttrRequest& request) {
   node.touch(m);
   set_plain(node, request, m.now);
   tx.save(node);
-  ChangeRecord change{request.size ? "truncate" : "setattr", &node, place.parent(), {},
-                      place.path, {}};
+  ChangeRecord change{
+      request.size ? "truncate" : "setattr", &node, place.parent(), {}, place.path, {}};
   change.made_version = static_cast<bool>(tx.reply.version);
   tx.log(change);
   return tx.finish(node.volume, {&node});
@@ -109,8 +110,7 @@ Result<Applied> PostgresStore::set_attributes(const Mutation& m, const SetAttrRe
 // it again).
 Result<Applied> PostgresStore::relax(const Mutation& m, const SetAttrRequest& request) {
   const auto tenant = static_cast<int32_t>(m.scope.tenant.value);
-  const std::function<Result<Applied>(Connection&)> use =
-      [&](Connection& conn) -> Result<Applied> {
+  const std::function<Result<Applied>(Connection&)> use = [&](Connection& conn) -> Result<Applied> {
     conn.queue(sql::kEpoch, Params().i32(tenant));
     conn.queue(sql::kNode, Params().i32(tenant).id(request.ino));
     LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
@@ -121,9 +121,9 @@ Result<Applied> PostgresStore::relax(const Mutation& m, const SetAttrRequest& re
     LINKSPAN_CHECK(check_visible(m.scope, request.ino, node.volume));
     LINKSPAN_CHECK(check_writable(m.scope, node));
     set_plain(node, request, m.now);
-    LINKSPAN_TRY(const Rows set, conn.run(sql::kSetAtime,
-                                          Params().i32(tenant).id(request.ino).time(
-                                              node.attr.atime)));
+    LINKSPAN_TRY(
+        const Rows set,
+        conn.run(sql::kSetAtime, Params().i32(tenant).id(request.ino).time(node.attr.atime)));
     if (set.empty()) return no_node(request.ino);
     Applied applied;
     applied.reply.seq = m.seq;

@@ -88,8 +88,7 @@ class Commit {
  private:
   Result<uint64_t> write_content(NodeRow& node, const Rows& heads, Batch batch) {
     const uint64_t old_size = node.attr.size;
-    const uint64_t kept =
-        request_.append ? old_size : std::min(request_.keep_below, old_size);
+    const uint64_t kept = request_.append ? old_size : std::min(request_.keep_below, old_size);
     ContentWriter writer(tx_, node);
     LINKSPAN_CHECK(writer.cut(kept));
     writer.know(heads);
@@ -103,8 +102,8 @@ class Commit {
       if (more) writer.know(tx_.answer(*more));
     }
     if (request_.append && reader_.end() > limits::kFileBytes - old_size)
-      return fail(Code::too_large, "the file would have more than " +
-                                       std::to_string(limits::kFileBytes) + " bytes");
+      return fail(Code::too_large,
+                  "the file would have more than " + std::to_string(limits::kFileBytes) + " bytes");
     LINKSPAN_CHECK(writer.finish());
     return request_.append ? old_size + reader_.end() : std::max(kept, request_.size);
   }

@@ -33,7 +33,9 @@ std::string field(const PGresult* result, int code) {
   return text == nullptr ? std::string() : std::string(text);
 }
 
-std::string milliseconds(std::chrono::milliseconds value) { return std::to_string(value.count()); }
+std::string milliseconds(std::chrono::milliseconds value) {
+  return std::to_string(value.count());
+}
 
 // Settings of every session. Plans are made once and by index: tables grow after a plan was made.
 std::string settings(const Limits& limits) {
@@ -104,11 +106,16 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& conninfo
                 "postgres://USER@HOST:PORT/DATABASE or as a libpq connection string");
   }
   // Later keywords win; "dbname" first and expanded, so that the user's own settings come after.
-  const char* const keys[] = {"keepalives_idle", "keepalives_interval", "keepalives_count",
-                              "tcp_user_timeout", "application_name", "dbname", nullptr};
+  const char* const keys[] = {"keepalives_idle",
+                              "keepalives_interval",
+                              "keepalives_count",
+                              "tcp_user_timeout",
+                              "application_name",
+                              "dbname",
+                              nullptr};
   const std::string timeout = milliseconds(limits.answer);
-  const char* const values[] = {"5", "2", "3", timeout.c_str(), "linkspan-routerd",
-                                conninfo.c_str(), nullptr};
+  const char* const values[] = {
+      "5", "2", "3", timeout.c_str(), "linkspan-routerd", conninfo.c_str(), nullptr};
   const auto deadline = Steady::now() + limits.connect;
   Handle handle(PQconnectStartParams(keys, values, 1));
   if (!handle) return fail(Code::internal, "out of memory");
@@ -118,8 +125,8 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& conninfo
   *why = made->failure_;
   const std::string text = status.error().message;
   if (!why->happened) return status.error();
-  return fail(status.code(), "cannot use PostgreSQL at " + describe(conninfo) + ": " + text +
-                                 "; " + mend(*why, text));
+  return fail(status.code(), "cannot use PostgreSQL at " + describe(conninfo) + ": " + text + "; " +
+                                 mend(*why, text));
 }
 
 Status Connection::handshake(Steady::time_point deadline) {
@@ -150,7 +157,8 @@ Status Connection::handshake(Steady::time_point deadline) {
 }
 
 Status Connection::settle() {
-  PQsetNoticeProcessor(conn_.get(), [](void*, const char*) {}, nullptr);
+  PQsetNoticeProcessor(
+      conn_.get(), [](void*, const char*) {}, nullptr);
   LINKSPAN_CHECK(check_version(PQserverVersion(conn_.get())));
   if (PQsetnonblocking(conn_.get(), 1) != 0) {
     lose(false, PQerrorMessage(conn_.get()));
@@ -284,16 +292,15 @@ bool Connection::drain_to_sync(Steady::time_point deadline) {
 }
 
 Result<std::vector<Rows>> Connection::collect(bool to_sync) {
+  if (failure_.happened) return to_error(failure_);
   std::vector<Rows> out;
   const auto deadline = Steady::now() + limits_.answer;
   const std::vector<Sent> sent = std::move(sent_);
   sent_.clear();
   queued_ = 0;
-  if (!failure_.happened) {
-    const int asked =
-        to_sync ? PQpipelineSync(conn_.get()) : PQsendFlushRequest(conn_.get());
-    if (asked == 0) lose(false, PQerrorMessage(conn_.get()));
-  }
+  unsynced_ = !to_sync;
+  const int asked = to_sync ? PQpipelineSync(conn_.get()) : PQsendFlushRequest(conn_.get());
+  if (asked == 0) lose(false, PQerrorMessage(conn_.get()));
   if (lost() || !send_all(deadline)) return to_error(failure_);
   size_t broken_at = sent.size();
   for (size_t i = 0; i < sent.size() && !lost(); ++i) {
@@ -320,12 +327,14 @@ Result<std::vector<Rows>> Connection::collect(bool to_sync) {
   if (lost()) return to_error(failure_);
   if (failure_.happened && !to_sync && PQpipelineSync(conn_.get()) == 0)
     lose(false, PQerrorMessage(conn_.get()));
-  if (to_sync || failure_.happened) drain_to_sync(deadline);
+  if (to_sync || failure_.happened) unsynced_ = !drain_to_sync(deadline);
   if (failure_.happened) return to_error(failure_);
   return out;
 }
 
-Result<std::vector<Rows>> Connection::flush() { return collect(false); }
+Result<std::vector<Rows>> Connection::flush() {
+  return collect(false);
+}
 Result<std::vector<Rows>> Connection::sync() {
   auto out = collect(true);
   if (!failure_.happened) committing_ = false;
@@ -343,7 +352,7 @@ void Connection::rollback() {
   if (lost()) return;
   const Failure before = std::exchange(failure_, {});
   committing_ = false;
-  if (PQtransactionStatus(conn_.get()) != PQTRANS_IDLE || before.happened || queued_ > 0) {
+  if (!at_rest()) {
     queue(kRollback);
     if (!sync().ok() && !lost()) lose(false, "ROLLBACK failed");
   }

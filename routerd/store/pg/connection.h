@@ -29,8 +29,8 @@ struct Statement {
 class Connection {
  public:
   // `conninfo`: a libpq string or URL. Settings of the session (timeouts, planner) are made here.
-  static Result<std::unique_ptr<Connection>> open(const std::string& conninfo,
-                                                  const Limits& limits, Failure* why);
+  static Result<std::unique_ptr<Connection>> open(const std::string& conninfo, const Limits& limits,
+                                                  Failure* why);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -56,6 +56,10 @@ class Connection {
   const Failure& failure() const { return failure_; }
   void forget_failure() { failure_ = {}; }
   bool lost() const { return failure_.lost; }
+  // Nothing is queued and no transaction is open: fit for the pool.
+  bool at_rest() const {
+    return !unsynced_ && sent_.empty() && PQtransactionStatus(conn_.get()) == PQTRANS_IDLE;
+  }
   int server_version() const { return PQserverVersion(conn_.get()); }
 
  private:
@@ -88,6 +92,8 @@ class Connection {
   std::vector<Sent> sent_;
   size_t queued_ = 0;
   bool committing_ = false;
+  bool unsynced_ =
+      false;  // flushed since the last sync: libpq does not know the transaction's state
   std::vector<const char*> values_;
   std::vector<int> lengths_;
   std::vector<int> formats_;

@@ -9,9 +9,9 @@ namespace linkspan::store::pg {
 namespace {
 
 constexpr uint64_t kChunk = limits::kChunkBytes;
-constexpr int32_t kRowCost = 512;            // of one more segment to read, in bytes
-constexpr int32_t kFreeWeight = 16 << 10;    // partial segments of a chunk are free up to this
-constexpr size_t kUnsentBytes = 2 << 20;     // queued before the server's answers are awaited
+constexpr int32_t kRowCost = 512;          // of one more segment to read, in bytes
+constexpr int32_t kFreeWeight = 16 << 10;  // partial segments of a chunk are free up to this
+constexpr size_t kUnsentBytes = 2 << 20;   // queued before the server's answers are awaited
 
 }  // namespace
 

@@ -1,6 +1,7 @@
-// How a file's new content becomes segments. One small save is one small row: a chunk that is written
-// whole, or for the first time, becomes a full segment; a part of one becomes a partial segment laid
-// over the older ones, until reading them together costs more than writing the chunk anew.
+// How a file's new content becomes segments. One small save is one small row: a chunk that is
+// written whole, or for the first time, becomes a full segment; a part of one becomes a partial
+// segment laid over the older ones, until reading them together costs more than writing the chunk
+// anew.
 #pragma once
 
 #include <map>
@@ -67,7 +68,7 @@ class ContentWriter {
   std::optional<uint64_t> clear_from_;  // chunks behind the cut
   std::optional<uint64_t> chunk_;       // being gathered
   std::vector<Piece> pieces_;
-  size_t unsent_ = 0;                   // bytes queued since the last fetch
+  size_t unsent_ = 0;  // bytes queued since the last fetch
 };
 
 }  // namespace linkspan::store::pg

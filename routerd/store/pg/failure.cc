@@ -48,7 +48,8 @@ Verdict judge(const Failure& f) {
 }
 
 bool Attempts::again() {
-  if (made_ >= limits_.attempts || std::chrono::steady_clock::now() + backoff_ >= end_) return false;
+  if (made_ >= limits_.attempts || std::chrono::steady_clock::now() + backoff_ >= end_)
+    return false;
   std::this_thread::sleep_for(backoff_);
   backoff_ = std::min(backoff_ * 2, limits_.last_backoff);
   ++made_;

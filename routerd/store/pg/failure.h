@@ -1,6 +1,6 @@
 // What went wrong with a statement or a connection, and the one place that decides what follows
-// from it: which domain error it is and whether the transaction may be run again. By SQLSTATE, never
-// by text.
+// from it: which domain error it is and whether the transaction may be run again. By SQLSTATE,
+// never by text.
 #pragma once
 
 #include <chrono>
@@ -17,8 +17,8 @@ struct Failure {
   std::string sqlstate;    // five characters; empty: the server did not say anything
   std::string constraint;  // of a 23505
   std::string message;
-  bool lost = false;       // the connection is of no more use
-  bool timed_out = false;  // no answer in time
+  bool lost = false;            // the connection is of no more use
+  bool timed_out = false;       // no answer in time
   bool commit_unknown = false;  // COMMIT was sent and not answered
 };
 
@@ -33,16 +33,16 @@ Verdict judge(const Failure& failure);
 
 // Bounds of one call of the store and of its connections.
 struct Limits {
-  std::chrono::milliseconds connect{5000};      // to open one connection
-  std::chrono::milliseconds answer{10000};      // for the server to answer one flush
-  std::chrono::milliseconds statement{8000};    // statement_timeout at the server
-  std::chrono::milliseconds lock{4000};         // lock_timeout at the server
-  std::chrono::milliseconds idle{30000};        // idle_in_transaction_session_timeout
-  std::chrono::milliseconds checkout{5000};     // to wait for a free connection
-  std::chrono::milliseconds call{20000};        // after this no further attempt begins
-  std::chrono::milliseconds migrate{600000};    // for all migrations
-  int attempts = 10;                            // of one call
-  std::chrono::milliseconds first_backoff{2};   // doubles
+  std::chrono::milliseconds connect{5000};     // to open one connection
+  std::chrono::milliseconds answer{10000};     // for the server to answer one flush
+  std::chrono::milliseconds statement{8000};   // statement_timeout at the server
+  std::chrono::milliseconds lock{4000};        // lock_timeout at the server
+  std::chrono::milliseconds idle{30000};       // idle_in_transaction_session_timeout
+  std::chrono::milliseconds checkout{5000};    // to wait for a free connection
+  std::chrono::milliseconds call{20000};       // after this no further attempt begins
+  std::chrono::milliseconds migrate{600000};   // for all migrations
+  int attempts = 10;                           // of one call
+  std::chrono::milliseconds first_backoff{2};  // doubles
   std::chrono::milliseconds last_backoff{500};
 };
 

@@ -84,7 +84,8 @@ Result<ChangesReply> PostgresStore::changes(const Scope& scope, const ChangesReq
     if (rows[0].empty())
       return fail(Code::stale_node, "there is no tenant " + std::to_string(scope.tenant.value));
     ChangesReply reply;
-    for (int row = 0; row < rows[1].count(); ++row) reply.changes.push_back(change_at(rows[1], row));
+    for (int row = 0; row < rows[1].count(); ++row)
+      reply.changes.push_back(change_at(rows[1], row));
     if (request.newest) std::reverse(reply.changes.begin(), reply.changes.end());
     return reply;
   };

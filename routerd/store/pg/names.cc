@@ -11,11 +11,15 @@ constexpr uint32_t kSymlinkMode = 0777;
 
 const char* created_what(Kind kind) {
   switch (kind) {
-    case Kind::file: return "create";
-    case Kind::directory: return "mkdir";
-    case Kind::symlink: return "symlink";
+    case Kind::file:
+      return "create";
+    case Kind::directory:
+      return "mkdir";
+    case Kind::symlink:
+      return "symlink";
     case Kind::fifo:
-    case Kind::socket: return "mknod";
+    case Kind::socket:
+      return "mknod";
   }
   return "create";
 }
@@ -62,12 +66,9 @@ Result<NodeRow> only_directory(const Transaction& tx, const Rows& rows, Ino ino)
 
 void add_entry(Transaction& tx, NodeRow& dir, const std::string& name, Ino ino) {
   dir.last_cookie = Cookie{dir.last_cookie.value + 1};
-  tx.write(sql::kAddEntry, tx.params()
-                               .id(dir.attr.ino)
-                               .bytes(name)
-                               .id(ino)
-                               .id(dir.last_cookie)
-                               .id(tx.mutation().seq));
+  tx.write(
+      sql::kAddEntry,
+      tx.params().id(dir.attr.ino).bytes(name).id(ino).id(dir.last_cookie).id(tx.mutation().seq));
 }
 
 Result<Applied> create_in(Transaction& tx, const CreateRequest& request) {
@@ -123,8 +124,7 @@ Result<Applied> remove_in(Transaction& tx, const RemoveRequest& request) {
   LINKSPAN_CHECK(check_visible(m.scope, request.parent, dir->volume));
   LINKSPAN_CHECK(check_directory(request.parent, dir->attr.kind));
   LINKSPAN_CHECK(check_writable(m.scope, *dir));
-  if (tx.answer(entry).empty())
-    return fail(Code::not_found, "there is no '" + request.name + "'");
+  if (tx.answer(entry).empty()) return fail(Code::not_found, "there is no '" + request.name + "'");
   NodeRow* node = find(nodes, Ino{tx.answer(entry).u64(0, 0)});
   if (node == nullptr) return tx.run_again();  // the name went to another node meanwhile
   LINKSPAN_CHECK(

@@ -11,7 +11,9 @@ bool contains(const std::vector<VolumeId>& volumes, VolumeId id) {
   return std::find(volumes.begin(), volumes.end(), id) != volumes.end();
 }
 
-std::string named(Ino ino) { return "node " + std::to_string(ino.value); }
+std::string named(Ino ino) {
+  return "node " + std::to_string(ino.value);
+}
 
 }  // namespace
 
@@ -106,7 +108,9 @@ bool visible(const Scope& scope, VolumeId volume) {
   return contains(scope.readable, volume) || contains(scope.writable, volume);
 }
 
-Error no_node(Ino ino) { return fail(Code::stale_node, "there is no " + named(ino)); }
+Error no_node(Ino ino) {
+  return fail(Code::stale_node, "there is no " + named(ino));
+}
 
 Status check_visible(const Scope& scope, Ino ino, VolumeId volume) {
   if (visible(scope, volume)) return ok();

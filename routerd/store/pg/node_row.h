@@ -1,5 +1,5 @@
-// A row of `node`: what a reply shows of it and what only the store knows. And the checks that every
-// operation makes on it.
+// A row of `node`: what a reply shows of it and what only the store knows. And the checks that
+// every operation makes on it.
 #pragma once
 
 #include <string>
@@ -44,12 +44,12 @@ Params add_node(TenantId tenant, const NodeRow& node);  // of sql::kAddNode
 Params set_node(TenantId tenant, const NodeRow& node);  // of sql::kSetNode
 
 bool visible(const Scope& scope, VolumeId volume);
-Error no_node(Ino ino);                                            // stale_node
+Error no_node(Ino ino);                                              // stale_node
 Status check_visible(const Scope& scope, Ino ino, VolumeId volume);  // stale_node
-Status check_writable(const Scope& scope, const NodeRow& node);    // read_only
-Status check_directory(Ino ino, Kind kind);                        // not_directory
-Status check_has_content(Ino ino, Kind kind);                      // is_directory, invalid
-Status check_takes_entries(const NodeRow& dir);                    // not_found: it was removed
-Status check_links(const NodeRow& node);                           // too_many_links
+Status check_writable(const Scope& scope, const NodeRow& node);      // read_only
+Status check_directory(Ino ino, Kind kind);                          // not_directory
+Status check_has_content(Ino ino, Kind kind);                        // is_directory, invalid
+Status check_takes_entries(const NodeRow& dir);                      // not_found: it was removed
+Status check_links(const NodeRow& node);                             // too_many_links
 
 }  // namespace linkspan::store::pg

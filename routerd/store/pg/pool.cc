@@ -28,10 +28,10 @@ void Pool::give_back(std::unique_ptr<Connection> conn) {
   {
     const std::lock_guard lock(mutex_);
     --out_;
-    if (conn && !conn->lost()) {
+    if (conn && !conn->lost() && conn->at_rest()) {
       conn->forget_failure();
       idle_.push_back(std::move(conn));
-    } else if (conn) {
+    } else if (conn && conn->lost()) {
       // The server went away, most likely: what lies idle is of no use either.
       dropped.swap(idle_);
     }

@@ -50,7 +50,7 @@ class Pool {
   const unsigned size_;
   std::mutex mutex_;  // guards what follows; held for no input or output, no lock is taken under it
   std::condition_variable freed_;
-  unsigned out_ = 0;  // leases that exist
+  unsigned out_ = 0;                               // leases that exist
   std::vector<std::unique_ptr<Connection>> idle_;  // the last used at the end
 };
 

@@ -1,5 +1,6 @@
-// store.h on PostgreSQL. Each operation is in the file that its name says: names.cc (create, remove,
-// link), rename.cc, attributes.cc, commit.cc, reads.cc, readdir.cc, history.cc, tenancy.cc, prune.cc.
+// store.h on PostgreSQL. Each operation is in the file that its name says: names.cc (create,
+// remove, link), rename.cc, attributes.cc, commit.cc, reads.cc, readdir.cc, history.cc, tenancy.cc,
+// prune.cc.
 #pragma once
 
 #include <memory>

@@ -2,6 +2,8 @@
 
 namespace linkspan::store::pg {
 
-Result<uint64_t> PostgresStore::prune(TenantId tenant, Time now) { return uint64_t{0}; }
+Result<uint64_t> PostgresStore::prune(TenantId tenant, Time now) {
+  return uint64_t{0};
+}
 
 }  // namespace linkspan::store::pg

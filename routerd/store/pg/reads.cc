@@ -9,7 +9,9 @@
 namespace linkspan::store::pg {
 namespace {
 
-int32_t number(TenantId tenant) { return static_cast<int32_t>(tenant.value); }
+int32_t number(TenantId tenant) {
+  return static_cast<int32_t>(tenant.value);
+}
 
 // The columns of sql::kRead.
 enum ReadColumn { kVolume, kKind, kVersion, kSize, kChunk, kStart, kLength, kData };
@@ -20,8 +22,8 @@ Result<ReadReply> assemble(const Scope& scope, const ReadRequest& request, const
   LINKSPAN_CHECK(check_visible(scope, request.ino, volume));
   LINKSPAN_CHECK(check_has_content(request.ino, static_cast<Kind>(rows.i16(0, kKind))));
   if (rows.null(0, kVersion))
-    return fail(Code::not_found, "node " + std::to_string(request.ino.value) +
-                                     " has no version " + std::to_string(request.version.value));
+    return fail(Code::not_found, "node " + std::to_string(request.ino.value) + " has no version " +
+                                     std::to_string(request.version.value));
   ReadReply reply;
   reply.version = Version{rows.u64(0, kVersion)};
   reply.size = rows.u64(0, kSize);
@@ -32,8 +34,8 @@ Result<ReadReply> assemble(const Scope& scope, const ReadRequest& request, const
     std::optional<std::string_view> data;
     if (!rows.null(row, kData)) data = rows.bytes(row, kData);
     lay(reply.data, request.offset, static_cast<uint32_t>(rows.i32(row, kChunk)),
-        static_cast<uint32_t>(rows.i32(row, kStart)),
-        static_cast<uint32_t>(rows.i32(row, kLength)), data);
+        static_cast<uint32_t>(rows.i32(row, kStart)), static_cast<uint32_t>(rows.i32(row, kLength)),
+        data);
   }
   return reply;
 }
@@ -58,10 +60,10 @@ Result<LookupReply> PostgresStore::lookup(const Scope& scope, const LookupReques
   const Statement& statement = request.want_content ? sql::kLookupContent : sql::kLookup;
   const std::function<Result<LookupReply>(Connection&)> use =
       [&](Connection& conn) -> Result<LookupReply> {
-    LINKSPAN_TRY(const Rows rows, conn.run(statement, Params()
-                                                          .i32(number(scope.tenant))
-                                                          .id(request.parent)
-                                                          .bytes(request.name)));
+    LINKSPAN_TRY(
+        const Rows rows,
+        conn.run(statement,
+                 Params().i32(number(scope.tenant)).id(request.parent).bytes(request.name)));
     if (rows.empty()) return no_node(request.parent);
     const VolumeId volume{static_cast<uint64_t>(rows.i32(0, 1))};
     LINKSPAN_CHECK(check_visible(scope, request.parent, volume));

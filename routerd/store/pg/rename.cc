@@ -47,9 +47,8 @@ Questions ask_all(Transaction& tx, const RenameRequest& r) {
   q.to = tx.ask(sql::kEntry, to());
   q.entries = tx.ask(sql::kChildHasEntries, to());
   q.from_path = tx.ask(sql::kPath, tx.params().id(r.from_parent));
-  q.to_path = r.from_parent == r.to_parent
-                  ? q.from_path
-                  : tx.ask(sql::kPath, tx.params().id(r.to_parent));
+  q.to_path =
+      r.from_parent == r.to_parent ? q.from_path : tx.ask(sql::kPath, tx.params().id(r.to_parent));
   return q;
 }
 
@@ -62,8 +61,8 @@ Result<NodeRow*> directory(const Mutation& m, std::vector<NodeRow>& nodes, Ino i
 }
 
 // A name may have gone to another node between the look at it and the lock: its parent is locked
-// now, so what it names will stay. The missing node is locked if that takes no waiting (the order of
-// locks is broken here), else everything begins anew.
+// now, so what it names will stay. The missing node is locked if that takes no waiting (the order
+// of locks is broken here), else everything begins anew.
 Status lock_missing(Transaction& tx, std::vector<NodeRow>& nodes, std::vector<Ino> named) {
   std::vector<size_t> asked;
   for (const Ino ino : named)
@@ -86,8 +85,7 @@ Status check_names(const Mutation& m, const Move& move, const Rows& from, const 
     return fail(Code::cross_volume, "a rename stays within its volume");
   LINKSPAN_CHECK(check_writable(m.scope, *move.from_dir));
   if (from.empty()) return fail(Code::not_found, "there is no '" + request.from_name + "'");
-  if (move.to_dir->attr.nlink == 0)
-    return fail(Code::not_found, "the new directory was removed");
+  if (move.to_dir->attr.nlink == 0) return fail(Code::not_found, "the new directory was removed");
   if (!to.empty() && request.no_replace)
     return fail(Code::exists, "'" + request.to_name + "' is there");
   if (to.empty() && request.exchange)
@@ -140,8 +138,7 @@ Status check_room(const Move& move) {
 }
 
 void set_entry(Transaction& tx, Ino dir, const std::string& name, const NodeRow& node) {
-  tx.write(sql::kSetEntry,
-           tx.params().id(dir).bytes(name).id(node.attr.ino).id(tx.mutation().seq));
+  tx.write(sql::kSetEntry, tx.params().id(dir).bytes(name).id(node.attr.ino).id(tx.mutation().seq));
 }
 
 void drop_entry(Transaction& tx, Ino dir, const std::string& name) {
@@ -156,8 +153,7 @@ void set_parent(NodeRow& node, const NodeRow& dir) {
 // node keeps what it had: it shares the rows up to its last version until it makes another, if it
 // lives on at all.
 Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
-  if (const auto& merged = tx.mutation().merged)
-    LINKSPAN_CHECK(replace_content(tx, from, *merged));
+  if (const auto& merged = tx.mutation().merged) LINKSPAN_CHECK(replace_content(tx, from, *merged));
   // Of a file that was written once, nothing is left over.
   const Ino clean = from.dver <= 1 ? from.attr.ino : Ino{};
   tx.write(sql::kDropHistory, tx.params().u64(from.history).id(clean));
@@ -187,8 +183,7 @@ Status apply_replace(Transaction& tx, const Move& move) {
   to.attr.nlink = to.is_directory() ? 0 : to.attr.nlink - 1;
   if (to.attr.nlink == 0) tx.lose_name(to);
   tx.count_after(to);
-  if (move.from->is_file() && to.is_file())
-    LINKSPAN_CHECK(continue_history(tx, *move.from, to));
+  if (move.from->is_file() && to.is_file()) LINKSPAN_CHECK(continue_history(tx, *move.from, to));
   tx.count_after(*move.from);
   return ok();
 }
@@ -280,8 +275,8 @@ Result<Applied> rename_in(Transaction& tx, const RenameRequest& request) {
   move.from = find(nodes, from_ino);
   move.to = to_ino ? find(nodes, to_ino) : nullptr;
   if (move.from == move.to) return finish(tx, move);
-  const bool moves_directory = move.from->is_directory() ||
-                               (move.to != nullptr && move.to->is_directory());
+  const bool moves_directory =
+      move.from->is_directory() || (move.to != nullptr && move.to->is_directory());
   if (crosses && moves_directory && !tree_locked) return tx.run_again();
   LINKSPAN_CHECK(check_shape(move));
   LINKSPAN_CHECK(check_base(move));

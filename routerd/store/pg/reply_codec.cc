@@ -78,8 +78,8 @@ void write(Writer& w, const Node& node) {
   const Attr& a = node.attr;
   w.number(a.ino.value);
   w.number(static_cast<uint64_t>(a.kind));
-  for (const uint64_t value : {uint64_t{a.mode}, uint64_t{a.uid}, uint64_t{a.gid},
-                               uint64_t{a.nlink}, a.size, a.allocated})
+  for (const uint64_t value :
+       {uint64_t{a.mode}, uint64_t{a.uid}, uint64_t{a.gid}, uint64_t{a.nlink}, a.size, a.allocated})
     w.number(value);
   for (const Time t : {a.atime, a.mtime, a.ctime, a.btime}) w.time(t);
   w.number(a.version.value);

@@ -15,17 +15,17 @@ inline constexpr int32_t kPruneLock = 0x4c530003;    // one prune at a time
 inline constexpr int32_t kMigrateLock = 0x4c530004;  // second half 0
 
 inline constexpr int kNodeColumns = 23;
-#define LS_NODE                                                                                \
-  "n.ino, n.volume, n.kind, n.owns_history, n.has_xattrs, n.mode, n.nlink, n.uid, n.gid, "     \
-  "n.size, n.allocated, n.atime, n.mtime, n.ctime, n.btime, n.seq, n.version, n.history, "     \
+#define LS_NODE                                                                            \
+  "n.ino, n.volume, n.kind, n.owns_history, n.has_xattrs, n.mode, n.nlink, n.uid, n.gid, " \
+  "n.size, n.allocated, n.atime, n.mtime, n.ctime, n.btime, n.seq, n.version, n.history, " \
   "n.dver, n.floor, n.parent, n.last_cookie, n.target"
 // The rows that make up a small file: chunk 0 of `n`, in the order in which they are laid.
-#define LS_SMALL_CONTENT(alias, condition)                                                     \
+#define LS_SMALL_CONTENT(alias, condition)                                                       \
   " LEFT JOIN LATERAL (SELECT s.dver, s.part, s.start, s.len, s.data FROM (SELECT h.base_dver, " \
-  "h.dver FROM linkspan.segment h WHERE h.tenant = n.tenant AND h.ino = n.ino AND h.chunk = 0 " \
-  "AND h.dver BETWEEN n.floor AND n.dver ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "        \
-  "JOIN linkspan.segment s ON s.tenant = n.tenant AND s.ino = n.ino AND s.chunk = 0 "          \
-  "AND s.dver BETWEEN h.base_dver AND h.dver) " alias                                          \
+  "h.dver FROM linkspan.segment h WHERE h.tenant = n.tenant AND h.ino = n.ino AND h.chunk = 0 "  \
+  "AND h.dver BETWEEN n.floor AND n.dver ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "          \
+  "JOIN linkspan.segment s ON s.tenant = n.tenant AND s.ino = n.ino AND s.chunk = 0 "            \
+  "AND s.dver BETWEEN h.base_dver AND h.dver) " alias                                            \
   " ON n.kind = 1 AND n.size BETWEEN 1 AND 65536 AND " condition
 
 namespace sql {
@@ -36,23 +36,22 @@ inline constexpr Statement kCommit{"commit", "COMMIT"};
 // (class, tenant) locks
 inline constexpr Statement kLockShared{
     "lock_shared", "SELECT pg_advisory_xact_lock_shared($1::integer, $2::integer)"};
-inline constexpr Statement kLockExclusive{
-    "lock_exclusive", "SELECT pg_advisory_xact_lock($1::integer, $2::integer)"};
+inline constexpr Statement kLockExclusive{"lock_exclusive",
+                                          "SELECT pg_advisory_xact_lock($1::integer, $2::integer)"};
 inline constexpr Statement kTryLock{"try_lock",
                                     "SELECT pg_try_advisory_xact_lock($1::integer, $2::integer)"};
 // (tenant) -> epoch, name. A statement of its own after the fence's lock, for a fresh snapshot.
-inline constexpr Statement kEpoch{
-    "epoch", "SELECT epoch, name FROM linkspan.tenant WHERE id = $1::integer"};
+inline constexpr Statement kEpoch{"epoch",
+                                  "SELECT epoch, name FROM linkspan.tenant WHERE id = $1::integer"};
 // (tenant, session, op) -> reply
 inline constexpr Statement kFindResult{
     "find_result",
     "SELECT reply FROM linkspan.result WHERE tenant = $1::integer AND session = $2::bigint "
     "AND op = $3::bigint"};
 // (tenant, session, op, reply)
-inline constexpr Statement kAddResult{
-    "add_result",
-    "INSERT INTO linkspan.result (tenant, session, op, reply) "
-    "VALUES ($1::integer, $2::bigint, $3::bigint, $4::bytea)"};
+inline constexpr Statement kAddResult{"add_result",
+                                      "INSERT INTO linkspan.result (tenant, session, op, reply) "
+                                      "VALUES ($1::integer, $2::bigint, $3::bigint, $4::bytea)"};
 // (tenant, session, answered_below)
 inline constexpr Statement kForgetResults{
     "forget_results",
@@ -61,33 +60,38 @@ inline constexpr Statement kForgetResults{
 
 // -- nodes and names -----------------------------------------------------------------------------
 // (tenant, ino) -> node
-inline constexpr Statement kNode{
-    "node", "SELECT " LS_NODE " FROM linkspan.node n WHERE n.tenant = $1::integer "
-            "AND n.ino = $2::bigint"};
+inline constexpr Statement kNode{"node", "SELECT " LS_NODE
+                                         " FROM linkspan.node n WHERE n.tenant = $1::integer "
+                                         "AND n.ino = $2::bigint"};
 // (tenant, ino) -> node; locks it
-inline constexpr Statement kLockNode{
-    "lock_node", "SELECT " LS_NODE " FROM linkspan.node n WHERE n.tenant = $1::integer "
-                 "AND n.ino = $2::bigint FOR NO KEY UPDATE OF n"};
+inline constexpr Statement kLockNode{"lock_node",
+                                     "SELECT " LS_NODE
+                                     " FROM linkspan.node n WHERE n.tenant = $1::integer "
+                                     "AND n.ino = $2::bigint FOR NO KEY UPDATE OF n"};
 // (tenant, ino); locks it if nobody else does, fails with 55P03 otherwise
-inline constexpr Statement kLockNodeNow{
-    "lock_node_now", "SELECT " LS_NODE " FROM linkspan.node n WHERE n.tenant = $1::integer "
-                     "AND n.ino = $2::bigint FOR NO KEY UPDATE OF n NOWAIT"};
+inline constexpr Statement kLockNodeNow{"lock_node_now",
+                                        "SELECT " LS_NODE
+                                        " FROM linkspan.node n WHERE n.tenant = $1::integer "
+                                        "AND n.ino = $2::bigint FOR NO KEY UPDATE OF n NOWAIT"};
 // (tenant, ino, ino) -> nodes; locks them in ascending order
-inline constexpr Statement kLockPair{
-    "lock_pair", "SELECT " LS_NODE " FROM linkspan.node n WHERE n.tenant = $1::integer "
-                 "AND n.ino = ANY(ARRAY[$2::bigint, $3::bigint]) "
-                 "ORDER BY n.ino FOR NO KEY UPDATE OF n"};
+inline constexpr Statement kLockPair{"lock_pair",
+                                     "SELECT " LS_NODE
+                                     " FROM linkspan.node n WHERE n.tenant = $1::integer "
+                                     "AND n.ino = ANY(ARRAY[$2::bigint, $3::bigint]) "
+                                     "ORDER BY n.ino FOR NO KEY UPDATE OF n"};
 // (tenant, dir, name) -> the directory and the node of that name; locks them in ascending order
 inline constexpr Statement kLockEntry{
     "lock_entry",
-    "SELECT " LS_NODE " FROM linkspan.node n WHERE n.tenant = $1::integer "
+    "SELECT " LS_NODE
+    " FROM linkspan.node n WHERE n.tenant = $1::integer "
     "AND n.ino = ANY(ARRAY[$2::bigint, "
     "(SELECT d.ino FROM linkspan.dentry d WHERE d.tenant = $1::integer AND d.parent = $2::bigint "
     "AND d.name = $3::bytea)]) ORDER BY n.ino FOR NO KEY UPDATE OF n"};
 // (tenant, dir, name, dir, name) -> up to four nodes; locks them in ascending order
 inline constexpr Statement kLockMove{
     "lock_move",
-    "SELECT " LS_NODE " FROM linkspan.node n WHERE n.tenant = $1::integer "
+    "SELECT " LS_NODE
+    " FROM linkspan.node n WHERE n.tenant = $1::integer "
     "AND n.ino = ANY(ARRAY[$2::bigint, $4::bigint, "
     "(SELECT d.ino FROM linkspan.dentry d WHERE d.tenant = $1::integer AND d.parent = $2::bigint "
     "AND d.name = $3::bytea), "
@@ -111,10 +115,10 @@ inline constexpr Statement kEntry{
     "AND d.name = $3::bytea"};
 // (tenant, dir, name) -> node
 inline constexpr Statement kChild{
-    "child",
-    "SELECT " LS_NODE " FROM linkspan.dentry d JOIN linkspan.node n ON n.tenant = d.tenant "
-    "AND n.ino = d.ino WHERE d.tenant = $1::integer AND d.parent = $2::bigint "
-    "AND d.name = $3::bytea"};
+    "child", "SELECT " LS_NODE
+             " FROM linkspan.dentry d JOIN linkspan.node n ON n.tenant = d.tenant "
+             "AND n.ino = d.ino WHERE d.tenant = $1::integer AND d.parent = $2::bigint "
+             "AND d.name = $3::bytea"};
 // (tenant, dir, name) -> has the directory of that name any entries?
 inline constexpr Statement kChildHasEntries{
     "child_has_entries",
@@ -150,8 +154,9 @@ inline constexpr Statement kSetNode{
     "WHERE tenant = $1::integer AND ino = $2::bigint"};
 // (tenant, ino, atime) -> node; a relaxed access time
 inline constexpr Statement kSetAtime{
-    "set_atime", "UPDATE linkspan.node n SET atime = $3::bigint WHERE n.tenant = $1::integer "
-                 "AND n.ino = $2::bigint RETURNING " LS_NODE};
+    "set_atime",
+    "UPDATE linkspan.node n SET atime = $3::bigint WHERE n.tenant = $1::integer "
+    "AND n.ino = $2::bigint RETURNING " LS_NODE};
 // (tenant, dir, name, ino, cookie, seq)
 inline constexpr Statement kAddEntry{
     "add_entry",
@@ -164,13 +169,13 @@ inline constexpr Statement kSetEntry{
     "AND parent = $2::bigint AND name = $3::bytea"};
 // (tenant, dir, name)
 inline constexpr Statement kDropEntry{
-    "drop_entry", "DELETE FROM linkspan.dentry WHERE tenant = $1::integer AND parent = $2::bigint "
-                  "AND name = $3::bytea"};
+    "drop_entry",
+    "DELETE FROM linkspan.dentry WHERE tenant = $1::integer AND parent = $2::bigint "
+    "AND name = $3::bytea"};
 // (tenant, ino, volume, at)
-inline constexpr Statement kAddOrphan{
-    "add_orphan",
-    "INSERT INTO linkspan.orphan (tenant, ino, volume, at) "
-    "VALUES ($1::integer, $2::bigint, $3::integer, $4::bigint)"};
+inline constexpr Statement kAddOrphan{"add_orphan",
+                                      "INSERT INTO linkspan.orphan (tenant, ino, volume, at) "
+                                      "VALUES ($1::integer, $2::bigint, $3::integer, $4::bigint)"};
 
 // -- the log and history -------------------------------------------------------------------------
 // (tenant, volume, seq, ino, version, history, dir, old_dir, session, at, size, bytes, files, what,
@@ -196,8 +201,8 @@ inline constexpr Statement kForkHistory{
     "what, principal, sandbox) SELECT tenant, $3::bigint, version, ino, dver, floor, size, "
     "session, at, what, principal, sandbox FROM linkspan.version WHERE tenant = $1::integer "
     "AND history = $2::bigint AND version <= $4::bigint"};
-// (tenant, history, ino or 0): drops its versions; the inodes that held them, but for the given one,
-// may have segments that nobody needs any more
+// (tenant, history, ino or 0): drops its versions; the inodes that held them, but for the given
+// one, may have segments that nobody needs any more
 inline constexpr Statement kDropHistory{
     "drop_history",
     "WITH dropped AS (DELETE FROM linkspan.version WHERE tenant = $1::integer "
@@ -212,22 +217,22 @@ inline constexpr Statement kVersions{
     "AND v.history = n.history AND v.version <= n.version "
     "WHERE n.tenant = $1::integer AND n.ino = $2::bigint "
     "AND ($3::bigint = 0 OR v.version < $3::bigint) ORDER BY v.version DESC LIMIT $4::bigint"};
-#define LS_CHANGE                                                                               \
-  "c.seq, c.what, c.ino, c.version, v.name, c.path, c.old_path, c.principal, c.sandbox, "      \
-  "c.session, c.at, c.size FROM linkspan.change c JOIN linkspan.volume v ON v.id = c.volume "  \
+#define LS_CHANGE                                                                             \
+  "c.seq, c.what, c.ino, c.version, v.name, c.path, c.old_path, c.principal, c.sandbox, "     \
+  "c.session, c.at, c.size FROM linkspan.change c JOIN linkspan.volume v ON v.id = c.volume " \
   "WHERE c.tenant = $1::integer AND c.volume = ANY($2::bigint[]) AND c.seq > $3::bigint "
 // (tenant, volumes, after, limit) -> changes, ascending
-inline constexpr Statement kChanges{
-    "changes", "SELECT " LS_CHANGE "ORDER BY c.seq LIMIT $4::bigint"};
+inline constexpr Statement kChanges{"changes",
+                                    "SELECT " LS_CHANGE "ORDER BY c.seq LIMIT $4::bigint"};
 // The same, descending: the newest.
 inline constexpr Statement kNewestChanges{
     "newest_changes", "SELECT " LS_CHANGE "ORDER BY c.seq DESC LIMIT $4::bigint"};
 // (tenant, volumes, after, limit, ino) -> changes to a node or to a directory's entries
-#define LS_CHANGES_UNDER(order)                                                                 \
-  "SELECT * FROM ((SELECT " LS_CHANGE "AND c.ino = $5::bigint ORDER BY c.seq " order            \
-  " LIMIT $4::bigint) UNION (SELECT " LS_CHANGE "AND c.dir = $5::bigint ORDER BY c.seq " order  \
-  " LIMIT $4::bigint) UNION (SELECT " LS_CHANGE "AND c.old_dir = $5::bigint ORDER BY c.seq "    \
-  order " LIMIT $4::bigint)) u ORDER BY seq " order " LIMIT $4::bigint"
+#define LS_CHANGES_UNDER(order)                                                                    \
+  "SELECT * FROM ((SELECT " LS_CHANGE "AND c.ino = $5::bigint ORDER BY c.seq " order               \
+  " LIMIT $4::bigint) UNION (SELECT " LS_CHANGE "AND c.dir = $5::bigint ORDER BY c.seq " order     \
+  " LIMIT $4::bigint) UNION (SELECT " LS_CHANGE "AND c.old_dir = $5::bigint ORDER BY c.seq " order \
+  " LIMIT $4::bigint)) u ORDER BY seq " order " LIMIT $4::bigint"
 inline constexpr Statement kChangesUnder{"changes_under", LS_CHANGES_UNDER("")};
 inline constexpr Statement kNewestChangesUnder{"newest_changes_under", LS_CHANGES_UNDER("DESC")};
 
@@ -261,10 +266,10 @@ inline constexpr Statement kAddSegment{
     "weight, filled, data) VALUES ($1::integer, $2::bigint, $3::integer, $4::bigint, "
     "$5::smallint, $6::bigint, $7::boolean, $8::integer, $9::integer, $10::integer, "
     "$11::integer, $12::bytea)"};
-#define LS_RANGE_HEADS                                                                          \
-  "(SELECT DISTINCT ON (s.chunk) s.chunk, s.dver, s.filled FROM linkspan.segment s "           \
-  "WHERE s.tenant = $1::integer AND s.ino = $2::bigint AND s.chunk >= $3::integer "            \
-  "AND s.chunk < $4::integer AND s.dver BETWEEN $5::bigint AND $6::bigint "                    \
+#define LS_RANGE_HEADS                                                               \
+  "(SELECT DISTINCT ON (s.chunk) s.chunk, s.dver, s.filled FROM linkspan.segment s " \
+  "WHERE s.tenant = $1::integer AND s.ino = $2::bigint AND s.chunk >= $3::integer "  \
+  "AND s.chunk < $4::integer AND s.dver BETWEEN $5::bigint AND $6::bigint "          \
   "ORDER BY s.chunk, s.dver DESC, s.part DESC) h"
 // (tenant, ino, first chunk, end chunk, floor, dver) -> bytes stored there
 inline constexpr Statement kRangeFilled{
@@ -277,78 +282,84 @@ inline constexpr Statement kClearRange{
     "weight, filled) SELECT $1::integer, $2::bigint, h.chunk, $6::bigint, 0, $6::bigint, true, "
     "0, 0, 0, 0 FROM " LS_RANGE_HEADS " WHERE h.filled > 0 AND h.dver < $6::bigint"};
 // Rows of [offset, end) of the state (o.ino, o.dver, o.floor); data is cut to the range.
-#define LS_RANGE_ROWS                                                                           \
-  " LEFT JOIN LATERAL (SELECT s.chunk, s.dver, s.part, greatest(s.start, r.low) AS start, "    \
-  "least(s.start + s.len, r.high) - greatest(s.start, r.low) AS len, substr(s.data, "          \
-  "greatest(r.low - s.start, 0) + 1, least(s.start + s.len, r.high) - greatest(s.start, r.low)) " \
-  "AS data FROM (SELECT c, greatest($3::bigint - c::bigint * 65536, 0)::integer AS low, "      \
-  "least($4::bigint - c::bigint * 65536, 65536)::integer AS high "                             \
+#define LS_RANGE_ROWS                                                                              \
+  " LEFT JOIN LATERAL (SELECT s.chunk, s.dver, s.part, greatest(s.start, r.low) AS start, "        \
+  "least(s.start + s.len, r.high) - greatest(s.start, r.low) AS len, substr(s.data, "              \
+  "greatest(r.low - s.start, 0) + 1, least(s.start + s.len, r.high) - greatest(s.start, r.low)) "  \
+  "AS data FROM (SELECT c, greatest($3::bigint - c::bigint * 65536, 0)::integer AS low, "          \
+  "least($4::bigint - c::bigint * 65536, 65536)::integer AS high "                                 \
   "FROM generate_series(($3::bigint / 65536)::integer, (($4::bigint - 1) / 65536)::integer) c) r " \
-  "CROSS JOIN LATERAL (SELECT h.base_dver, h.dver FROM linkspan.segment h "                    \
-  "WHERE h.tenant = n.tenant AND h.ino = o.ino AND h.chunk = r.c "                             \
-  "AND h.dver BETWEEN o.floor AND o.dver ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "        \
-  "JOIN linkspan.segment s ON s.tenant = n.tenant AND s.ino = o.ino AND s.chunk = r.c "        \
-  "AND s.dver BETWEEN h.base_dver AND h.dver "                                                 \
-  "WHERE s.start < r.high AND s.start + s.len > r.low) s ON o.size > $3::bigint "              \
+  "CROSS JOIN LATERAL (SELECT h.base_dver, h.dver FROM linkspan.segment h "                        \
+  "WHERE h.tenant = n.tenant AND h.ino = o.ino AND h.chunk = r.c "                                 \
+  "AND h.dver BETWEEN o.floor AND o.dver ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "            \
+  "JOIN linkspan.segment s ON s.tenant = n.tenant AND s.ino = o.ino AND s.chunk = r.c "            \
+  "AND s.dver BETWEEN h.base_dver AND h.dver "                                                     \
+  "WHERE s.start < r.high AND s.start + s.len > r.low) s ON o.size > $3::bigint "                  \
   "WHERE n.tenant = $1::integer AND n.ino = $2::bigint ORDER BY s.chunk, s.dver, s.part"
 // (tenant, ino, offset, end > offset) -> volume, kind, version, size, chunk, start, len, data
 inline constexpr Statement kRead{
-    "read", "SELECT n.volume, n.kind, n.version, n.size, s.chunk, s.start, s.len, s.data "
-            "FROM linkspan.node n CROSS JOIN LATERAL (SELECT n.ino, n.dver, n.floor, n.size) o"
-            LS_RANGE_ROWS};
+    "read",
+    "SELECT n.volume, n.kind, n.version, n.size, s.chunk, s.start, s.len, s.data "
+    "FROM linkspan.node n CROSS JOIN LATERAL (SELECT n.ino, n.dver, n.floor, n.size) "
+    "o" LS_RANGE_ROWS};
 // (tenant, ino, offset, end, version) -> the same; version null: there is none
 inline constexpr Statement kReadVersion{
     "read_version",
     "SELECT n.volume, n.kind, o.version, o.size, s.chunk, s.start, s.len, s.data "
     "FROM linkspan.node n LEFT JOIN linkspan.version o ON o.tenant = n.tenant "
-    "AND o.history = n.history AND o.version = $5::bigint AND o.version <= n.version"
-    LS_RANGE_ROWS};
+    "AND o.history = n.history AND o.version = $5::bigint AND o.version <= "
+    "n.version" LS_RANGE_ROWS};
 
 // -- reads of nodes ------------------------------------------------------------------------------
 // (tenant, dir, name) -> kind and volume of the directory, node (nulls: no such name)
 inline constexpr Statement kLookup{
-    "lookup",
-    "SELECT p.kind, p.volume, " LS_NODE " FROM linkspan.node p LEFT JOIN (linkspan.dentry d JOIN "
-    "linkspan.node n ON n.tenant = d.tenant AND n.ino = d.ino) ON d.tenant = p.tenant "
-    "AND d.parent = p.ino AND d.name = $3::bytea "
-    "WHERE p.tenant = $1::integer AND p.ino = $2::bigint"};
+    "lookup", "SELECT p.kind, p.volume, " LS_NODE
+              " FROM linkspan.node p LEFT JOIN (linkspan.dentry d JOIN "
+              "linkspan.node n ON n.tenant = d.tenant AND n.ino = d.ino) ON d.tenant = p.tenant "
+              "AND d.parent = p.ino AND d.name = $3::bytea "
+              "WHERE p.tenant = $1::integer AND p.ino = $2::bigint"};
 // The same, then start, len, data: one row for each segment of a small file.
 inline constexpr Statement kLookupContent{
     "lookup_content",
-    "SELECT p.kind, p.volume, " LS_NODE ", s.start, s.len, s.data FROM linkspan.node p "
+    "SELECT p.kind, p.volume, " LS_NODE
+    ", s.start, s.len, s.data FROM linkspan.node p "
     "LEFT JOIN (linkspan.dentry d JOIN linkspan.node n ON n.tenant = d.tenant AND n.ino = d.ino) "
-    "ON d.tenant = p.tenant AND d.parent = p.ino AND d.name = $3::bytea"
-    LS_SMALL_CONTENT("s", "true")
-    " WHERE p.tenant = $1::integer AND p.ino = $2::bigint ORDER BY s.dver, s.part"};
+    "ON d.tenant = p.tenant AND d.parent = p.ino AND d.name = $3::bytea" LS_SMALL_CONTENT(
+        "s",
+        "true") " WHERE p.tenant = $1::integer AND p.ino = $2::bigint ORDER BY s.dver, s.part"};
 // (tenant, ino) -> node, start, len, data: one row for each segment of a small file
 inline constexpr Statement kNodeContent{
     "node_content",
-    "SELECT " LS_NODE ", s.start, s.len, s.data FROM linkspan.node n" LS_SMALL_CONTENT("s", "true")
-    " WHERE n.tenant = $1::integer AND n.ino = $2::bigint ORDER BY s.dver, s.part"};
+    "SELECT " LS_NODE ", s.start, s.len, s.data FROM linkspan.node n" LS_SMALL_CONTENT(
+        "s",
+        "true") " WHERE n.tenant = $1::integer AND n.ino = $2::bigint ORDER BY s.dver, s.part"};
 // (tenant, dir, after, limit) -> name, cookie, node
 inline constexpr Statement kReadDir{
     "readdir",
-    "SELECT d.name, d.cookie, " LS_NODE " FROM linkspan.dentry d JOIN linkspan.node n "
+    "SELECT d.name, d.cookie, " LS_NODE
+    " FROM linkspan.dentry d JOIN linkspan.node n "
     "ON n.tenant = d.tenant AND n.ino = d.ino WHERE d.tenant = $1::integer "
     "AND d.parent = $2::bigint AND d.cookie > $3::bigint ORDER BY d.cookie LIMIT $4::bigint"};
 // The same with (budget): then inlined, start, len, data, a row for each segment of a small file as
 // long as their sizes add up to less than the budget.
 inline constexpr Statement kReadDirContent{
     "readdir_content",
-    "SELECT e.name, e.cookie, " LS_NODE ", e.sum <= $5::bigint, s.start, s.len, s.data FROM ("
+    "SELECT e.name, e.cookie, " LS_NODE
+    ", e.sum <= $5::bigint, s.start, s.len, s.data FROM ("
     "SELECT d.name, d.cookie, n.tenant, n.ino, sum(CASE WHEN n.kind = 1 AND n.size <= 65536 "
     "THEN n.size ELSE 0 END + octet_length(d.name) + 160) OVER (ORDER BY d.cookie) AS sum "
     "FROM (SELECT d.* FROM linkspan.dentry d WHERE d.tenant = $1::integer "
     "AND d.parent = $2::bigint AND d.cookie > $3::bigint ORDER BY d.cookie LIMIT $4::bigint) d "
     "JOIN linkspan.node n ON n.tenant = d.tenant AND n.ino = d.ino) e "
-    "JOIN linkspan.node n ON n.tenant = e.tenant AND n.ino = e.ino"
-    LS_SMALL_CONTENT("s", "e.sum <= $5::bigint") " ORDER BY e.cookie, s.dver, s.part"};
+    "JOIN linkspan.node n ON n.tenant = e.tenant AND n.ino = e.ino" LS_SMALL_CONTENT(
+        "s", "e.sum <= $5::bigint") " ORDER BY e.cookie, s.dver, s.part"};
 
 // -- extended attributes -------------------------------------------------------------------------
 // (tenant, ino) -> name, value
 inline constexpr Statement kXattrs{
-    "xattrs", "SELECT name, value FROM linkspan.xattr WHERE tenant = $1::integer "
-              "AND ino = $2::bigint ORDER BY name"};
+    "xattrs",
+    "SELECT name, value FROM linkspan.xattr WHERE tenant = $1::integer "
+    "AND ino = $2::bigint ORDER BY name"};
 // (tenant, ino, name) -> is it there, bytes of the others, number of the others
 inline constexpr Statement kXattrState{
     "xattr_state",
@@ -363,8 +374,9 @@ inline constexpr Statement kSetXattr{
     "$3::bytea, $4::bytea) ON CONFLICT (tenant, ino, name) DO UPDATE SET value = EXCLUDED.value"};
 // (tenant, ino, name)
 inline constexpr Statement kDropXattr{
-    "drop_xattr", "DELETE FROM linkspan.xattr WHERE tenant = $1::integer AND ino = $2::bigint "
-                  "AND name = $3::bytea"};
+    "drop_xattr",
+    "DELETE FROM linkspan.xattr WHERE tenant = $1::integer AND ino = $2::bigint "
+    "AND name = $3::bytea"};
 
 // -- tenancy and sessions ------------------------------------------------------------------------
 // (name): there or made; a lock on the row follows
@@ -380,16 +392,16 @@ inline constexpr Statement kTenantNamed{"tenant_named",
                                         "SELECT id FROM linkspan.tenant WHERE name = $1::text"};
 // (tenant, epoch, last_seq)
 inline constexpr Statement kTakeTenant{
-    "take_tenant", "UPDATE linkspan.tenant SET epoch = $2::bigint, last_seq = $3::bigint "
-                   "WHERE id = $1::integer"};
+    "take_tenant",
+    "UPDATE linkspan.tenant SET epoch = $2::bigint, last_seq = $3::bigint "
+    "WHERE id = $1::integer"};
 // (tenant, count) -> the first of them
-inline constexpr Statement kReserve{
-    "reserve", "UPDATE linkspan.tenant SET next_ino = next_ino + $2::bigint "
-               "WHERE id = $1::integer RETURNING next_ino - $2::bigint"};
+inline constexpr Statement kReserve{"reserve",
+                                    "UPDATE linkspan.tenant SET next_ino = next_ino + $2::bigint "
+                                    "WHERE id = $1::integer RETURNING next_ino - $2::bigint"};
 // (tenant) -> the highest seq in the log
 inline constexpr Statement kLastSeq{
-    "last_seq",
-    "SELECT coalesce(max(seq), 0) FROM linkspan.change WHERE tenant = $1::integer"};
+    "last_seq", "SELECT coalesce(max(seq), 0) FROM linkspan.change WHERE tenant = $1::integer"};
 // (tenant, seq): adds the changes after seq to the volumes' usage
 inline constexpr Statement kCountUsage{
     "count_usage",
@@ -427,8 +439,8 @@ inline constexpr Statement kPutToken{
     "WHERE name = $2::text ON CONFLICT (hash) DO UPDATE SET tenant = EXCLUDED.tenant, "
     "principal = EXCLUDED.principal, sandbox = EXCLUDED.sandbox, expires = EXCLUDED.expires, "
     "revoked = EXCLUDED.revoked"};
-inline constexpr Statement kDropRoutes{
-    "drop_routes", "DELETE FROM linkspan.token_route WHERE hash = $1::bytea"};
+inline constexpr Statement kDropRoutes{"drop_routes",
+                                       "DELETE FROM linkspan.token_route WHERE hash = $1::bytea"};
 // (hash, place, path, volume, writable, policy, timeout_ms)
 inline constexpr Statement kAddRoute{
     "add_route",
@@ -442,8 +454,9 @@ inline constexpr Statement kToken{
     "JOIN linkspan.tenant t ON t.id = k.tenant WHERE k.hash = $1::bytea"};
 // (hash) -> path, volume, writable, policy, timeout_ms
 inline constexpr Statement kRoutes{
-    "routes", "SELECT path, volume, writable, policy, timeout_ms FROM linkspan.token_route "
-              "WHERE hash = $1::bytea ORDER BY place"};
+    "routes",
+    "SELECT path, volume, writable, policy, timeout_ms FROM linkspan.token_route "
+    "WHERE hash = $1::bytea ORDER BY place"};
 // (id, tenant, attached, token, secret, principal, sandbox)
 inline constexpr Statement kPutSession{
     "put_session",
@@ -452,17 +465,18 @@ inline constexpr Statement kPutSession{
     "FROM linkspan.tenant WHERE id = $2::integer ON CONFLICT (id) DO UPDATE SET "
     "tenant = EXCLUDED.tenant, attached = EXCLUDED.attached, token = EXCLUDED.token, "
     "secret = EXCLUDED.secret, principal = EXCLUDED.principal, sandbox = EXCLUDED.sandbox"};
-#define LS_SESSION "SELECT id, tenant, attached, token, secret, principal, sandbox " \
-                   "FROM linkspan.session "
+#define LS_SESSION                                                  \
+  "SELECT id, tenant, attached, token, secret, principal, sandbox " \
+  "FROM linkspan.session "
 inline constexpr Statement kSession{"session", LS_SESSION "WHERE id = $1::bigint"};
 inline constexpr Statement kSessions{"sessions",
                                      LS_SESSION "WHERE tenant = $1::integer ORDER BY id"};
 inline constexpr Statement kDropSession{"drop_session",
                                         "DELETE FROM linkspan.session WHERE id = $1::bigint"};
 // (session): its results, of whichever tenant
-inline constexpr Statement kDropResults{
-    "drop_results", "DELETE FROM linkspan.result r USING linkspan.tenant t "
-                    "WHERE r.tenant = t.id AND r.session = $1::bigint"};
+inline constexpr Statement kDropResults{"drop_results",
+                                        "DELETE FROM linkspan.result r USING linkspan.tenant t "
+                                        "WHERE r.tenant = t.id AND r.session = $1::bigint"};
 inline constexpr Statement kPing{"ping", "SELECT 1"};
 
 }  // namespace sql

@@ -26,7 +26,9 @@ std::array<uint8_t, N> array_of(std::string_view bytes) {
   return out;
 }
 
-int32_t number(TenantId tenant) { return static_cast<int32_t>(tenant.value); }
+int32_t number(TenantId tenant) {
+  return static_cast<int32_t>(tenant.value);
+}
 
 // One transaction of its own, repeated where that is right.
 template <class T>
@@ -160,8 +162,7 @@ SessionRecord session_at(const Rows& rows, int row) {
   return session;
 }
 
-Result<Rows> query(Pool& pool, const Statement& statement,
-                   const std::function<Params()>& params) {
+Result<Rows> query(Pool& pool, const Statement& statement, const std::function<Params()>& params) {
   const std::function<Result<Rows>(Connection&)> use = [&](Connection& conn) {
     return conn.run(statement, params());
   };
@@ -243,9 +244,8 @@ Result<SessionRecord> PostgresStore::find_session(SessionId id) {
 }
 
 Result<std::vector<SessionRecord>> PostgresStore::live_sessions(TenantId tenant) {
-  LINKSPAN_TRY(const Rows rows, query(pool_, sql::kSessions, [&] {
-                 return std::move(Params().i32(number(tenant)));
-               }));
+  LINKSPAN_TRY(const Rows rows, query(pool_, sql::kSessions,
+                                      [&] { return std::move(Params().i32(number(tenant))); }));
   std::vector<SessionRecord> sessions;
   for (int row = 0; row < rows.count(); ++row) sessions.push_back(session_at(rows, row));
   return sessions;

@@ -26,8 +26,7 @@ Place place_of(const Rows& path) {
 Transaction::Transaction(Connection& conn, const Mutation& m, const OpHeader& op, bool ask_result)
     : conn_(conn), m_(m), op_(op), ask_result_(ask_result && op.number) {
   conn_.queue(sql::kBegin);
-  conn_.queue(sql::kLockShared,
-              Params().i32(kFenceLock).i32(static_cast<int32_t>(tenant().value)));
+  conn_.queue(sql::kLockShared, Params().i32(kFenceLock).i32(static_cast<int32_t>(tenant().value)));
   conn_.queue(sql::kEpoch, params());
   if (ask_result_) conn_.queue(sql::kFindResult, params().id(m_.author.session).id(op_.number));
 }
@@ -46,8 +45,7 @@ Status Transaction::check_fence(const Rows& epoch) const {
   if (epoch.empty())
     return fail(Code::stale_node, "there is no tenant " + std::to_string(tenant().value));
   if (epoch.u64(0, 0) == m_.epoch.value) return ok();
-  return fail(Code::fenced,
-              "tenant '" + epoch.text(0, 1) + "' is owned by another router now");
+  return fail(Code::fenced, "tenant '" + epoch.text(0, 1) + "' is owned by another router now");
 }
 
 Status Transaction::take_result(const Rows& result) {
@@ -60,10 +58,10 @@ Status Transaction::take_result(const Rows& result) {
 Status Transaction::fetch() {
   queued_ = 0;
   LINKSPAN_TRY(answers_, conn_.flush());
-  if (fenced_) return ok();
-  fenced_ = true;
+  if (owner_) return ok();
   const ptrdiff_t own = ask_result_ ? 4 : 3;
   LINKSPAN_CHECK(check_fence(answers_[2]));
+  owner_ = true;
   if (ask_result_) LINKSPAN_CHECK(take_result(answers_[3]));
   answers_.erase(answers_.begin(), answers_.begin() + own);
   if (replay_) return fail(Code::exists, "applied before");
@@ -71,7 +69,7 @@ Status Transaction::fetch() {
 }
 
 Status Transaction::check_refusal() {
-  if (!fenced_ || replay_ || ask_result_ || !op_.number) return ok();
+  if (!owner_ || replay_ || ask_result_ || !op_.number) return ok();
   LINKSPAN_TRY(const Rows found,
                conn_.run(sql::kFindResult, params().id(m_.author.session).id(op_.number)));
   return take_result(found);
@@ -95,17 +93,14 @@ void Transaction::add_version(const NodeRow& node, const char* what) {
 
 void Transaction::own_history(NodeRow& node) {
   if (node.owns_history) return;
-  write(sql::kForkHistory,
-        params().u64(node.history).id(m_.seq).id(node.attr.version));
+  write(sql::kForkHistory, params().u64(node.history).id(m_.seq).id(node.attr.version));
   node.history = m_.seq.value;
   node.owns_history = true;
 }
 
 void Transaction::lose_name(const NodeRow& node) {
-  write(sql::kAddOrphan, params()
-                             .id(node.attr.ino)
-                             .i32(static_cast<int32_t>(node.volume.value))
-                             .time(m_.now));
+  write(sql::kAddOrphan,
+        params().id(node.attr.ino).i32(static_cast<int32_t>(node.volume.value)).time(m_.now));
 }
 
 void Transaction::count_before(const NodeRow& node) {
@@ -125,7 +120,7 @@ void Transaction::log(const ChangeRecord& change) {
   p.id(node.attr.ino).id(node.attr.version);
   change.made_version ? p.u64(node.history) : p.null();
   p.id(change.dir);
-  change.old_dir && change.old_dir != change.dir ? p.id(change.old_dir) : p.null();
+  change.old_dir&& change.old_dir != change.dir ? p.id(change.old_dir) : p.null();
   p.id(m_.author.session).time(m_.now).u64(node.attr.size).i64(usage_.bytes).i64(usage_.files);
   p.bytes(change.what).bytes(m_.author.principal).bytes(m_.author.sandbox).bytes(change.path);
   change.old_path.empty() ? p.null() : p.bytes(change.old_path);

@@ -1,6 +1,6 @@
-// One mutation: one transaction, in as few round trips as it can be. First what it must know is asked
-// for and locked in one go, then the operation decides in C++, then all its writes and the COMMIT go
-// out together.
+// One mutation: one transaction, in as few round trips as it can be. First what it must know is
+// asked for and locked in one go, then the operation decides in C++, then all its writes and the
+// COMMIT go out together.
 #pragma once
 
 #include <functional>
@@ -19,7 +19,9 @@ struct Place {
   std::string path;        // within the volume; empty: a root, or a node without a name
   std::vector<Ino> above;  // the directories above, the nearest first
   Ino parent() const { return above.empty() ? Ino{} : above.front(); }
-  std::string child(const std::string& name) const { return path.empty() ? name : path + "/" + name; }
+  std::string child(const std::string& name) const {
+    return path.empty() ? name : path + "/" + name;
+  }
 };
 Place place_of(const Rows& path);  // of sql::kPath
 
@@ -85,7 +87,7 @@ class Transaction {
   const Mutation& m_;
   const OpHeader& op_;
   const bool ask_result_;
-  bool fenced_ = false;  // the first answers were seen
+  bool owner_ = false;  // the fence was passed
   bool again_ = false;
   bool logged_ = false;
   size_t queued_ = 0;

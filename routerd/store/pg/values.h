@@ -18,8 +18,12 @@
 namespace linkspan::store::pg {
 
 // PostgreSQL has no unsigned integers: 64-bit values keep their bits.
-inline int64_t to_sql(uint64_t value) { return static_cast<int64_t>(value); }
-inline uint64_t from_sql(int64_t value) { return static_cast<uint64_t>(value); }
+inline int64_t to_sql(uint64_t value) {
+  return static_cast<int64_t>(value);
+}
+inline uint64_t from_sql(int64_t value) {
+  return static_cast<uint64_t>(value);
+}
 
 namespace binary {
 template <class Int>
