@@ -10,7 +10,7 @@ namespace linkspan::test {
 namespace {
 
 TEST(Model, MemoryStoreDoesWhatThePlainModelDoes) {
-  run_campaign({.sequences = 1500, .length = 60}, [](const std::vector<Op>& sequence) {
+  run_campaign({.sequences = 1000, .length = 60}, [](const std::vector<Op>& sequence) {
     PlainModel model;
     StoreSubject store(store::make_mem_store(), "model", false);
     return first_difference(sequence, model, store);

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "tests/model/plain_model.h"
+
 namespace linkspan::test {
 namespace {
 
@@ -12,6 +14,13 @@ class Generator {
   explicit Generator(uint64_t seed) : random_(seed) {}
 
   Op next() {
+    const Op op = make();
+    model_.apply(op, Time{});
+    return op;
+  }
+
+ private:
+  Op make() {
     Op op;
     op.what = pick_what();
     op.flag = one_in(4);
@@ -30,32 +39,34 @@ class Generator {
         op.b = std::string(1 + below(40), 't');
         break;
       case What::unlink:
+        op.a = one_in(3) ? taken() : existing(Kind::file);
+        break;
       case What::rmdir:
-        op.a = path();
+        op.a = one_in(3) ? taken() : existing(Kind::directory);
         break;
       case What::rename:
-        op.a = path();
-        op.b = path();
+        op.a = taken();
+        op.b = one_in(2) ? path() : taken();
         op.x = one_in(3) ? below(static_cast<uint64_t>(Base::count_)) : 0;
         break;
       case What::exchange:
-        op.a = path();
-        op.b = path();
+        op.a = taken();
+        op.b = taken();
         break;
       case What::link:
-        op.a = node();
+        op.a = node(Kind::file);
         op.b = path();
         break;
       case What::open:
-        op.a = path();
+        op.a = taken();
         op.x = below(kSlots);
         break;
       case What::set_xattr:
       case What::remove_xattr:
         op.a = node();
-        op.b = one_in(2) ? "user.a" : "user.b";
+        op.b = one_in(3) ? "user.b" : "user.a";
         op.x = below(30);
-        op.y = below(3);
+        op.y = one_in(2) ? 0 : below(3);
         break;
       case What::retry:
         break;
@@ -66,26 +77,42 @@ class Generator {
     return op;
   }
 
- private:
   uint64_t below(uint64_t bound) { return random_() % bound; }
   bool one_in(uint64_t n) { return below(n) == 0; }
 
   What pick_what() {
     // Sequences that mostly fail teach little: creations come more often.
-    if (one_in(4)) return one_in(2) ? What::create : What::mkdir;
-    if (one_in(5)) return What::rename;
+    if (one_in(4)) return one_in(3) ? What::mkdir : What::create;
+    if (one_in(6)) return What::rename;
     return static_cast<What>(below(static_cast<uint64_t>(What::count_)));
   }
 
   std::string name() { return std::string(1, "abcd"[below(4)]); }
-  std::string path() {
-    std::string out = one_in(8) ? "@" + std::to_string(below(kSlots)) : std::string();
-    const uint64_t depth = one_in(3) ? 2 : one_in(6) ? 3 : 1;
-    for (uint64_t i = 0; i < depth; ++i) out += "/" + name();
-    return out;
+  // One that is there, if there is any of that kind.
+  std::string existing(std::optional<Kind> kind) {
+    const std::vector<std::string> paths = model_.paths(kind);
+    return paths.empty() ? path() : paths[below(paths.size())];
   }
-  std::string node() {
-    return one_in(4) ? "@" + std::to_string(below(kSlots)) : one_in(30) ? std::string() : path();
+  std::string slot(std::optional<Kind> kind) {
+    const uint64_t at = below(kSlots);
+    return model_.holds(at, kind) || one_in(10) ? "@" + std::to_string(at) : std::string();
+  }
+  // Of a node that may or may not be there: in a directory that is, mostly.
+  std::string path() {
+    std::string out = one_in(10) ? slot(Kind::directory) : std::string();
+    if (out.empty() && !one_in(12)) {
+      const std::vector<std::string> dirs = model_.paths(Kind::directory);
+      if (!dirs.empty() && !one_in(3)) out = dirs[below(dirs.size())];
+    }
+    return out + "/" + name() + (one_in(20) ? "/" + name() : "");
+  }
+  // Of a node that should be there.
+  std::string taken() { return one_in(10) ? path() : existing(std::nullopt); }
+  std::string node(std::optional<Kind> kind = std::nullopt) {
+    if (one_in(15)) kind.reset();
+    if (one_in(40)) return {};
+    const std::string held = one_in(4) ? slot(kind) : std::string();
+    return held.empty() ? (one_in(15) ? path() : existing(kind)) : held;
   }
   // Mostly small; now and then around the bounds of a stored piece.
   uint64_t size() {
@@ -121,6 +148,7 @@ class Generator {
   }
 
   std::mt19937_64 random_;
+  PlainModel model_;  // what there is by now, so that most steps do something
 };
 
 constexpr std::array<const char*, static_cast<size_t>(What::count_)> kNames = {

@@ -426,6 +426,17 @@ NodeFacts PlainModel::facts(const NodePtr& node) const {
   return out;
 }
 
+std::vector<std::string> PlainModel::paths(std::optional<Kind> kind) const {
+  std::vector<std::string> out;
+  for (const auto& [path, name] : names_)
+    if (!path.empty() && (!kind || name.node->kind == *kind)) out.push_back(path);
+  return out;
+}
+
+bool PlainModel::holds(uint64_t slot, std::optional<Kind> kind) const {
+  return slots_[slot] && (!kind || slots_[slot]->kind == *kind);
+}
+
 Snapshot PlainModel::snapshot() {
   Snapshot out;
   for (const auto& [path, name] : names_) {

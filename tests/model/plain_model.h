@@ -20,6 +20,10 @@ class PlainModel final : public Subject {
   Snapshot snapshot() override;
   std::vector<std::string> epilogue() override;
 
+  // For who makes sequences up: what is there by now (of a kind), and in a slot.
+  std::vector<std::string> paths(std::optional<Kind> kind) const;
+  bool holds(uint64_t slot, std::optional<Kind> kind) const;
+
  private:
   struct Version {
     uint64_t number;
