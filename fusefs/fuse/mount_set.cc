@@ -8,8 +8,7 @@ MountSet::~MountSet() {
   (void)close().ok();
 }
 
-Status MountSet::add(MountOptions mount, std::unique_ptr<Operations> operations,
-                     Notifier* notifier) {
+Status MountSet::add(MountOptions mount, Part part, Notifier* notifier) {
   ConnectionOptions options;
   options.mount = std::move(mount);
   options.on_ended = [this, mountpoint = options.mount.mountpoint] {
@@ -17,9 +16,7 @@ Status MountSet::add(MountOptions mount, std::unique_ptr<Operations> operations,
     if (ended_.empty()) ended_ = mountpoint;
     changed_.notify_all();
   };
-  auto part = std::make_unique<Part>();
-  part->operations = std::move(operations);
-  LINKSPAN_TRY(part->connection, Connection::open(options, part->operations.get(), notifier));
+  LINKSPAN_TRY(part.connection, Connection::open(options, part.operations.get(), notifier));
   std::lock_guard lock(mutex_);
   parts_.push_back(std::move(part));
   return ok();
@@ -30,7 +27,8 @@ Status MountSet::add_control(const std::string& dir, ControlTree tree, ControlOp
   mount.mountpoint = dir;
   // Not mounted "ro": fusermount3 would then refuse to mount the routes over its directories. Every
   // change is answered with EROFS all the same.
-  return add(std::move(mount), make_control_operations(std::move(tree), options), nullptr);
+  return add(std::move(mount),
+             {nullptr, make_control_operations(std::move(tree), options), nullptr}, nullptr);
 }
 
 Status MountSet::add_route(const std::string& dir, vfs::Vfs* vfs, Notifier* notifier,
@@ -39,7 +37,15 @@ Status MountSet::add_route(const std::string& dir, vfs::Vfs* vfs, Notifier* noti
   mount.mountpoint = dir;
   mount.fsname = options.fsname;
   mount.read_only = options.read_only;
-  return add(std::move(mount), make_vfs_operations(vfs, notifier, {options.read_only}), notifier);
+  return add(std::move(mount),
+             {nullptr, make_vfs_operations(vfs, notifier, {options.read_only}), nullptr}, notifier);
+}
+
+Status MountSet::add_local(const std::string& dir, std::unique_ptr<local::LocalTree> tree) {
+  MountOptions mount;
+  mount.mountpoint = dir;
+  auto operations = make_local_operations(tree.get());
+  return add(std::move(mount), {std::move(tree), std::move(operations), nullptr}, nullptr);
 }
 
 std::string MountSet::wait() {
@@ -55,7 +61,7 @@ void MountSet::interrupt() {
 }
 
 Status MountSet::close() {
-  std::vector<std::unique_ptr<Part>> parts;
+  std::vector<Part> parts;
   {
     std::lock_guard lock(mutex_);
     parts.swap(parts_);
@@ -64,7 +70,7 @@ Status MountSet::close() {
   }
   Status first = ok();
   for (; !parts.empty(); parts.pop_back()) {
-    Status closed = parts.back()->connection->close();
+    Status closed = parts.back().connection->close();
     if (first.ok() && !closed.ok()) first = closed;
   }
   return first;
@@ -73,8 +79,8 @@ Status MountSet::close() {
 std::vector<MountSet::State> MountSet::status() const {
   std::lock_guard lock(mutex_);
   std::vector<State> states;
-  for (const auto& part : parts_) {
-    const Connection& c = *part->connection;
+  for (const Part& part : parts_) {
+    const Connection& c = *part.connection;
     const Counters& n = c.counters();
     states.push_back({c.mountpoint(), c.ended(), c.allow_other(), n.requests.load(),
                       n.unexpected_errors.load(), n.unanswered.load(), n.failed_replies.load(),

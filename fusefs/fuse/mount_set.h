@@ -20,6 +20,7 @@
 
 #include "fusefs/fuse/connection.h"
 #include "fusefs/fuse/control_fs.h"
+#include "fusefs/fuse/local_ops.h"
 #include "fusefs/fuse/notifier.h"
 #include "fusefs/fuse/vfs_ops.h"
 
@@ -43,6 +44,9 @@ class MountSet {
   Status add_route(const std::string& dir, vfs::Vfs* vfs, Notifier* notifier,
                    RouteMountOptions options);
 
+  // The local directory `tree` at dir, for a workspace that cannot be a bind mount.
+  Status add_local(const std::string& dir, std::unique_ptr<local::LocalTree> tree);
+
   // The mountpoint that ended (unmounted by somebody, aborted), or empty after interrupt().
   std::string wait();
   void interrupt();  // async-signal-safe it is not: call it from a thread that took the signal
@@ -60,14 +64,15 @@ class MountSet {
 
  private:
   struct Part {
-    std::unique_ptr<Operations> operations;
+    std::unique_ptr<local::LocalTree> tree;
+    std::unique_ptr<Operations> operations;  // over the tree, if there is one
     std::unique_ptr<Connection> connection;  // after operations: goes first
   };
-  Status add(MountOptions mount, std::unique_ptr<Operations> operations, Notifier* notifier);
+  Status add(MountOptions mount, Part part, Notifier* notifier);
 
   mutable std::mutex mutex_;  // of all below; not held while connections open or close
   std::condition_variable changed_;
-  std::vector<std::unique_ptr<Part>> parts_;
+  std::vector<Part> parts_;
   std::string ended_;
   bool interrupted_ = false;
 };
