@@ -20,7 +20,7 @@ class PgEngine final : public Engine {
   }
 
  private:
-  PgCluster cluster_{PgOptions{.durable = true}};
+  PgCluster cluster_{PgOptions{.durable = slow_tests()}};
 };
 
 }  // namespace
