@@ -11,12 +11,15 @@
 #include "routerd/core/router.h"
 #include "routerd/daemon/notify.h"
 #include "routerd/rpc/server.h"
+#include "routerd/store/pg/pg_store.h"
 
 namespace linkspan::daemon {
 namespace {
 
 using namespace std::chrono_literals;
 
+// Of the store's pool, beside one for each worker: the core's background, the health check.
+constexpr unsigned kOtherConnections = 2;
 constexpr std::chrono::seconds kMetricsPeriod = 60s;  // of the debug line
 // After the grace: answers and ended streams on their way, the store's own end.
 constexpr std::chrono::seconds kStopSlack = 10s;
@@ -85,7 +88,7 @@ void raise_descriptor_limit() {
 
 Result<std::unique_ptr<store::Store>> open_store(const config::Config& config) {
   if (config.store.text == "mem:") return store::make_mem_store();
-  return fail(Code::unsupported, "this build has no Postgres store");
+  return store::make_pg_store({config.store.text, config.workers + kOtherConnections});
 }
 
 Status provision(store::Store* store, const config::Config& config) {
