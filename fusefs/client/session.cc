@@ -252,7 +252,7 @@ Error Session::serve() {
 
 Status Session::handle(const wire::RouterFrame& frame, SessionStream& stream) {
   if (const auto* welcome = std::get_if<wire::Welcome>(&frame)) {
-    on_welcome(*welcome, stream);
+    return on_welcome(*welcome, stream);
   } else if (const auto* renewed = std::get_if<wire::Renewed>(&frame)) {
     return on_renewed(*renewed, stream);
   } else if (const auto* revocation = std::get_if<Revocation>(&frame)) {
@@ -263,9 +263,13 @@ Status Session::handle(const wire::RouterFrame& frame, SessionStream& stream) {
   return ok();
 }
 
-void Session::on_welcome(const wire::Welcome& welcome, SessionStream& stream) {
+// A second one on the same stream: by the router's count the lease ran out in between.
+Status Session::on_welcome(const wire::Welcome& welcome, SessionStream& stream) {
   const auto sent = stream.sent(0);
-  if (!sent) return;  // a second one
+  if (!sent) {
+    lease_.drop();
+    return fail(Code::unavailable, "the router let the lease run out");
+  }
   if (!welcome.resumed) {
     gap_allowed_ = true;
     lease_.drop();
@@ -281,6 +285,7 @@ void Session::on_welcome(const wire::Welcome& welcome, SessionStream& stream) {
   live->generation = generation_;
   live->link = links_;
   listener_->on_link(gate_.open(std::move(live)));
+  return ok();
 }
 
 // Late: what was cached since must go, and that needs the gate to be closed (broken()).
@@ -335,11 +340,12 @@ void Session::wait_backoff() {
 void Session::grant(BootTime sent, std::chrono::milliseconds lease) {
   cached_ = true;
   lease_.grant(sent, lease);
-  lease_length_.store(std::chrono::nanoseconds(lease).count(), std::memory_order_relaxed);
+  const auto length = std::max(lease, limits::kLeaseMin);
+  lease_length_.store(std::chrono::nanoseconds(length).count(), std::memory_order_relaxed);
   watch(lease_.until());
   {
     const std::lock_guard lock(mutex_);
-    renew_at_ = std::chrono::steady_clock::now() + lease / 3;
+    renew_at_ = std::chrono::steady_clock::now() + length / 3;
   }
   changed_.notify_all();
 }

@@ -58,7 +58,7 @@ class Session {
   Status check_routes(const std::vector<Route>& routes) const;
   Error serve();
   Status handle(const wire::RouterFrame& frame, SessionStream& stream);
-  void on_welcome(const wire::Welcome& welcome, SessionStream& stream);
+  Status on_welcome(const wire::Welcome& welcome, SessionStream& stream);
   Status on_renewed(const wire::Renewed& renewed, SessionStream& stream);
   Status on_revocation(const Revocation& revocation, SessionStream& stream);
   void caches_lost();

@@ -12,9 +12,10 @@ std::string label(std::string_view text) {
   return clean_text(text, limits::kLabelBytes);
 }
 
-Result<std::chrono::milliseconds> lease_from(std::string_view field, uint32_t ms) {
-  LINKSPAN_CHECK(check_range(field, ms, limits::kLeaseMin.count(),
-                             std::chrono::milliseconds(limits::kLeaseMax).count()));
+// What is left of a lease may be anything, also nothing.
+Result<std::chrono::milliseconds> lease_from(std::string_view field, uint32_t ms,
+                                             std::chrono::milliseconds least = {}) {
+  LINKSPAN_CHECK(check_range(field, ms, least.count(), limits::kLeaseMax.count()));
   return std::chrono::milliseconds(ms);
 }
 
@@ -71,7 +72,7 @@ Result<Attached> from_wire(v1::AttachReply&& m) {
   LINKSPAN_CHECK(
       check_bytes("secret", m.secret().size(), limits::kSecretBytes, limits::kSecretBytes));
   Attached reply;
-  LINKSPAN_TRY(reply.lease, lease_from("lease_ms", m.lease_ms()));
+  LINKSPAN_TRY(reply.lease, lease_from("lease_ms", m.lease_ms(), limits::kLeaseMin));
   LINKSPAN_TRY(reply.routes, routes_from(m));
   reply.session = SessionId(m.session());
   reply.secret = std::move(*m.mutable_secret());

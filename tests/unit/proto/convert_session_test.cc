@@ -138,6 +138,7 @@ TEST(ConvertFrames, RouterFramesKeepEveryField) {
   ASSERT_TRUE(renewed.ok());
   EXPECT_EQ(std::get<Renewed>(*renewed).nonce, 3u);
   EXPECT_EQ(std::get<Renewed>(*renewed).lease, 5s);
+  EXPECT_TRUE(round_trip<v1::RouterFrame>(Renewed{4, 0ms}).ok());  // it has just run out
   const auto end = round_trip<v1::RouterFrame>(End{fail(Code::unauthenticated, "revoked")});
   ASSERT_TRUE(end.ok());
   EXPECT_EQ(std::get<End>(*end).why.code, Code::unauthenticated);
@@ -189,9 +190,9 @@ TEST(ConvertFrames, RouterFramesAreChecked) {
                 for (size_t i = 0; i < limits::kRevokedItems; ++i) m.add_nodes()->set_ino(1);
               }),
               StartsWith("invalid: revoke.nodes:"));
-  EXPECT_THAT(refusal(round_trip<v1::RouterFrame>(Welcome{0ms, true})),
+  EXPECT_THAT(refusal(round_trip<v1::RouterFrame>(Welcome{2h, true})),
               StartsWith("invalid: welcome.lease_ms:"));
-  EXPECT_THAT(refusal(round_trip<v1::RouterFrame>(Renewed{1, 0ms})),
+  EXPECT_THAT(refusal(round_trip<v1::RouterFrame>(Renewed{1, 2h})),
               StartsWith("invalid: renewed.lease_ms:"));
   EXPECT_THAT(refusal(from_wire(v1::RouterFrame())), StartsWith("invalid: frame:"));
 }
