@@ -68,7 +68,10 @@ void DirtyBuffer::truncate(uint64_t size, uint64_t size_now) {
 
 void DirtyBuffer::punch(uint64_t begin, uint64_t end) {
   assert(kind_ == Kind::overlay);
+  if (begin >= end) return;
   ranges_.set(begin, end, true);
+  // A commit's extents end at its size; this one is within the file, so nothing grows.
+  least_size_ = std::max(least_size_, end);
 }
 
 void DirtyBuffer::extend(uint64_t size) {

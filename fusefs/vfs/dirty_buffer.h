@@ -34,7 +34,7 @@ class DirtyBuffer {
   Status append(std::string_view data);
   // Overlay; `size_now` is the size of the file with this buffer over it.
   void truncate(uint64_t size, uint64_t size_now);
-  void punch(uint64_t begin, uint64_t end);  // reads as zeros; changes no size
+  void punch(uint64_t begin, uint64_t end);  // reads as zeros; `end` is within the file
   void extend(uint64_t size);                // at least this size
 
   // Of the file, when the content beneath has `beneath` bytes.
