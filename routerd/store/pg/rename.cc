@@ -156,7 +156,7 @@ Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
   if (const auto& merged = tx.mutation().merged) LINKSPAN_CHECK(replace_content(tx, from, *merged));
   // Of a file that was written once, nothing is left over.
   const Ino clean = from.dver <= 1 ? from.attr.ino : Ino{};
-  tx.write(sql::kDropHistory, tx.params().u64(from.history).id(clean));
+  tx.write(sql::kDropHistory, tx.params().u64(from.history).id(clean).id(tx.mutation().seq));
   from.history = to.history;
   from.attr.version = to.attr.version;
   to.owns_history = false;

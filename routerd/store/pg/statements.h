@@ -201,14 +201,13 @@ inline constexpr Statement kForkHistory{
     "what, principal, sandbox) SELECT tenant, $3::bigint, version, ino, dver, floor, size, "
     "session, at, what, principal, sandbox FROM linkspan.version WHERE tenant = $1::integer "
     "AND history = $2::bigint AND version <= $4::bigint"};
-// (tenant, history, ino or 0): drops its versions; the inodes that held them, but for the given
-// one, may have segments that nobody needs any more
+// (tenant, history, ino or 0, seq): drops its versions; the inodes that held them, but for the
+// given one, may have segments that nobody needs any more
 inline constexpr Statement kDropHistory{
     "drop_history",
     "WITH dropped AS (DELETE FROM linkspan.version WHERE tenant = $1::integer "
-    "AND history = $2::bigint RETURNING ino) INSERT INTO linkspan.garbage (tenant, ino) "
-    "SELECT DISTINCT $1::integer, ino FROM dropped WHERE ino <> $3::bigint "
-    "ON CONFLICT DO NOTHING"};
+    "AND history = $2::bigint RETURNING ino) INSERT INTO linkspan.garbage (tenant, seq, ino) "
+    "SELECT DISTINCT $1::integer, $4::bigint, ino FROM dropped WHERE ino <> $3::bigint"};
 // (tenant, ino, before or 0, limit) -> version, size, principal, sandbox, session, at, what, ino
 inline constexpr Statement kVersions{
     "versions",
@@ -399,9 +398,11 @@ inline constexpr Statement kTakeTenant{
 inline constexpr Statement kReserve{"reserve",
                                     "UPDATE linkspan.tenant SET next_ino = next_ino + $2::bigint "
                                     "WHERE id = $1::integer RETURNING next_ino - $2::bigint"};
-// (tenant) -> the highest seq in the log
+// (tenant) -> the highest seq that was ever in the log
 inline constexpr Statement kLastSeq{
-    "last_seq", "SELECT coalesce(max(seq), 0) FROM linkspan.change WHERE tenant = $1::integer"};
+    "last_seq",
+    "SELECT greatest((SELECT max(seq) FROM linkspan.change WHERE tenant = $1::integer), "
+    "(SELECT max(pruned_seq) FROM linkspan.volume WHERE tenant = $1::integer), 0)"};
 // (tenant, seq): adds the changes after seq to the volumes' usage
 inline constexpr Statement kCountUsage{
     "count_usage",
@@ -478,6 +479,87 @@ inline constexpr Statement kDropResults{"drop_results",
                                         "DELETE FROM linkspan.result r USING linkspan.tenant t "
                                         "WHERE r.tenant = t.id AND r.session = $1::bigint"};
 inline constexpr Statement kPing{"ping", "SELECT 1"};
+
+// -- retention -----------------------------------------------------------------------------------
+// What prune removes may come back after a crash: it is removed again.
+inline constexpr Statement kLazyCommit{"lazy_commit", "SET LOCAL synchronous_commit = off"};
+// A window of the log: (tenant, after seq, rows)
+#define LS_WINDOW                                                                                 \
+  "WITH w AS (SELECT c.ctid, c.seq, c.volume, c.at, c.history, c.version FROM linkspan.change c " \
+  "WHERE c.tenant = $1::integer AND c.seq > $2::bigint ORDER BY c.seq LIMIT $3::bigint)"
+// (tenant, after, rows, volume, before time, distance, limit): of each history that got a version
+// in the window and before the time, removes the versions that lie the distance or more behind it
+// -> removed, last seq of the window, its first row of the volume at or after the time, rows
+inline constexpr Statement kTrimVersions{
+    "trim_versions", LS_WINDOW
+    ", due AS (SELECT w.history, max(w.version) - $6::bigint AS upto FROM w "
+    "WHERE w.volume = $4::integer AND w.at < $5::bigint AND w.history IS NOT NULL "
+    "GROUP BY w.history), victim AS (SELECT v.ctid FROM due "
+    "JOIN linkspan.version v ON v.tenant = $1::integer AND v.history = due.history "
+    "AND v.version <= due.upto LIMIT $7::bigint FOR UPDATE OF v SKIP LOCKED), "
+    "gone AS (DELETE FROM linkspan.version v WHERE v.ctid = ANY(ARRAY(SELECT ctid FROM victim)) "
+    "RETURNING v.ino), "
+    "left_over AS (INSERT INTO linkspan.garbage (tenant, seq, ino) "
+    "SELECT DISTINCT $1::integer, 0, ino FROM gone ON CONFLICT DO NOTHING) "
+    "SELECT (SELECT count(*) FROM gone), max(w.seq), min(w.seq) FILTER (WHERE "
+    "w.volume = $4::integer AND w.at >= $5::bigint), count(*) FROM w"};
+// (volume, seq)
+inline constexpr Statement kSetTrimmed{
+    "set_trimmed", "UPDATE linkspan.volume SET trimmed_seq = $2::bigint WHERE id = $1::integer"};
+// (tenant, after, rows, volume, before time, new pruned_seq): removes the window's log entries of
+// the volume that are older; those that open_tenant has not counted yet go into the volume's usage
+// -> removed
+inline constexpr Statement kCutLog{
+    "cut_log", LS_WINDOW
+    ", cut AS (DELETE FROM linkspan.change c WHERE c.ctid = ANY(ARRAY(SELECT w.ctid FROM w "
+    "WHERE w.volume = $4::integer AND w.at < $5::bigint)) RETURNING c.seq, c.bytes, c.files), "
+    "uncounted AS (SELECT sum(cut.bytes)::bigint AS bytes, "
+    "sum(cut.files)::bigint AS files FROM cut, linkspan.tenant t WHERE t.id = $1::integer "
+    "AND cut.seq > t.last_seq) UPDATE linkspan.volume v SET "
+    "used_bytes = v.used_bytes + coalesce((SELECT bytes FROM uncounted), 0), "
+    "used_files = v.used_files + coalesce((SELECT files FROM uncounted), 0), "
+    "pruned_seq = $6::bigint WHERE v.id = $4::integer RETURNING (SELECT count(*) FROM cut)"};
+// (tenant, volume, before time, limit): removes nodes without a name -> removed
+inline constexpr Statement kDropOrphans{
+    "drop_orphans",
+    "WITH o AS (SELECT n.ino, n.history, n.owns_history FROM linkspan.orphan o "
+    "JOIN linkspan.node n ON n.tenant = o.tenant AND n.ino = o.ino WHERE o.tenant = $1::integer "
+    "AND o.volume = $2::integer AND o.at < $3::bigint AND n.ctime < $3::bigint ORDER BY o.at "
+    "LIMIT $4::bigint FOR UPDATE OF n SKIP LOCKED), "
+    "names AS (DELETE FROM linkspan.orphan x WHERE x.tenant = $1::integer "
+    "AND x.ino = ANY(ARRAY(SELECT ino FROM o))), nodes AS (DELETE FROM linkspan.node x "
+    "WHERE x.tenant = $1::integer AND x.ino = ANY(ARRAY(SELECT ino FROM o))), "
+    "attributes AS (DELETE FROM linkspan.xattr x WHERE x.tenant = $1::integer "
+    "AND x.ino = ANY(ARRAY(SELECT ino FROM o))), versions AS (DELETE FROM linkspan.version x "
+    "WHERE x.tenant = $1::integer AND x.history = ANY(ARRAY(SELECT history FROM o "
+    "WHERE owns_history)) RETURNING x.ino), "
+    "left_over AS (INSERT INTO linkspan.garbage (tenant, seq, ino) SELECT $1::integer, 0, ino "
+    "FROM (SELECT ino FROM versions UNION SELECT ino FROM o WHERE o.history <> 0) g "
+    "ON CONFLICT DO NOTHING) SELECT count(*) FROM o"};
+// (tenant, limit) -> seq, ino
+inline constexpr Statement kGarbage{
+    "garbage",
+    "SELECT seq, ino FROM linkspan.garbage WHERE tenant = $1::integer "
+    "ORDER BY seq, ino LIMIT $2::bigint"};
+// (tenant, seq, ino)
+inline constexpr Statement kForgetGarbage{"forget_garbage",
+                                          "DELETE FROM linkspan.garbage WHERE tenant = $1::integer "
+                                          "AND seq = $2::bigint AND ino = $3::bigint"};
+// (tenant, ino, limit): removes segments that no state of the inode needs. A segment is needed by
+// the first state at or after it, if any: one whose floor lies above it, or with a full segment of
+// the same chunk in between, does not need it, and then no later one does.
+inline constexpr Statement kSweep{
+    "sweep",
+    "DELETE FROM linkspan.segment x WHERE x.ctid = ANY(ARRAY(SELECT s.ctid "
+    "FROM linkspan.segment s LEFT JOIN LATERAL (SELECT l.dver, l.floor FROM ("
+    "(SELECT v.dver, v.floor FROM linkspan.version v WHERE v.tenant = $1::integer "
+    "AND v.ino = $2::bigint AND v.dver >= s.dver ORDER BY v.dver LIMIT 1) UNION ALL "
+    "SELECT n.dver, n.floor FROM linkspan.node n WHERE n.tenant = $1::integer "
+    "AND n.ino = $2::bigint AND n.dver >= s.dver) l ORDER BY l.dver LIMIT 1) l ON true "
+    "WHERE s.tenant = $1::integer AND s.ino = $2::bigint AND (l.dver IS NULL "
+    "OR l.floor > s.dver OR EXISTS (SELECT 1 FROM linkspan.segment f WHERE "
+    "f.tenant = $1::integer AND f.ino = $2::bigint AND f.chunk = s.chunk AND f.full_ "
+    "AND f.dver > s.dver AND f.dver <= l.dver)) LIMIT $3::bigint))"};
 
 }  // namespace sql
 }  // namespace linkspan::store::pg

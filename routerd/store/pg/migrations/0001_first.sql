@@ -114,11 +114,13 @@ CREATE TABLE linkspan.segment (
 -- Not compressed, so that parts of it can be read; in the row itself while it fits a page.
 ALTER TABLE linkspan.segment ALTER COLUMN data SET STORAGE EXTERNAL;
 
--- Inodes that may hold segments which no version needs any more.
+-- Inodes that may hold segments which no version needs any more; `seq` is of the change that left them
+-- so, 0 if it was prune itself.
 CREATE TABLE linkspan.garbage (
   tenant integer NOT NULL,
+  seq    bigint NOT NULL,
   ino    bigint NOT NULL,
-  PRIMARY KEY (tenant, ino)
+  PRIMARY KEY (tenant, seq, ino)
 );
 
 CREATE TABLE linkspan.xattr (
