@@ -1,5 +1,6 @@
 #include "fusefs/client/connection.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
@@ -10,7 +11,18 @@
 
 namespace linkspan::client {
 
+namespace {
+
+// gRPC's last grpc_shutdown() may wait 10 s for a poller of its own (1.51): with a reference that
+// is kept to the end of the process it is never the last.
+void keep_grpc() {
+  [[maybe_unused]] static const bool kept = (grpc_init(), true);
+}
+
+}  // namespace
+
 std::shared_ptr<Connection> make_connection(const std::string& address) {
+  keep_grpc();
   constexpr int kMessage = static_cast<int>(limits::kMessageBytes);
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMessage);

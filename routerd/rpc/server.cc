@@ -1,5 +1,6 @@
 #include "routerd/rpc/server.h"
 
+#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -177,6 +178,9 @@ class GrpcServer final : public Server {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::start(core::Router* router, ServerOptions options) {
+  // gRPC's last grpc_shutdown() may wait 10 s for a poller of its own (1.51): with a reference that
+  // is kept to the end of the process it is never the last.
+  [[maybe_unused]] static const bool kept = (grpc_init(), true);
   auto server = std::make_unique<GrpcServer>(router, std::move(options));
   LINKSPAN_CHECK(server->listen());
   return std::unique_ptr<Server>(std::move(server));
