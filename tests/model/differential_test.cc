@@ -1,4 +1,5 @@
-// Random sequences on the memory store and on PostgreSQL: the same replies, apart from node numbers.
+// Random sequences on the memory store and on PostgreSQL: the same replies, apart from node
+// numbers.
 #include <gtest/gtest.h>
 
 #include <atomic>

@@ -70,6 +70,9 @@ class Generator {
         break;
       case What::retry:
         break;
+      case What::prune:
+        op.x = below(40);
+        break;
       default:
         number_op(op);
         break;
@@ -155,7 +158,7 @@ constexpr std::array<const char*, static_cast<size_t>(What::count_)> kNames = {
     "create", "mkdir",     "symlink",      "fifo",      "unlink", "rmdir",
     "rename", "exchange",  "link",         "chmod",     "chown",  "utimes",
     "relax",  "truncate",  "rewrite",      "overwrite", "punch",  "keep_below",
-    "append", "set_xattr", "remove_xattr", "open",      "retry"};
+    "append", "set_xattr", "remove_xattr", "open",      "retry",  "prune"};
 
 }  // namespace
 

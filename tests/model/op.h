@@ -34,6 +34,7 @@ enum class What : uint8_t {
   remove_xattr,  // a: node, b: name
   open,          // a: path, x: slot
   retry,         // the last mutation once more, under its number
+  prune,         // what ended x steps ago or earlier is past its days
   count_,
 };
 
@@ -48,6 +49,7 @@ struct Op {
 };
 
 constexpr size_t kSlots = 3;
+constexpr uint32_t kKeepVersions = 6, kKeepDays = 90;  // of the volume
 
 std::vector<Op> random_sequence(uint64_t seed, size_t length);
 // As a line of code: rename("/a", "/b/c", base::none, no_replace).

@@ -32,6 +32,7 @@ PlainModel::PlainModel() {
 std::string PlainModel::apply(const Op& op, Time now) {
   now_ = now;
   if (op.what == What::open) return open(op);
+  if (op.what == What::prune) return prune(prune_horizon(op, now));
   if (op.what == What::retry) return last_.empty() ? "nothing to retry" : last_;
   return last_ = mutate(op);
 }
@@ -315,7 +316,7 @@ std::string PlainModel::set(const Op& op) {
 
 void PlainModel::add_version(const NodePtr& node, const std::string& what, std::string content) {
   const uint64_t number = node->versions.empty() ? 1 : node->versions.back().number + 1;
-  node->versions.push_back({number, what, std::move(content)});
+  node->versions.push_back({number, what, std::move(content), now_});
 }
 
 std::string PlainModel::truncate(const Op& op) {
@@ -388,13 +389,29 @@ std::string PlainModel::open(const Op& op) {
   return "ok";
 }
 
+std::string PlainModel::prune(Time horizon) {
+  pruned_ = true;
+  const auto thin = [&](const NodePtr& node) {
+    auto& versions = node->versions;
+    while (versions.size() > 1 && (versions.size() > kKeepVersions || versions[1].at < horizon))
+      versions.erase(versions.begin());
+  };
+  for (const auto& [path, name] : names_) thin(name.node);
+  for (NodePtr& slot : slots_) {
+    if (!slot) continue;
+    if (names_of(slot) == 0 && slot->ctime < horizon) slot.reset();
+  }
+  std::erase_if(log_, [&](const auto& logged) { return logged.first < horizon; });
+  return "ok";
+}
+
 // ---- what can be seen --------------------------------------------------------------------------
 
 void PlainModel::log(const std::string& what, const NodePtr& node, const std::string& path,
                      const std::string& old_path) {
   const uint64_t version = node->file() ? node->versions.back().number : 0;
   const uint64_t size = node->file() ? node->content().size() : node->target.size();
-  log_.push_back(describe_change(what, strip(path), strip(old_path), version, size));
+  log_.emplace_back(now_, describe_change(what, strip(path), strip(old_path), version, size));
 }
 
 void PlainModel::log(const std::string& what, const NodePtr& node) {
@@ -420,6 +437,7 @@ NodeFacts PlainModel::facts(const NodePtr& node) const {
   out.content = node->content();
   out.size = out.content.size();
   out.version = node->versions.back().number;
+  if (pruned_ && out.nlink == 0) return out;  // who shares with whom is the store's affair
   for (auto at = node->versions.rbegin(); at != node->versions.rend(); ++at)
     out.versions += std::to_string(at->number) + ":" + at->what + ":" +
                     std::to_string(at->content.size()) + " ";
@@ -451,7 +469,8 @@ Snapshot PlainModel::snapshot() {
 }
 
 std::vector<std::string> PlainModel::epilogue() {
-  std::vector<std::string> out = log_;
+  std::vector<std::string> out;
+  for (const auto& [at, line] : log_) out.push_back(line);
   for (const auto& [path, name] : names_)
     for (const Version& version : name.node->versions)
       out.push_back(path + " " + std::to_string(version.number) + " " + digest(version.content));

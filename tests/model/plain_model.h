@@ -29,6 +29,7 @@ class PlainModel final : public Subject {
     uint64_t number;
     std::string what;
     std::string content;
+    Time at;
   };
   struct Node {
     Kind kind = Kind::file;
@@ -63,6 +64,7 @@ class PlainModel final : public Subject {
   std::string commit(const Op& op);
   std::string xattr(const Op& op);
   std::string open(const Op& op);
+  std::string prune(Time horizon);
 
   // Finds, or says why not in `error`.
   NodePtr find(const std::string& designator, std::string* error);
@@ -86,7 +88,8 @@ class PlainModel final : public Subject {
   uint64_t next_place_ = 1;
   std::map<std::string, Name> names_;  // "" is the root
   std::array<NodePtr, kSlots> slots_;
-  std::vector<std::string> log_;
+  std::vector<std::pair<Time, std::string>> log_;
+  bool pruned_ = false;
   std::string last_;  // outcome of the last mutation
 };
 

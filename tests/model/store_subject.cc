@@ -15,7 +15,9 @@ std::string describe_change(const std::string& what, const std::string& path,
 
 StoreSubject::StoreSubject(std::shared_ptr<store::Store> store, const std::string& tenant,
                            bool verbose)
-    : world_(std::move(store), tenant), verbose_(verbose) {
+    : world_(std::move(store), tenant), verbose_(verbose), tenant_(tenant) {
+  store::TenantSpec spec{tenant, {{"memory", 0, 0, kKeepVersions, kKeepDays}}};
+  must(world_.store().provision(spec, kProvisioned));
   labels_[world_.root()] = "root";
 }
 
@@ -27,6 +29,7 @@ std::string StoreSubject::apply(const Op& op, Time now) {
     slots_[op.x] = *ino;
     return "ok";
   }
+  if (op.what == What::prune) return prune(op);
   if (op.what != What::retry) {
     last_ = nullptr;
     last_reply_.reset();
@@ -288,6 +291,23 @@ std::string StoreSubject::xattr(const Op& op) {
              tell_version);
 }
 
+std::string StoreSubject::prune(const Op& op) {
+  constexpr int kRounds = 100;
+  pruned_ = true;
+  uint64_t removed = 1;
+  for (int round = 0; round < kRounds && removed > 0; ++round)
+    removed = must(world_.store().prune(world_.state().id, prune_now(op, now_)));
+  if (removed > 0) return "prune never ends";
+  for (Ino& slot : slots_) {
+    if (!slot) continue;
+    const auto node = world_.store().getattr(world_.scope, {slot, false});
+    if (node.ok()) continue;
+    if (node.code() != Code::stale_node) must(node);
+    slot = {};
+  }
+  return "ok";
+}
+
 // ---- what can be seen --------------------------------------------------------------------------
 
 NodeFacts StoreSubject::facts(const Node& node) {
@@ -310,6 +330,7 @@ NodeFacts StoreSubject::facts(const Node& node) {
       out.xattrs[x.name] = x.value;
   if (attr.kind != Kind::file) return out;
   out.content = node.content ? *node.content : world_.content(attr.ino);
+  if (pruned_ && attr.nlink == 0) return out;
   for (const VersionInfo& info : world_.versions(attr.ino, {}, limits::kHistoryPage))
     out.versions += std::to_string(info.version.value) + ":" + info.what + ":" +
                     std::to_string(info.size) + " ";
@@ -375,6 +396,14 @@ std::vector<std::string> StoreSubject::epilogue() {
     for (auto at = infos.rbegin(); at != infos.rend(); ++at)
       out.push_back(path + " " + std::to_string(at->version.value) + " " +
                     digest(world_.content(*ino, at->version)));
+  }
+  const store::TenantState state = must(world_.store().open_tenant(tenant_));
+  for (const store::Volume& volume : state.volumes) {
+    const bool used = volume.id == world_.volume();
+    if (volume.used_bytes != static_cast<uint64_t>(used ? used_bytes_ : 0) ||
+        volume.used_files != static_cast<uint64_t>(used ? used_files_ : 0))
+      out.push_back("usage of " + volume.name + " is " + std::to_string(volume.used_bytes) +
+                    " bytes, " + std::to_string(volume.used_files) + " files when opened again");
   }
   return out;
 }

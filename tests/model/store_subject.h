@@ -47,6 +47,7 @@ class StoreSubject final : public Subject {
   std::string set(const Op& op);
   std::string commit(const Op& op);
   std::string xattr(const Op& op);
+  std::string prune(const Op& op);
   std::string tell_reply(const store::Applied& applied);
   std::string name_of(Ino ino);
 
@@ -59,6 +60,8 @@ class StoreSubject final : public Subject {
   World world_;
   bool verbose_;
   Time now_;
+  std::string tenant_;
+  bool pruned_ = false;
   std::array<Ino, kSlots> slots_{};
   std::function<Outcome()> last_;
   std::string last_outcome_;

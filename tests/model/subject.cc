@@ -6,7 +6,6 @@ namespace linkspan::test {
 namespace {
 
 constexpr int64_t kStartNs = 1600000000000000001;
-constexpr int64_t kStepNs = 1000003;
 
 std::string compare(const Snapshot& expected, const Snapshot& actual) {
   std::string out;
@@ -34,6 +33,15 @@ std::string compare(const std::vector<std::string>& expected,
 }
 
 }  // namespace
+
+Time prune_horizon(const Op& op, Time now) {
+  return Time{now.ns - static_cast<int64_t>(op.x) * kStepNs};
+}
+
+Time prune_now(const Op& op, Time now) {
+  constexpr int64_t kDayNs = 86400ll * 1000000000ll;
+  return Time{prune_horizon(op, now).ns + kKeepDays * kDayNs};
+}
 
 std::string digest(const std::string& bytes) {
   uint64_t hash = 14695981039346656037ull;

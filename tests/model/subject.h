@@ -26,6 +26,11 @@ class Subject {
   virtual std::vector<std::string> epilogue() = 0;
 };
 
+// Of step `now`: the moment from which on things are kept, and when prune is told that it is.
+constexpr int64_t kStepNs = 1000003;
+Time prune_horizon(const Op& op, Time now);
+Time prune_now(const Op& op, Time now);
+
 // The same facts in the same words, from whoever knows them.
 struct NodeFacts {
   Kind kind = Kind::file;
