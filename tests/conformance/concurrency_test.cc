@@ -256,6 +256,37 @@ TEST_P(Concurrency, AReaderSeesWholeRewrites) {
   });
 }
 
+TEST_P(Concurrency, PruneBesideTraffic) {
+  must(store_->provision({tenant_, {{"memory", 0, 0, 2, 90}}}, world().now()));
+  std::atomic<int> busy{kThreads - 1};
+  run([&](World& w, int id) {
+    if (id == 0) {
+      while (busy > 0) must(w.store().prune(w.state().id, w.now()));
+      return;
+    }
+    const std::shared_ptr<void> done(nullptr, [&](void*) { --busy; });
+    const std::string name = "name" + std::to_string(id % 3), temp = "temp" + std::to_string(id);
+    for (int i = 0; i < rounds(); ++i) {
+      const std::string text = std::string(70000, static_cast<char>('a' + id)) + std::to_string(i);
+      const Ino ino = w.make_file(root(), temp, text);
+      if (i % 3 == 0) must(w.overwrite(ino, 5, "x"));
+      must(w.rename(root(), temp, root(), name));
+      const Node found = *w.find(root(), name);
+      const std::string read = w.content(found.attr.ino);
+      if (read.size() <= 70000 || read.find('\0') != std::string::npos)
+        throw std::runtime_error("content was pruned that somebody needs");
+    }
+  });
+  for (int i = 0; i < 1000 && must(store_->prune(world().state().id, world().now())) > 0; ++i) {
+  }
+  for (const std::string& name : world().names(root())) {
+    const Ino ino = world().find(root(), name)->attr.ino;
+    EXPECT_EQ(world().versions(ino).size(), 2u) << name;
+    for (const VersionInfo& info : world().versions(ino))
+      EXPECT_EQ(world().content(ino, info.version).size(), info.size) << name;
+  }
+}
+
 TEST_P(Concurrency, TakeOverDuringMutations) {
   const Ino ino = world().make_file(root(), "file");
   std::atomic<uint64_t> acknowledged{0};

@@ -366,6 +366,10 @@ TEST_P(Prune, OrphansAndLogGoByAge) {
   const Ino file = world().make_file(root(), "file", std::string(200000, 'x'));
   const Ino dir = world().make_dir(root(), "dir");
   must(world().set_xattr(file, "user.a", "b"));
+  SetAttrRequest old;
+  old.ino = file;
+  old.mtime = old.atime = Time{1};
+  must(world().set(old));
   must(world().unlink(root(), "file"));
   must(world().rmdir(root(), "dir"));
   const Ino kept = world().make_file(root(), "kept", "k");
@@ -391,6 +395,44 @@ TEST_P(Prune, OpenOrphansHaveADay) {
   EXPECT_EQ(world().content(file), "open somewhere");
   prune(later(2));
   EXPECT_EQ(code_of(store_->getattr(world().scope, {file, false})), Code::stale_node);
+}
+
+TEST_P(Prune, AReplacedFileThatIsOpenKeepsItsContent) {
+  const std::string text(200000, 'o');
+  const Ino open = world().make_file(root(), "name", text);
+  world().make_file(root(), "temp", "new");
+  must(world().rename(root(), "temp", root(), "name"));
+  const Ino head = world().find(root(), "name")->attr.ino;
+  for (int i = 0; i < 5; ++i) must(world().rewrite(head, "head " + std::to_string(i)));
+  retain(1, 0);
+  prune(Time{world().now().ns + kDay / 2});
+  EXPECT_EQ(world().versions(head).size(), 1u);
+  EXPECT_EQ(world().content(open), text);
+  must(world().append(open, "+"));
+  EXPECT_EQ(world().content(open), text + "+");
+  EXPECT_EQ(world().content(head), "head 4");
+  prune(later(2));
+  EXPECT_EQ(code_of(store_->getattr(world().scope, {open, false})), Code::stale_node);
+  EXPECT_EQ(world().content(head), "head 4");
+}
+
+TEST_P(Prune, ReplacedNodesGoWithTheirBytesOnlyWhenNobodyNeedsThem) {
+  // Three saves; each head was written by another node, all but the last of which are orphans.
+  const std::string text(150000, 'a');
+  world().make_file(root(), "name", text + "0");
+  for (int save = 1; save <= 3; ++save) {
+    world().make_file(root(), "temp", text + std::to_string(save));
+    must(world().rename(root(), "temp", root(), "name"));
+  }
+  const Ino head = world().find(root(), "name")->attr.ino;
+  retain(2, 90);
+  prune(later(1));
+  EXPECT_EQ(world().versions(head).size(), 2u);
+  EXPECT_EQ(world().content(head, Version{4}), text + "2");
+  EXPECT_EQ(world().content(head), text + "3");
+  prune(later(200));
+  EXPECT_EQ(world().versions(head).size(), 1u);
+  EXPECT_EQ(world().content(head), text + "3");
 }
 
 TEST_P(Prune, ChangesNoUsage) {
