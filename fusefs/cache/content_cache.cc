@@ -5,10 +5,17 @@
 
 namespace linkspan::cache {
 
-void ContentCache::put(const ContentId& id, uint64_t offset, std::string_view data) {
+uint64_t ContentCache::moment() const {
+  std::lock_guard lock(mutex_);
+  return moment_;
+}
+
+void ContentCache::put(uint64_t asked, const ContentId& id, uint64_t offset,
+                       std::string_view data) {
   for (size_t at = 0; at < data.size(); at += kBlockBytes) {
     auto bytes = std::make_shared<const std::string>(data.substr(at, kBlockBytes));
     std::lock_guard lock(mutex_);
+    if (!dropped_.admits(id.ino, Seq{asked})) return;
     insert(BlockKey{id, (offset + at) / kBlockBytes}, std::move(bytes));
   }
 }
@@ -35,6 +42,7 @@ bool ContentCache::has(const ContentId& id, uint64_t offset) const {
 
 void ContentCache::drop(Ino ino, Version keep) {
   std::lock_guard lock(mutex_);
+  dropped_.raise(ino, Seq{++moment_});
   auto node = of_node_.find(ino);
   if (node == of_node_.end()) return;
   const std::vector<BlockKey> keys = node->second;
@@ -44,6 +52,7 @@ void ContentCache::drop(Ino ino, Version keep) {
 
 void ContentCache::renumbered(Ino ino, Version from, Version to) {
   std::lock_guard lock(mutex_);
+  dropped_.raise(ino, Seq{++moment_});
   auto node = of_node_.find(ino);
   if (node == of_node_.end()) return;
   const std::vector<BlockKey> keys = node->second;

@@ -1,6 +1,7 @@
-// Blocks of file content by (inode, version). A version's content never changes, so nothing here is
-// ever stale: a revocation only moves on to another version. Bounded by bytes, least recently used
-// first out.
+// Blocks of file content by (inode, version). A version's content does not change while the node
+// keeps its name, so a revocation only moves on to another version. A rename over another file
+// gives the node the other's numbers (ops.h), so drop() also keeps out what was asked for before
+// it. Bounded by bytes, least recently used first out.
 //
 // Threads: any.
 #pragma once
@@ -14,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "fusefs/cache/fence.h"
 #include "linkspan/limits.h"
 #include "linkspan/types.h"
 
@@ -33,9 +35,12 @@ class ContentCache {
  public:
   explicit ContentCache(size_t capacity = limits::kContentCacheBytes) : capacity_(capacity) {}
 
+  // Taken before content is asked for.
+  uint64_t moment() const;
   // Keeps the whole blocks in `data`, which begins at `offset` (a multiple of kBlockBytes). The
-  // last block may be shorter only if the file ends there.
-  void put(const ContentId& id, uint64_t offset, std::string_view data);
+  // last block may be shorter only if the file ends there. Nothing, if the node was dropped since
+  // `asked`.
+  void put(uint64_t asked, const ContentId& id, uint64_t offset, std::string_view data);
 
   // Copies the bytes from `offset` on to `out`, as far as they are there without a gap, and returns
   // how many. Stops at the end of the last (short) block.
@@ -77,7 +82,9 @@ class ContentCache {
   const size_t capacity_;
   mutable std::mutex mutex_;  // leaf
   size_t bytes_ = 0;
-  Order order_;  // youngest first
+  uint64_t moment_ = 1;  // of the last drop
+  Fence<Ino> dropped_;   // by moment
+  Order order_;          // youngest first
   std::unordered_map<BlockKey, Order::iterator, BlockHash> index_;
   std::unordered_map<Ino, std::vector<BlockKey>> of_node_;
 };

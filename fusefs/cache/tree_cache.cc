@@ -43,8 +43,13 @@ bool TreeCache::put_node(Ticket ticket, const Node& node, Seq as_of) {
 }
 
 bool TreeCache::put_node_locked(Ticket ticket, const Node& node, Seq as_of) {
+  if (!node_fence_.admits(node.attr.ino, as_of)) return false;
+  return enter_node(ticket, node, as_of);
+}
+
+bool TreeCache::enter_node(Ticket ticket, const Node& node, Seq as_of) {
+  if (ticket.generation != generation_) return false;
   const Ino ino = node.attr.ino;
-  if (ticket.generation != generation_ || !node_fence_.admits(ino, as_of)) return false;
   Node kept;  // without content
   kept.attr = node.attr;
   kept.target = node.target;
@@ -68,7 +73,12 @@ bool TreeCache::put_name(Ticket ticket, const Name& name, Ino ino, Seq as_of) {
 
 bool TreeCache::put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of) {
   if (ino) last_names_.put(ino, name);
-  if (ticket.generation != generation_ || !name_fence_.admits(name, as_of)) return false;
+  if (!name_fence_.admits(name, as_of)) return false;
+  return enter_name(ticket, name, ino, as_of);
+}
+
+bool TreeCache::enter_name(Ticket ticket, const Name& name, Ino ino, Seq as_of) {
+  if (ticket.generation != generation_) return false;
   if (const auto* had = names_.peek(name);
       had && had->generation == ticket.generation && had->as_of > as_of)
     return false;
@@ -192,22 +202,35 @@ void TreeCache::set_atime(Ino ino, Time atime) {
   if (auto* told = nodes_.find(ino)) told->fact.attr.atime = atime;
 }
 
-void TreeCache::changed_node(Ino ino, Seq seq) {
+void TreeCache::absorb(Ticket ticket, const MutationReply& reply, const OwnChange& change) {
   std::lock_guard lock(mutex_);
+  for (const Node& node : reply.nodes) {
+    const bool admitted = node_fence_.admits(node.attr.ino, reply.as_of);
+    changed_node(node.attr.ino, reply.seq);
+    if (admitted && reply.as_of) enter_node(ticket, node, reply.as_of);
+  }
+  for (const auto& [name, ino] : change.names) {
+    const bool admitted = name_fence_.admits(name, reply.as_of);
+    changed_name(name, reply.seq);
+    if (ino && *ino) last_names_.put(*ino, name);
+    if (admitted && reply.as_of && ino) enter_name(ticket, name, *ino, reply.as_of);
+  }
+  for (const Ino dir : change.listings) changed_listing(dir, reply.seq);
+}
+
+void TreeCache::changed_node(Ino ino, Seq seq) {
   node_fence_.raise(ino, seq);
   if (const auto* told = nodes_.peek(ino); told && told->as_of < seq) nodes_.erase(ino);
   if (const auto* told = xattrs_.peek(ino); told && told->as_of < seq) xattrs_.erase(ino);
 }
 
 void TreeCache::changed_listing(Ino dir, Seq seq) {
-  std::lock_guard lock(mutex_);
   listing_fence_.raise(dir, seq);
   if (const auto* listing = listings_.peek(dir); listing && (*listing)->as_of < seq)
     drop_listing(dir);
 }
 
 void TreeCache::changed_name(const Name& name, Seq seq) {
-  std::lock_guard lock(mutex_);
   name_fence_.raise(name, seq);
   if (const auto* told = names_.peek(name); told && told->as_of < seq) names_.erase(name);
 }

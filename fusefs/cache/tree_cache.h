@@ -15,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fusefs/cache/fence.h"
@@ -83,11 +84,14 @@ class TreeCache {
   // An access time that only this mount knows until the router has it.
   void set_atime(Ino ino, Time atime);
 
-  // An own mutation: what was said before `seq` about these is old. The facts in its reply may be
-  // put afterwards.
-  void changed_node(Ino ino, Seq seq);
-  void changed_listing(Ino dir, Seq seq);
-  void changed_name(const Name& name, Seq seq);
+  // An own mutation: what was said of its nodes, names and listings before `reply.seq` is old, and
+  // so are replies that come later with an as_of below. Its own reply is exempt from that: what it
+  // tells enters unless something else overtook it.
+  struct OwnChange {
+    std::vector<std::pair<Name, std::optional<Ino>>> names;  // none: changed, it is not known how
+    std::vector<Ino> listings;
+  };
+  void absorb(Ticket ticket, const MutationReply& reply, const OwnChange& change);
 
   void revoke(const Revocation& revocation);
   // The lease was lost. Returns what was known, for the kernel's caches to be emptied of it.
@@ -116,6 +120,11 @@ class TreeCache {
   };
 
   bool usable(uint64_t generation, Use use) const;
+  void changed_node(Ino ino, Seq seq);
+  void changed_listing(Ino dir, Seq seq);
+  void changed_name(const Name& name, Seq seq);
+  bool enter_node(Ticket ticket, const Node& node, Seq as_of);
+  bool enter_name(Ticket ticket, const Name& name, Ino ino, Seq as_of);
   bool put_node_locked(Ticket ticket, const Node& node, Seq as_of);
   bool put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of);
   bool put_listing_locked(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);

@@ -5,8 +5,7 @@
 
 namespace linkspan::vfs {
 
-// ---- how callers see it
-// --------------------------------------------------------------------------
+// ---- how callers see it ---------------------------------------------------------------------
 
 Attr RouteVfs::shown(Attr attr) const {
   if (options_.ownership == Ownership::squash) {
@@ -49,8 +48,7 @@ AttrReply RouteVfs::attr_reply(const KnownNode& known, uint64_t as_of) const {
   return AttrReply{shown(known.node.attr), lasting ? kUntilPush : 0, as_of};
 }
 
-// ---- getattr
-// -------------------------------------------------------------------------------------
+// ---- getattr --------------------------------------------------------------------------------
 
 Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino) {
   const uint64_t as_of = gate_.now();
@@ -59,8 +57,7 @@ Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino) {
   return attr_reply(known, as_of);
 }
 
-// ---- setattr
-// -------------------------------------------------------------------------------------
+// ---- setattr --------------------------------------------------------------------------------
 
 Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set,
                                     std::optional<Handle> handle) {

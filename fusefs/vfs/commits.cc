@@ -30,8 +30,7 @@ void Commits::stop() {
   threads_.clear();
 }
 
-// ---- one file
-// ------------------------------------------------------------------------------------
+// ---- one file -------------------------------------------------------------------------------
 
 Status Commits::commit(const Doing& doing, OpenFile& file) {
   if (!file.dirty()) return ok();
@@ -78,14 +77,15 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   const Attr& result = reply.nodes.front().attr;
   parts_.tree->changed(ticket, reply);
   const bool whole = layer.buffer->whole();
+  parts_.content->drop(file.ino, result.version);
   if (whole && !reply.merged && result.size > 0 && result.size <= kKeptRewrite) {
     std::string content(result.size, '\0');
     std::vector<Range> gaps;
     if (layer.buffer->read(0, 0, content.data(), content.size(), &gaps).ok())
-      parts_.content->put(cache::ContentId{file.ino, result.version}, 0, content);
+      parts_.content->put(parts_.content->moment(), cache::ContentId{file.ino, result.version}, 0,
+                          content);
   }
   const auto outcome = file.committed(layer, result, reply.merged);
-  parts_.content->drop(file.ino, result.version);
   learn_bases(file, layer, outcome, result.version, reply.merged);
   // Pages that show another content go; so do those from which another process could go on to read
   // unseen, so that its base would seem older than what it read.
@@ -131,8 +131,7 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
   parts_.files->retire(file.ino);
 }
 
-// ---- in the background
-// ---------------------------------------------------------------------------
+// ---- in the background ----------------------------------------------------------------------
 
 void Commits::schedule(Ino ino, std::chrono::milliseconds delay) {
   const Due due = parts_.options->clock->steady() + delay;

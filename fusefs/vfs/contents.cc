@@ -22,10 +22,11 @@ Contents::Window Contents::window(const cache::ContentId& id, uint64_t offset, s
 
 Result<std::string> Contents::fetch(const Doing& doing, const Window& window) {
   return flights_.run(window, doing.patience(), [&]() -> cache::Fetched<std::string> {
+    const uint64_t asked = cache_->moment();
     auto reply = client_->read(
         doing.call(), ReadRequest{window.id.ino, window.id.version, window.offset, window.length});
     if (!reply.ok()) return {reply.error(), false};
-    cache_->put(window.id, window.offset, reply->data);
+    cache_->put(asked, window.id, window.offset, reply->data);
     return {std::move(reply->data), true};
   });
 }

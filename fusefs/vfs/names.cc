@@ -34,8 +34,7 @@ Result<std::string> RouteVfs::readlink(const Caller& c, Ino ino) {
   return std::move(known.node.target);
 }
 
-// ---- creation
-// ------------------------------------------------------------------------------------
+// ---- creation -------------------------------------------------------------------------------
 
 Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
                                             CreateRequest request) {
@@ -49,12 +48,13 @@ Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
   const cache::Ticket ticket = tree_.ticket();
   LINKSPAN_TRY(MutationReply reply, client_->create(doing.call(), std::move(request)));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
-  tree_.changed(ticket, reply);
-  tree_.name_is(ticket, name, reply.nodes.front().attr.ino, reply);
+  Tree::OwnChange change;
+  change.names = {{name, reply.nodes.front().attr.ino}};
   if (reply.created) {
-    tree_.listing_changed(name.parent, reply);
+    change.listings = {name.parent};
     bases_.forget_name(processes_.of_thread(c.tid), name);
   }
+  tree_.changed(ticket, reply, change);
   forget_evicted();
   return reply;
 }
@@ -120,8 +120,7 @@ Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
   return std::make_pair(entry_of(cache::Name{parent, name}, node, as_of), handle);
 }
 
-// ---- removal
-// -------------------------------------------------------------------------------------
+// ---- removal --------------------------------------------------------------------------------
 
 // What has no name left need not be committed: only its own open handles can see it.
 void RouteVfs::mark_orphans(const MutationReply& reply) {
@@ -141,9 +140,7 @@ Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bo
   request.directory = directory;
   const cache::Ticket ticket = tree_.ticket();
   LINKSPAN_TRY(const MutationReply reply, client_->remove(begin(c).call(), request));
-  tree_.changed(ticket, reply);
-  tree_.name_is(ticket, cache::Name{parent, name}, Ino{}, reply);
-  tree_.listing_changed(parent, reply);
+  tree_.changed(ticket, reply, {{{cache::Name{parent, name}, Ino{}}}, {parent}});
   mark_orphans(reply);
   bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
   return ok();
@@ -157,8 +154,7 @@ Status RouteVfs::rmdir(const Caller& c, Ino parent, const std::string& name) {
   return remove(c, parent, name, true);
 }
 
-// ---- rename and link
-// -----------------------------------------------------------------------------
+// ---- rename and link ------------------------------------------------------------------------
 
 // The unsaved writes of the file of this name, so that others see them no later than the name.
 Status RouteVfs::commit_named(const Doing& doing, const cache::Name& name) {
@@ -211,16 +207,12 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   const cache::Name source{request.from_parent, request.from_name};
   const cache::Name target{request.to_parent, request.to_name};
   const Attr& moved = reply.nodes.front().attr;
-  tree_.changed(ticket, reply);
-  tree_.listing_changed(source.parent, reply);
-  tree_.listing_changed(target.parent, reply);
-  tree_.name_is(ticket, target, moved.ino, reply);
   // Two names of one node both stay; so the old name is known to be gone only if the new one led
   // elsewhere.
-  if (!request.exchange && target_before && *target_before != moved.ino)
-    tree_.name_is(ticket, source, Ino{}, reply);
-  else
-    tree_.name_changed(source, reply);
+  const bool gone = !request.exchange && target_before && *target_before != moved.ino;
+  const auto source_after = gone ? std::optional<Ino>(Ino{}) : std::nullopt;
+  tree_.changed(ticket, reply,
+                {{{target, moved.ino}, {source, source_after}}, {source.parent, target.parent}});
   mark_orphans(reply);
   bases_.forget_name(process, source);
 
@@ -256,9 +248,7 @@ Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::st
   const cache::Ticket ticket = tree_.ticket();
   LINKSPAN_TRY(const MutationReply reply, client_->link(doing.call(), request));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
-  tree_.changed(ticket, reply);
-  tree_.name_is(ticket, cache::Name{parent, name}, ino, reply);
-  tree_.listing_changed(parent, reply);
+  tree_.changed(ticket, reply, {{{cache::Name{parent, name}, ino}}, {parent}});
   return entry_of(cache::Name{parent, name}, reply.nodes.front(), as_of);
 }
 

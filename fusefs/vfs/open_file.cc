@@ -12,8 +12,7 @@ uint64_t OpenFile::size_under(size_t layer) const {
   return size;
 }
 
-// ---- the local view
-// ------------------------------------------------------------------------------
+// ---- the local view -------------------------------------------------------------------------
 
 std::optional<OpenFile::View> OpenFile::view() const {
   std::lock_guard lock(mutex_);
@@ -65,8 +64,7 @@ std::optional<uint64_t> OpenFile::seek(uint64_t offset, bool data) const {
   return data ? UINT64_MAX : size;  // the end of file is a hole
 }
 
-// ---- edits
-// ---------------------------------------------------------------------------------------
+// ---- edits ----------------------------------------------------------------------------------
 
 uint64_t OpenFile::moment() const {
   std::lock_guard lock(mutex_);
@@ -171,8 +169,7 @@ void OpenFile::times_were_set() {
   for (const auto& layer : layers_) layer->keep_mtime = true;
 }
 
-// ---- commits
-// -------------------------------------------------------------------------------------
+// ---- commits --------------------------------------------------------------------------------
 
 Status OpenFile::take_turn(const cache::Patience& patience) {
   return patience.wait(mutex_, turn_free_, [this] {

@@ -72,8 +72,7 @@ class OpenFile {
   OpenFile(Ino of, SpoolPlace* place) : ino(of), place_(place) {}
   const Ino ino;
 
-  // -- the local view
-  // ------------------------------------------------------------------------------
+  // -- the local view -------------------------------------------------------------------------
   struct View {
     Version base;
     uint64_t size = 0;
@@ -98,8 +97,7 @@ class OpenFile {
   // None: clean. SIZE_MAX: past the end.
   std::optional<uint64_t> seek(uint64_t offset, bool data) const;
 
-  // -- edits
-  // ---------------------------------------------------------------------------------------
+  // -- edits ----------------------------------------------------------------------------------
   uint64_t moment() const;
   Result<Edited> write(const Beneath& beneath, const Editor& by, uint64_t offset,
                        std::string_view data, bool append);
@@ -144,8 +142,7 @@ class OpenFile {
   bool orphan() const;  // has no name any more: nothing of it need be committed
   void set_orphan();
 
-  // -- handles, for the table of open files
-  // --------------------------------------------------------
+  // -- handles, for the table of open files ---------------------------------------------------
   unsigned handles = 0;  // under the table's lock
 
  private:

@@ -14,8 +14,7 @@ Error bad_handle() {
 
 }  // namespace
 
-// ---- open
-// ----------------------------------------------------------------------------------------
+// ---- open -----------------------------------------------------------------------------------
 
 Result<Opened> RouteVfs::open(const Caller& c, Ino ino, int flags) {
   const Doing doing = begin(c);
@@ -65,8 +64,7 @@ void RouteVfs::note_read(const Caller& c, OpenFile& file, Version version) {
   bases_.read(process, Base{file.ino, version}, tree_.last_name(file.ino));
 }
 
-// ---- read
-// ----------------------------------------------------------------------------------------
+// ---- read -----------------------------------------------------------------------------------
 
 Result<std::string> RouteVfs::read(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                    size_t size) {
@@ -129,8 +127,7 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
   return fail(Code::busy, "the file changes faster than it can be read");
 }
 
-// ---- seek
-// ----------------------------------------------------------------------------------------
+// ---- seek -----------------------------------------------------------------------------------
 
 Result<std::optional<uint64_t>> RouteVfs::seek(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                                bool data) {
@@ -148,8 +145,7 @@ Result<std::optional<uint64_t>> RouteVfs::seek(const Caller& c, Ino ino, Handle 
   return std::optional<uint64_t>(hollow ? offset : size);
 }
 
-// ---- copy_range
-// ----------------------------------------------------------------------------------
+// ---- copy_range -----------------------------------------------------------------------------
 
 // At most one read a call: the caller goes on with the rest, as copy_file_range(2) allows.
 Result<size_t> RouteVfs::copy_range(const Caller& c, Ino from, Handle from_h, uint64_t from_offset,

@@ -27,13 +27,12 @@ cache::Use Tree::use() const {
   return cache::Use::nothing;
 }
 
-void Tree::keep_content(const Node& node) {
+void Tree::keep_content(uint64_t asked, const Node& node) {
   if (node.content)
-    content_->put(cache::ContentId{node.attr.ino, node.attr.version}, 0, *node.content);
+    content_->put(asked, cache::ContentId{node.attr.ino, node.attr.version}, 0, *node.content);
 }
 
-// ---- nodes
-// ---------------------------------------------------------------------------------------
+// ---- nodes ----------------------------------------------------------------------------------
 
 std::optional<KnownNode> Tree::known_node(Ino ino) {
   const cache::Use allowed = use();
@@ -54,20 +53,15 @@ Result<KnownNode> Tree::node(const Doing& doing, Ino ino, bool want_content) {
 
 cache::Fetched<KnownNode> Tree::fetch_node(const Doing& doing, Ino ino, bool want_content) {
   const cache::Ticket ticket = cache_.ticket();
+  const uint64_t asked = content_->moment();
   auto reply = client_->getattr(doing.call(), GetAttrRequest{ino, want_content});
   if (!reply.ok()) return {reply.error(), false};
-  keep_content(reply->node);
+  keep_content(asked, reply->node);
   const bool cached = cache_.put_node(ticket, reply->node, reply->as_of) && lease();
   return {KnownNode{without_content(reply->node), cached}, cached};
 }
 
-void Tree::told(cache::Ticket ticket, const Node& node, Seq as_of) {
-  keep_content(node);
-  cache_.put_node(ticket, node, as_of);
-}
-
-// ---- names
-// ---------------------------------------------------------------------------------------
+// ---- names ----------------------------------------------------------------------------------
 
 std::optional<Ino> Tree::known_name(const cache::Name& name) {
   return cache_.name(name, use());
@@ -83,9 +77,9 @@ Result<KnownName> Tree::lookup(const Doing& doing, const cache::Name& name) {
     if (known.ok()) return KnownName{std::move(known->node), lasting, known->cached};
     if (known.code() != Code::stale_node && known.code() != Code::not_found) return known.error();
   } else if (cache_.listed_absent(name, allowed)) {
-    // The router knows that we hold the listing, not this name: nothing for the kernel to keep.
+    // Whoever was told of a directory's entries is told of each change of a name in it.
     counters_.name_hits.fetch_add(1, std::memory_order_relaxed);
-    return KnownName{};
+    return KnownName{std::nullopt, lasting, false};
   }
   counters_.name_misses.fetch_add(1, std::memory_order_relaxed);
   return name_flights_.run(name, doing.patience(), [&] { return fetch_name(doing, name); });
@@ -93,11 +87,12 @@ Result<KnownName> Tree::lookup(const Doing& doing, const cache::Name& name) {
 
 cache::Fetched<KnownName> Tree::fetch_name(const Doing& doing, const cache::Name& name) {
   const cache::Ticket ticket = cache_.ticket();
+  const uint64_t asked = content_->moment();
   auto reply = client_->lookup(doing.call(), LookupRequest{name.parent, name.name, true});
   if (!reply.ok()) return {reply.error(), false};
   KnownName known;
   if (reply->node) {
-    keep_content(*reply->node);
+    keep_content(asked, *reply->node);
     known.node_cached = cache_.put_node(ticket, *reply->node, reply->as_of) && lease();
     known.node = without_content(*reply->node);
   }
@@ -107,8 +102,7 @@ cache::Fetched<KnownName> Tree::fetch_name(const Doing& doing, const cache::Name
   return {std::move(known), current};
 }
 
-// ---- directories
-// ---------------------------------------------------------------------------------
+// ---- directories ----------------------------------------------------------------------------
 
 std::optional<KnownPage> Tree::known_page(Ino dir, Cookie after, size_t limit) {
   const cache::Use allowed = use();
@@ -141,9 +135,10 @@ Result<KnownPage> Tree::page(const Doing& doing, Ino dir, Cookie after, size_t l
 cache::Fetched<KnownPage> Tree::fetch_page(const Doing& doing, Ino dir, Cookie after) {
   const cache::Ticket ticket = cache_.ticket();
   const ReadDirRequest request{dir, after, kFetchEntries, true};
+  const uint64_t asked = content_->moment();
   auto reply = client_->readdir(doing.call(), request);
   if (!reply.ok()) return {reply.error(), false};
-  for (const DirEntry& entry : reply->entries) keep_content(entry.node);
+  for (const DirEntry& entry : reply->entries) keep_content(asked, entry.node);
   bool current = cache_.put_page(ticket, request, *reply) && lease();
   KnownPage page;
   page.end = reply->end;
@@ -154,14 +149,13 @@ cache::Fetched<KnownPage> Tree::fetch_page(const Doing& doing, Ino dir, Cookie a
     const bool node_cached = lease() && node && node->attr == entry.node.attr;
     const bool name_cached = lease() && cache_.name({dir, entry.name}, use()) == ino;
     current = current && node_cached && name_cached;
-    page.entries.push_back({std::move(entry.name), entry.cookie,
-                            without_content(entry.node), name_cached, node_cached});
+    page.entries.push_back({std::move(entry.name), entry.cookie, without_content(entry.node),
+                            name_cached, node_cached});
   }
   return {std::move(page), current};
 }
 
-// ---- extended attributes
-// -------------------------------------------------------------------------
+// ---- extended attributes --------------------------------------------------------------------
 
 Result<std::vector<Xattr>> Tree::xattrs(const Doing& doing, Ino ino) {
   if (auto known = cache_.xattrs(ino, use())) return std::move(*known);
@@ -172,26 +166,10 @@ Result<std::vector<Xattr>> Tree::xattrs(const Doing& doing, Ino ino) {
   return std::move(reply->xattrs);
 }
 
-// ---- own mutations
-// -------------------------------------------------------------------------------
+// ---- own mutations --------------------------------------------------------------------------
 
-void Tree::changed(cache::Ticket ticket, const MutationReply& reply) {
-  for (const Node& node : reply.nodes) cache_.changed_node(node.attr.ino, reply.seq);
-  for (const Node& node : reply.nodes) told(ticket, node, reply.as_of);
-}
-
-void Tree::name_is(cache::Ticket ticket, const cache::Name& name, Ino ino,
-                   const MutationReply& reply) {
-  cache_.changed_name(name, reply.seq);
-  cache_.put_name(ticket, name, ino, reply.as_of);
-}
-
-void Tree::name_changed(const cache::Name& name, const MutationReply& reply) {
-  cache_.changed_name(name, reply.seq);
-}
-
-void Tree::listing_changed(Ino dir, const MutationReply& reply) {
-  cache_.changed_listing(dir, reply.seq);
+void Tree::changed(cache::Ticket ticket, const MutationReply& reply, const OwnChange& change) {
+  cache_.absorb(ticket, reply, change);
 }
 
 }  // namespace linkspan::vfs

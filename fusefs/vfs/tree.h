@@ -61,13 +61,9 @@ class Tree {
 
   // Facts of a reply enter the caches. `ticket` is from before the request.
   cache::Ticket ticket() const { return cache_.ticket(); }
-  void told(cache::Ticket ticket, const Node& node, Seq as_of);
-  // An own mutation's: what was known of its nodes before is old. Then the caller says what it did
-  // to names, with the two calls below.
-  void changed(cache::Ticket ticket, const MutationReply& reply);
-  void name_is(cache::Ticket ticket, const cache::Name& name, Ino ino, const MutationReply& reply);
-  void name_changed(const cache::Name& name, const MutationReply& reply);
-  void listing_changed(Ino dir, const MutationReply& reply);
+  // An own mutation's, and what it did to names and listings.
+  using OwnChange = cache::TreeCache::OwnChange;
+  void changed(cache::Ticket ticket, const MutationReply& reply, const OwnChange& change = {});
   void set_atime(Ino ino, Time atime) { cache_.set_atime(ino, atime); }
 
   void revoke(const Revocation& revocation) { cache_.revoke(revocation); }
@@ -97,7 +93,7 @@ class Tree {
   cache::Fetched<KnownName> fetch_name(const Doing& doing, const cache::Name& name);
   cache::Fetched<KnownPage> fetch_page(const Doing& doing, Ino dir, Cookie after);
   std::optional<KnownPage> known_page(Ino dir, Cookie after, size_t limit);
-  void keep_content(const Node& node);
+  void keep_content(uint64_t asked, const Node& node);
   bool lease() const { return client_->lease_valid(); }
 
   client::RouterClient* client_;

@@ -13,8 +13,7 @@ Error bad_handle() {
 
 }  // namespace
 
-// ---- edits
-// ---------------------------------------------------------------------------------------
+// ---- edits ----------------------------------------------------------------------------------
 
 Editor RouteVfs::editor(const Caller& c, Ino ino) {
   Editor by;
@@ -82,8 +81,7 @@ Status RouteVfs::fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_
   return ok();
 }
 
-// ---- commits
-// -------------------------------------------------------------------------------------
+// ---- commits --------------------------------------------------------------------------------
 
 // What could not be committed now, or in the background since the last time somebody asked.
 Status RouteVfs::commit_and_report(const Doing& doing, OpenFile& file) {
