@@ -1,0 +1,128 @@
+// A RouterClient straight over core::Router, in one process: what the gRPC client does (sessions,
+// lease, revocations in order, one operation number over retries), without a wire. Its network can
+// be cut, its revocations held up, its replies lost.
+//
+// Threads: any. One stream thread for each client delivers revocations and renews the lease.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "fusefs/client/router_client.h"
+#include "routerd/core/router.h"
+
+namespace linkspan::test {
+
+// A router over the memory store with one tenant and volumes "memory" (merge), "scratch"
+// (last-writer-wins), "strict" (reject) and "skills" (read-only for agents).
+class LocalRouter {
+ public:
+  explicit LocalRouter(std::chrono::milliseconds lease = std::chrono::milliseconds(5000));
+  core::Router& router() { return *router_; }
+  std::chrono::milliseconds lease() const { return lease_; }
+  static constexpr const char* kAgent = "agent-token";          // skills read-only
+  static constexpr const char* kPublisher = "publisher-token";  // skills writable
+
+ private:
+  const std::chrono::milliseconds lease_;
+  std::unique_ptr<core::Router> router_;
+};
+
+class LocalClient final : public client::RouterClient {
+ public:
+  LocalClient(LocalRouter* router, std::string token);
+  ~LocalClient() override;
+
+  // -- faults --
+  // Nothing gets through either way until join(). The lease runs out by itself.
+  void cut();
+  void join();
+  // Revocations are kept undelivered until let_revocations().
+  void hold_revocations();
+  void let_revocations();
+  // The next mutation is applied, but its reply is lost: `unavailable`.
+  void lose_next_reply() { lose_reply_ = true; }
+  // The next mutation is refused with this.
+  void refuse_next(Error error);
+  // Called with each request's name before it is sent ("lookup", "commit", ...), on its thread.
+  std::function<void(const std::string&)> before;
+  // The same after the router answered, before the caller has it.
+  std::function<void(const std::string&)> after;
+  uint64_t calls(const std::string& what) const;
+  uint64_t calls() const;  // all of them
+
+  Result<client::SessionInfo> attach(const client::Call& call,
+                                     client::SessionListener* listener) override;
+  void detach() override;
+  client::LinkState link() const override;
+  bool lease_valid() const override;
+
+  Result<LookupReply> lookup(const client::Call& call, const LookupRequest& request) override;
+  Result<NodeReply> getattr(const client::Call& call, const GetAttrRequest& request) override;
+  Result<ReadDirReply> readdir(const client::Call& call, const ReadDirRequest& request) override;
+  Result<ReadReply> read(const client::Call& call, const ReadRequest& request) override;
+  Result<XattrsReply> xattrs(const client::Call& call, Ino ino) override;
+  Result<StatFsReply> statfs(const client::Call& call, Ino ino) override;
+  Result<std::vector<VersionInfo>> versions(const client::Call& call,
+                                            const VersionsRequest& request) override;
+  Result<ChangesReply> changes(const client::Call& call, const ChangesRequest& request) override;
+  Status prefetch(const client::Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,
+                  const std::function<bool(Ino, ReadDirReply)>& page) override;
+
+  Result<MutationReply> create(const client::Call& call, CreateRequest request) override;
+  Result<MutationReply> remove(const client::Call& call, RemoveRequest request) override;
+  Result<MutationReply> rename(const client::Call& call, RenameRequest request) override;
+  Result<MutationReply> link(const client::Call& call, LinkRequest request) override;
+  Result<MutationReply> set_attributes(const client::Call& call, SetAttrRequest request) override;
+  Result<MutationReply> commit(const client::Call& call, CommitRequest request) override;
+  Result<MutationReply> set_xattr(const client::Call& call, SetXattrRequest request) override;
+
+ private:
+  class Sink;
+  using Steady = std::chrono::steady_clock::time_point;
+  template <class Request>
+  using Mutate = void (core::Router::*)(const core::Credentials&, Request, core::MutationDone);
+
+  Status enter(const client::Call& call, const std::string& what);
+  Status leave(const std::string& what);
+  template <class Request>
+  Result<MutationReply> mutate(const client::Call& call, const std::string& what, Request request,
+                               Mutate<Request> method);
+  OpHeader begin_operation(OpNumber* operation);
+  void end_operation(OpNumber number, OpNumber* operation, bool answered);
+  void stream();
+  bool connected() const;
+
+  LocalRouter* router_;
+  const std::string token_;
+  core::Credentials who_;
+  client::SessionListener* listener_ = nullptr;
+
+  mutable std::mutex mutex_;  // leaf; guards what follows
+  std::condition_variable changed_;
+  bool cut_ = false;
+  bool held_ = false;
+  bool stopping_ = false;
+  bool lost_ = false;       // the caches were declared lost since the lease was valid last
+  Steady lease_until_{};
+  std::deque<Revocation> revocations_;
+  std::shared_ptr<Sink> sink_;
+  uint64_t last_revocation_ = 0;
+  uint64_t next_operation_ = 1;
+  std::set<uint64_t> unanswered_;
+  std::map<std::string, uint64_t> calls_;
+  std::optional<Error> refuse_;
+  std::atomic<bool> lose_reply_{false};
+  std::thread thread_;
+};
+
+}  // namespace linkspan::test
