@@ -69,7 +69,7 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
   SetAttr rest = set;
   rest.size.reset();
   if (rest.mode || owner || rest.atime || rest.mtime || rest.atime_now || rest.mtime_now)
-    LINKSPAN_CHECK(send_attributes(doing, ino, rest));
+    LINKSPAN_CHECK(send_attributes(c, doing, ino, rest));
   LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino));
   return attr_reply(known, as_of);
 }
@@ -99,10 +99,10 @@ Status RouteVfs::set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t
   if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
   SetAttr only;
   only.size = size;
-  return send_attributes(doing, ino, only);
+  return send_attributes(c, doing, ino, only);
 }
 
-Status RouteVfs::send_attributes(const Doing& doing, Ino ino, const SetAttr& set) {
+Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, const SetAttr& set) {
   SetAttrRequest request;
   request.ino = ino;
   request.mode = set.mode;
@@ -132,15 +132,22 @@ Status RouteVfs::send_attributes(const Doing& doing, Ino ino, const SetAttr& set
   tree_.changed(ticket, reply);
   if (file && times) file->times_were_set();
   if (file && sizes) file->base_changed();
-  if (sizes && before && !reply.nodes.empty()) {
-    const Version now = reply.nodes.front().attr.version;
-    content_.drop(ino, now);
-    if (now.value <= before->node.attr.version.value + 1)
-      kernel_.pages_become(ino, before->node.attr.version, now);
-    else
-      kernel_.drop_content(ino);
-  }
+  if (sizes && before && !reply.nodes.empty())
+    resized(c, ino, before->node.attr.version, reply.nodes.front().attr.version);
   return ok();
+}
+
+// The content was cut or extended at once: an own change like a commit.
+void RouteVfs::resized(const Caller& c, Ino ino, Version before, Version now) {
+  content_.drop(ino, now);
+  if (now.value > before.value + 1) {
+    kernel_.drop_content(ino);
+    return;
+  }
+  kernel_.pages_become(ino, before, now);
+  const Process process = processes_.of_thread(c.tid);
+  const auto name = tree_.last_name(ino);
+  if (bases_.of_node(process, ino, name) == before) bases_.read(process, Base{ino, now}, name);
 }
 
 }  // namespace linkspan::vfs

@@ -3,13 +3,6 @@
 #include <algorithm>
 
 namespace linkspan::vfs {
-namespace {
-
-// A rewritten file of up to this size is kept in the content cache as it was written.
-constexpr uint64_t kKeptRewrite = limits::kReadBytes;
-
-}  // namespace
-
 Commits::Commits(Parts parts) : parts_(parts) {
   if (!parts_.options->route.writable) return;
   for (unsigned i = 0; i < kCommitters; ++i) threads_.emplace_back([this] { run(); });
@@ -76,16 +69,12 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
                         const MutationReply& reply) {
   const Attr& result = reply.nodes.front().attr;
   parts_.tree->changed(ticket, reply);
-  const bool whole = layer.buffer->whole();
-  parts_.content->drop(file.ino, result.version);
-  if (whole && !reply.merged && result.size > 0 && result.size <= kKeptRewrite) {
-    std::string content(result.size, '\0');
-    std::vector<Range> gaps;
-    if (layer.buffer->read(0, 0, content.data(), content.size(), &gaps).ok())
-      parts_.content->put(parts_.content->moment(), cache::ContentId{file.ino, result.version}, 0,
-                          content);
-  }
   const auto outcome = file.committed(layer, result, reply.merged);
+  const auto content = content_of(file, layer, outcome, result.size);
+  parts_.content->drop(file.ino, result.version);
+  if (content)
+    parts_.content->put(parts_.content->moment(), cache::ContentId{file.ino, result.version}, 0,
+                        *content);
   learn_bases(file, layer, outcome, result.version, reply.merged);
   // Pages that show another content go; so do those from which another process could go on to read
   // unseen, so that its base would seem older than what it read.
@@ -95,6 +84,23 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   else
     parts_.kernel->drop_content(file.ino);
   parts_.files->retire(file.ino);
+}
+
+// What the commit made, if it is small and known here: nobody need fetch it.
+std::optional<std::string> Commits::content_of(const OpenFile& file, const Layer& layer,
+                                               const OpenFile::Outcome& outcome, uint64_t size) {
+  if (!outcome.as_seen || size == 0 || size > limits::kInlineContent) return std::nullopt;
+  std::string content(size, '\0');
+  std::vector<Range> gaps;
+  if (!layer.buffer->read(outcome.beneath, 0, content.data(), content.size(), &gaps).ok())
+    return std::nullopt;
+  for (const Range& gap : gaps) {
+    const size_t length = gap.end - gap.begin;
+    const cache::ContentId before{file.ino, outcome.before};
+    if (parts_.content->read(before, gap.begin, content.data() + gap.begin, length) != length)
+      return std::nullopt;
+  }
+  return content;
 }
 
 void Commits::learn_bases(OpenFile& file, const Layer& layer, const OpenFile::Outcome& outcome,

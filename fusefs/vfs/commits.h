@@ -57,6 +57,8 @@ class Commits {
   Status commit_layer(const Doing& doing, OpenFile& file, const std::shared_ptr<Layer>& layer);
   void succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket,
                  const MutationReply& reply);
+  std::optional<std::string> content_of(const OpenFile& file, const Layer& layer,
+                                        const OpenFile::Outcome& outcome, uint64_t size);
   void learn_bases(OpenFile& file, const Layer& layer, const OpenFile::Outcome& outcome,
                    Version version, bool merged);
   void failed(OpenFile& file, const Layer& layer, const Error& error);

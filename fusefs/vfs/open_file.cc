@@ -224,7 +224,7 @@ std::shared_ptr<Layer> OpenFile::seal_lowest(uint64_t last) {
 
 OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bool merged) {
   std::lock_guard lock(mutex_);
-  Outcome outcome{base_, false, layer.knowers};
+  Outcome outcome{base_, base_size_, false, layer.knowers};
   outcome.as_seen = !merged && result.version.value == base_.value + 1 &&
                     result.size == layer.buffer->size_over(base_size_);
   layers_.pop_front();

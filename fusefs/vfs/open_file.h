@@ -123,6 +123,7 @@ class OpenFile {
   // The lowest layer was committed: the result is the base now. With the turn.
   struct Outcome {
     Version before;        // the base until now
+    uint64_t beneath = 0;  // its size
     bool as_seen = false;  // the result is what the local view was: nobody else's change is in it
     std::vector<Process> knowers;
   };

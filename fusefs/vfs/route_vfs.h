@@ -103,7 +103,8 @@ class RouteVfs final : public Vfs {
   void mark_orphans(const MutationReply& reply);
   Status set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
                   std::optional<Handle> handle);
-  Status send_attributes(const Doing& doing, Ino ino, const SetAttr& set);
+  Status send_attributes(const Caller& c, const Doing& doing, Ino ino, const SetAttr& set);
+  void resized(const Caller& c, Ino ino, Version before, Version now);
   Result<bool> owner_change(const SetAttr& set) const;
 
   // -- files --

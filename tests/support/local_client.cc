@@ -21,10 +21,9 @@ void add_token(store::Store& store, const char* text, const char* principal, boo
   token.hash = core::hash_token(text);
   token.tenant = "acme";
   token.principal = principal;
-  token.routes = {route("memory", true, Policy::merge),
-                  route("scratch", true, Policy::last_writer_wins),
-                  route("strict", true, Policy::reject),
-                  route("skills", publishes, Policy::reject)};
+  token.routes = {
+      route("memory", true, Policy::merge), route("scratch", true, Policy::last_writer_wins),
+      route("strict", true, Policy::reject), route("skills", publishes, Policy::reject)};
   (void)store.put_token(token);
 }
 
@@ -79,7 +78,9 @@ class LocalClient::Sink final : public core::StreamSink {
 LocalClient::LocalClient(LocalRouter* router, std::string token)
     : router_(router), token_(std::move(token)) {}
 
-LocalClient::~LocalClient() { detach(); }
+LocalClient::~LocalClient() {
+  detach();
+}
 
 // -- faults --------------------------------------------------------------------------------------
 
@@ -186,7 +187,8 @@ void LocalClient::detach() {
   (void)router_->router().detach(who_);
 }
 
-// Delivers revocations in order, acknowledges, renews; declares the caches lost when the lease ends.
+// Delivers revocations in order, acknowledges, renews; declares the caches lost when the lease
+// ends.
 void LocalClient::stream() {
   std::unique_lock lock(mutex_);
   Steady renew_at = std::chrono::steady_clock::now();
@@ -320,8 +322,7 @@ Result<std::vector<VersionInfo>> LocalClient::versions(const client::Call& call,
   return router_->router().versions(who_, request);
 }
 
-Result<ChangesReply> LocalClient::changes(const client::Call& call,
-                                          const ChangesRequest& request) {
+Result<ChangesReply> LocalClient::changes(const client::Call& call, const ChangesRequest& request) {
   LINKSPAN_CHECK(enter(call, "changes"));
   return router_->router().changes(who_, request);
 }

@@ -112,7 +112,7 @@ class LocalClient final : public client::RouterClient {
   bool cut_ = false;
   bool held_ = false;
   bool stopping_ = false;
-  bool lost_ = false;       // the caches were declared lost since the lease was valid last
+  bool lost_ = false;  // the caches were declared lost since the lease was valid last
   Steady lease_until_{};
   std::deque<Revocation> revocations_;
   std::shared_ptr<Sink> sink_;

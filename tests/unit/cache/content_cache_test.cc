@@ -67,7 +67,8 @@ TEST(ContentCache, IsBoundedAndForgetsTheLeastRecentlyUsed) {
   EXPECT_EQ(cache.read({Ino{17}, Version{1}}, 0, out.data(), 10), 0u);
   EXPECT_EQ(cache.read({Ino{16}, Version{1}}, 0, out.data(), 10), 10u);
   EXPECT_LE(cache.bytes(), 3 * (kBlockBytes + kBlockOverhead));
-  for (uint64_t i = 0; i < 100000; ++i) cache.put(cache.moment(), {Ino{100 + i}, Version{1}}, 0, "x");
+  for (uint64_t i = 0; i < 100000; ++i)
+    cache.put(cache.moment(), {Ino{100 + i}, Version{1}}, 0, "x");
   EXPECT_LE(cache.bytes(), 3 * (kBlockBytes + kBlockOverhead));  // small blocks cost, too
 }
 

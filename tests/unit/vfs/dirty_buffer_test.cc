@@ -204,7 +204,8 @@ Editor by(std::optional<uint64_t> base = 1, int64_t now = 1) {
   return editor;
 }
 
-std::string local_view(const OpenFile& file, const std::string& base, uint64_t offset, size_t size) {
+std::string local_view(const OpenFile& file, const std::string& base, uint64_t offset,
+                       size_t size) {
   std::string out(size, '\0');
   const auto reading = file.read(offset, out.data(), size);
   EXPECT_TRUE(reading.ok());

@@ -90,8 +90,7 @@ struct MountOptions {
 
 class Mount final : public client::SessionListener {
  public:
-  explicit Mount(LocalRouter* router, const MountOptions& with = {})
-      : client(router, with.token) {
+  explicit Mount(LocalRouter* router, const MountOptions& with = {}) : client(router, with.token) {
     const auto info = client.attach({}, this);
     if (!info.ok()) throw std::runtime_error(info.error().message);
     VfsOptions options;
@@ -121,7 +120,8 @@ class Mount final : public client::SessionListener {
   }
   void on_link(const client::LinkState&) override {}
 
-  // -- by path -------------------------------------------------------------------------------------
+  // -- by path
+  // -------------------------------------------------------------------------------------
   Result<Entry> find(const std::string& path) {
     Entry at;
     at.attr.ino = root;
@@ -194,8 +194,7 @@ class Mount final : public client::SessionListener {
   Status write(const std::string& path, const std::string& data,
                int flags = O_WRONLY | O_CREAT | O_TRUNC) {
     LINKSPAN_TRY(const Handle h, open(path, flags));
-    const auto wrote =
-        data.empty() ? ok() : pwrite(h, 0, data, (flags & O_APPEND) != 0);
+    const auto wrote = data.empty() ? ok() : pwrite(h, 0, data, (flags & O_APPEND) != 0);
     const auto closed = close(h);
     return wrote.ok() ? closed : wrote;
   }
@@ -256,8 +255,8 @@ class Mount final : public client::SessionListener {
   FakeKernel kernel;
   std::unique_ptr<Vfs> vfs;
   Ino root;
-  Caller me;         // whoever calls; tid 0: nobody in particular
-  bool kept = false; // keep_cache of the last open
+  Caller me;          // whoever calls; tid 0: nobody in particular
+  bool kept = false;  // keep_cache of the last open
   std::atomic<int> revocations{0}, losses{0};
 
  private:
