@@ -235,6 +235,8 @@ class Walk:
         at = self.rng.choice([0, 5000, 70000, 400000])
         def call(side, fd):
             size = os.fstat(fd).st_size
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return "not a file"
             try:
                 hole = os.lseek(fd, at, os.SEEK_HOLE)
             except OSError as error:
