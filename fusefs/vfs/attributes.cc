@@ -28,7 +28,7 @@ double RouteVfs::entry_time(bool cached) const {
   return cached && (!options_.route.writable || kernel_.can_drop_names()) ? kUntilPush : 0;
 }
 
-Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of) const {
+Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of) {
   const AttrReply attr = attr_reply(KnownNode{node, node_cached}, as_of);
   return Entry{attr.attr, CacheTimes{entry_time(name_cached), attr.timeout, as_of}, false};
 }
@@ -42,10 +42,12 @@ Entry RouteVfs::entry_of(const cache::Name& name, const Node& node, uint64_t as_
 }
 
 // While a file is dirty the kernel keeps nothing: its times and blocks move with the commit.
-AttrReply RouteVfs::attr_reply(const KnownNode& known, uint64_t as_of) const {
+AttrReply RouteVfs::attr_reply(const KnownNode& known, uint64_t as_of) {
   const auto file = known.node.attr.kind == Kind::file ? files_.find(known.node.attr.ino) : nullptr;
   const bool lasting = known.cached && !(file && file->dirty());
-  return AttrReply{shown(known.node.attr), lasting ? kUntilPush : 0, as_of};
+  const Attr& attr = known.node.attr;
+  if (attr.kind == Kind::file) kernel_.told(attr.ino, attr.version, attr.size);
+  return AttrReply{shown(attr), lasting ? kUntilPush : 0, as_of};
 }
 
 // ---- getattr --------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 #include "fusefs/vfs/base_versions.h"
 
+#include <algorithm>
+
 namespace linkspan::vfs {
 
 void BaseVersions::note(const Process& process, const Base& what,
@@ -40,12 +42,18 @@ std::optional<Base> BaseVersions::of_name(const Process& process, const cache::N
 
 Version BaseVersions::today(Ino ino, Version version) {
   const Renumbered* change = renumbered_.find(ino);
-  return change && change->from == version ? change->to : version;
+  if (!change) return version;
+  const auto& from = change->from;
+  return std::find(from.begin(), from.end(), version) != from.end() ? change->to : version;
 }
 
 void BaseVersions::renumbered(Ino ino, Version from, Version to) {
   std::lock_guard lock(mutex_);
-  renumbered_.put(ino, Renumbered{from, to});
+  Renumbered next{{}, to};
+  if (const Renumbered* last = renumbered_.find(ino); last && last->to == from) next.from = last->from;
+  if (next.from.size() == kRenumbered) next.from.erase(next.from.begin());
+  next.from.push_back(from);
+  renumbered_.put(ino, std::move(next));
 }
 
 void BaseVersions::forget_name(const Process& process, const cache::Name& name) {

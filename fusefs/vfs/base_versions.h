@@ -11,6 +11,7 @@
 
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "fusefs/cache/lru.h"
 #include "fusefs/cache/names.h"
@@ -37,7 +38,8 @@ class BaseVersions {
   // What a rename over this name is based on; `target` is the node there now, as far as known.
   std::optional<Base> of_name(const Process& process, const cache::Name& name, Ino target);
 
-  // A rename gave the same content another version number.
+  // Whoever read `from` has read `to`: a rename gave the same content another version number, or what
+  // became `to` was written through a shared mapping, which every process here may have seen.
   void renumbered(Ino ino, Version from, Version to);
   // The name was made anew or is gone: what was read under it is of another file.
   void forget_name(const Process& process, const cache::Name& name);
@@ -70,9 +72,11 @@ class BaseVersions {
   cache::LruMap<NodeKey, Version, NodeHash> by_node_{65536};
   cache::LruMap<NameKey, Base, NameKeyHash> by_name_{65536};
   struct Renumbered {
-    Version from, to;
+    std::vector<Version> from;  // at most kRenumbered, the oldest first
+    Version to;
   };
-  cache::LruMap<Ino, Renumbered> renumbered_{4096};  // the last time of each
+  static constexpr size_t kRenumbered = 64;
+  cache::LruMap<Ino, Renumbered> renumbered_{4096};  // the last run of each
 };
 
 }  // namespace linkspan::vfs

@@ -108,7 +108,11 @@ void Commits::learn_bases(OpenFile& file, const Layer& layer, const OpenFile::Ou
   const auto name = parts_.tree->last_name(file.ino);
   const Base base{file.ino, version};
   if (outcome.as_seen && (layer.base || layer.buffer->whole())) {
-    for (const Process& process : outcome.knowers) parts_.bases->read(process, base, name);
+    for (const Process& process : outcome.knowers) {
+      parts_.bases->read(process, base, name);
+      // The kernel wrote a shared mapping back, for nobody in particular.
+      if (!process) parts_.bases->renumbered(file.ino, outcome.before, version);
+    }
   } else if (!merged && layer.buffer->whole()) {
     parts_.bases->read(layer.writer, base, name);
   }

@@ -30,6 +30,7 @@ bool KernelView::pages_of(Ino ino, Version version) {
 
 bool KernelView::pages_become(Ino ino, Version before, Version after) {
   std::lock_guard lock(pages_mutex_);
+  told_.erase(ino);
   const Version* has = pages_.find(ino);
   if (has && (*has == before || *has == after)) {
     pages_.put(ino, after);
@@ -37,6 +38,22 @@ bool KernelView::pages_become(Ino ino, Version before, Version after) {
   }
   pages_.erase(ino);
   return false;
+}
+
+void KernelView::told(Ino ino, Version version, uint64_t size) {
+  std::lock_guard lock(pages_mutex_);
+  told_.put(ino, Told{version, size});
+}
+
+std::optional<KernelView::Told> KernelView::last_told(Ino ino) {
+  std::lock_guard lock(pages_mutex_);
+  const Told* told = told_.find(ino);
+  return told ? std::optional<Told>(*told) : std::nullopt;
+}
+
+void KernelView::untell(Ino ino) {
+  std::lock_guard lock(pages_mutex_);
+  told_.erase(ino);
 }
 
 void KernelView::drop_content(Ino ino) {

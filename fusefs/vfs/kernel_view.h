@@ -32,6 +32,19 @@ class KernelView {
   // what. False: they must be dropped.
   bool pages_become(Ino ino, Version before, Version after);
 
+  // The size that the kernel was last told is of this version, so the bytes it reads must be, too:
+  // stale size with new bytes, or the reverse, is a torn file. A read that begins after a revocation
+  // asks for attributes first (they are invalid; FUSE_AUTO_INVAL_DATA), and so is told the new one;
+  // one that began before goes on with the old. Nothing: the head.
+  struct Told {
+    Version version;
+    uint64_t size = 0;
+  };
+  void told(Ino ino, Version version, uint64_t size);
+  std::optional<Told> last_told(Ino ino);
+  // Its versions were renumbered, or are this mount's own now.
+  void untell(Ino ino);
+
   // From the revocation's thread, at once.
   void drop_content(Ino ino);
   void drop_attributes(Ino ino);
@@ -53,6 +66,7 @@ class KernelView {
   KernelCache* kernel_;
   std::mutex pages_mutex_;  // leaf
   cache::LruMap<Ino, Version> pages_{65536};
+  cache::LruMap<Ino, Told> told_{65536};
 
   std::mutex mutex_;  // leaf; guards what follows
   std::condition_variable wake_;

@@ -108,20 +108,23 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
   if (run == 0) handle.sequential.store(0, std::memory_order_relaxed);
   for (unsigned attempt = 0; attempt < kReadTries; ++attempt) {
     LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino, /*want_content=*/true));
-    const Attr& attr = known.node.attr;
-    if (offset >= attr.size) {
-      note_read(c, file, attr.version);
+    const auto told = kernel_.last_told(file.ino);
+    const auto seen =
+        told.value_or(KernelView::Told{known.node.attr.version, known.node.attr.size});
+    if (offset >= seen.size) {
+      note_read(c, file, seen.version);
       return size_t{0};
     }
-    const size_t part = std::min<uint64_t>(size, attr.size - offset);
+    const size_t part = std::min<uint64_t>(size, seen.size - offset);
     const auto done =
-        contents_.read(doing, cache::ContentId{file.ino, attr.version}, offset, out, part, run);
+        contents_.read(doing, cache::ContentId{file.ino, seen.version}, offset, out, part, run);
     if (done.ok()) {
       handle.next_offset.store(offset + part, std::memory_order_relaxed);
-      note_read(c, file, attr.version);
+      note_read(c, file, seen.version);
       return part;
     }
     if (done.code() != Code::not_found) return done.error();
+    kernel_.untell(file.ino);
     // The version went while we read: others commit faster than we read. The next one, then.
   }
   return fail(Code::busy, "the file changes faster than it can be read");

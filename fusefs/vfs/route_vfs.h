@@ -87,10 +87,10 @@ class RouteVfs final : public Vfs {
   // -- how callers see it (attributes.cc) --
   Attr shown(Attr attr) const;
   double entry_time(bool cached) const;
-  Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of) const;
+  Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of);
   // After an own mutation: what of it may be cached stands in the caches.
   Entry entry_of(const cache::Name& name, const Node& node, uint64_t as_of);
-  AttrReply attr_reply(const KnownNode& known, uint64_t as_of) const;
+  AttrReply attr_reply(const KnownNode& known, uint64_t as_of);
 
   // -- mutations --
   Result<Entry> make(const Caller& c, CreateRequest request);

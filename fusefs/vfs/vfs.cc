@@ -48,6 +48,8 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
   gate_.advance();
   kernel_.drop_names(revocation.names);
   for (const RevokedNode& node : revocation.nodes) {
+    // A rename over a file renumbers versions; what changed no content needs no old bytes.
+    if (!node.content || !revocation.names.empty()) kernel_.untell(node.ino);
     const auto file = node.content ? files_.find(node.ino) : nullptr;
     const auto view = file ? file->view() : std::nullopt;
     if (!node.content || view) {
