@@ -119,7 +119,10 @@ void CommitUpload::complete() {
     return;
   }
   auto task = [self = shared_from_this()] { self->commit(); };
-  if (!account_.front().workers->submit(std::move(task))) gate_.want(queue_full());
+  // A large one takes its time with the store: not here.
+  const bool taken = spool_->on_disk() ? account_.front().workers->submit(std::move(task))
+                                       : dispatch(account_.front(), std::move(task));
+  if (!taken) gate_.want(queue_full());
 }
 
 // The core's answer; if the core lets go of it without one, the caller is told.

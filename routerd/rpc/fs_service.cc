@@ -29,7 +29,7 @@ FsService::Unary* FsService::read(Rpc rpc, Context* context, const In* in, Out* 
     call->finish(accepted.error());
     return reactor;
   }
-  enqueue(std::move(call),
+  enqueue(std::move(call), Where::anywhere,
           [accepted = *std::move(accepted), out, op](const std::shared_ptr<UnaryCall>& mine) {
             auto reply = op(*mine->front().router, accepted.first, accepted.second);
             if (!reply.ok()) return mine->finish(reply.error());
@@ -49,15 +49,16 @@ FsService::Unary* FsService::mutate(Rpc rpc, Context* context, const In* in, v1:
     call->finish(accepted.error());
     return reactor;
   }
-  enqueue(std::move(call), [accepted = *std::move(accepted), out,
-                            op](const std::shared_ptr<UnaryCall>& mine) mutable {
-    core::MutationDone done = [mine, out](Result<MutationReply> reply) {
-      if (!reply.ok()) return mine->finish(reply.error());
-      wire::to_wire(*std::move(reply), out);
-      mine->finish();
-    };
-    op(*mine->front().router, accepted.first, std::move(accepted.second), std::move(done));
-  });
+  enqueue(
+      std::move(call), Where::anywhere,
+      [accepted = *std::move(accepted), out, op](const std::shared_ptr<UnaryCall>& mine) mutable {
+        core::MutationDone done = [mine, out](Result<MutationReply> reply) {
+          if (!reply.ok()) return mine->finish(reply.error());
+          wire::to_wire(*std::move(reply), out);
+          mine->finish();
+        };
+        op(*mine->front().router, accepted.first, std::move(accepted.second), std::move(done));
+      });
   return reactor;
 }
 

@@ -67,6 +67,7 @@ class GrpcServer final : public Server {
         sweeper_(bounds::kSweep),
         front_{router,
                &workers_,
+               &here_,
                &spoolers_,
                &admission_,
                &metrics_,
@@ -162,6 +163,7 @@ class GrpcServer final : public Server {
   Metrics metrics_;
   Admission admission_;
   WorkerPool workers_;
+  InlineSlot here_;
   WorkerPool spoolers_;
   Sweeper sweeper_;
   Front front_;

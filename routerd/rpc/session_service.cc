@@ -36,7 +36,7 @@ grpc::ServerUnaryReactor* SessionService::Attach(grpc::CallbackServerContext* co
   core::AttachRequest request{
       asked->token,   asked->client, asked->resume, asked->resume_secret, asked->resume_revocation,
       context->peer()};
-  enqueue(std::move(call),
+  enqueue(std::move(call), Where::worker,
           [request = std::move(request), out](const std::shared_ptr<UnaryCall>& mine) {
             auto reply = mine->front().router->attach(request);
             if (!reply.ok()) {
@@ -63,12 +63,13 @@ grpc::ServerUnaryReactor* SessionService::Detach(grpc::CallbackServerContext* co
     call->finish(who.ok() ? stopping() : who.error());
     return reactor;
   }
-  enqueue(std::move(call), [who = *std::move(who)](const std::shared_ptr<UnaryCall>& mine) {
-    const auto detached = mine->front().router->detach(who);
-    if (!detached.ok()) return mine->finish(detached.error());
-    log_info("session " + std::to_string(who.session.value) + " detached");
-    mine->finish();
-  });
+  enqueue(std::move(call), Where::worker,
+          [who = *std::move(who)](const std::shared_ptr<UnaryCall>& mine) {
+            const auto detached = mine->front().router->detach(who);
+            if (!detached.ok()) return mine->finish(detached.error());
+            log_info("session " + std::to_string(who.session.value) + " detached");
+            mine->finish();
+          });
   return reactor;
 }
 

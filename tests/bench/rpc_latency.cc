@@ -66,6 +66,22 @@ class Bench {
     must(fs_->Lookup(&context, request, &reply), "lookup");
   }
   void create() { mutate(std::to_string(number_)); }
+  void commit() {
+    grpc::ClientContext context;
+    context.AddMetadata(wire::kSessionKey, credential_);
+    v1::MutationReply reply;
+    auto upload = fs_->Commit(&context, &reply);
+    v1::CommitPart part;
+    part.mutable_head()->mutable_op()->set_number(++number_);
+    part.mutable_head()->mutable_op()->set_answered_below(number_);
+    part.mutable_head()->set_ino(last_);
+    part.mutable_head()->set_size(4096);
+    auto* extent = part.add_extents();
+    extent->set_length(4096);
+    extent->set_data(std::string(4096, 'x'));
+    upload->WriteLast(part, grpc::WriteOptions());
+    must(upload->Finish(), "commit");
+  }
 
  private:
   void mutate(const std::string& name) {
@@ -80,6 +96,7 @@ class Bench {
     request.set_kind(v1::KIND_FILE);
     request.set_mode(0644);
     must(fs_->Create(&context, request, &reply), "create");
+    last_ = reply.nodes(0).attr().ino();
   }
 
   std::shared_ptr<grpc::Channel> channel_;
@@ -87,7 +104,7 @@ class Bench {
   const grpc::internal::RpcMethod health_{"/grpc.health.v1.Health/Check",
                                           grpc::internal::RpcMethod::NORMAL_RPC};
   std::string credential_, prefix_;
-  uint64_t root_ = 0, number_ = 0;
+  uint64_t root_ = 0, number_ = 0, last_ = 0;
 };
 
 double timed(const std::function<void()>& call) {
@@ -98,12 +115,13 @@ double timed(const std::function<void()>& call) {
 
 void run(const std::string& token, const std::string& address, int rounds) {
   Bench bench(token, address);
-  std::vector<double> echo, lookup, create;
+  std::vector<double> echo, lookup, create, commit;
   for (int i = 0; i < rounds / 10; ++i) bench.echo();  // warm
   for (int i = 0; i < rounds; ++i) {
     echo.push_back(timed([&] { bench.echo(); }));
     lookup.push_back(timed([&] { bench.lookup(); }));
     create.push_back(timed([&] { bench.create(); }));
+    commit.push_back(timed([&] { bench.commit(); }));
   }
   const auto row = [&](const char* what, const std::vector<double>& samples) {
     std::printf("%-40s %-7s p50 %7.0f  p90 %7.0f  p99 %7.0f\n", address.c_str(), what,
@@ -112,6 +130,7 @@ void run(const std::string& token, const std::string& address, int rounds) {
   row("echo", echo);
   row("Lookup", lookup);
   row("Create", create);
+  row("Commit", commit);
 }
 
 }  // namespace

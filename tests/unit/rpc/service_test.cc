@@ -161,8 +161,10 @@ TEST_F(Service, AFullQueueAnswersBusyAtOnce) {
   wanted.workers = 1;
   wanted.queue = 1;
   start(wanted);
+  auto here = std::async(std::launch::async, [&] { return lookup(); });
+  latch.wait_for(1);  // where it arrived
   auto one = std::async(std::launch::async, [&] { return lookup(); });
-  latch.wait_for(1);
+  latch.wait_for(2);  // the worker
   // One more may wait; of two, one is refused. Which, is theirs to settle.
   auto two = std::async(std::launch::async, [&] { return lookup(); });
   auto three = std::async(std::launch::async, [&] { return lookup(); });
@@ -171,10 +173,31 @@ TEST_F(Service, AFullQueueAnswersBusyAtOnce) {
   };
   while (server_->metrics().refused_busy == 0) std::this_thread::yield();
   latch.open();
+  EXPECT_TRUE(here.get().ok());
   EXPECT_TRUE(one.get().ok());
   const bool second = refused(two.get());
   EXPECT_NE(second, refused(three.get()));
   EXPECT_EQ(server_->metrics().refused_busy, 1u);
+}
+
+TEST_F(Service, CallsThatBlockHoldUpNoOther) {
+  Latch latch;
+  router_.hold_lookup = &latch;
+  start();  // two workers
+  auto here = std::async(std::launch::async, [&] { return lookup(); });
+  latch.wait_for(1);
+  auto worker = std::async(std::launch::async, [&] { return lookup(); });
+  latch.wait_for(2);
+  for (int i = 0; i < 20; ++i) {
+    Context context;
+    v1::GetAttrRequest request;
+    request.set_ino(20);
+    v1::NodeReply reply;
+    EXPECT_TRUE(fs_->GetAttr(&context, request, &reply).ok());
+  }
+  latch.open();
+  EXPECT_TRUE(here.get().ok());
+  EXPECT_TRUE(worker.get().ok());
 }
 
 TEST_F(Service, StopAnswersWhatWasAcceptedAndRefusesTheRest) {
