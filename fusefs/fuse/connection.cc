@@ -138,9 +138,11 @@ Status Connection::State::open() {
   kernel.release();
   // Before the loop: no name must reach the kernel while it is unknown whether it can be dropped.
   if (notifier_) notifier_->attach(session_.get());
-  loop_ = std::make_unique<Loop>(session_.get(), LoopOptions{.max_threads = options_.max_threads,
-                                                             .idle_threads = options_.idle_threads,
-                                                             .on_ended = options_.on_ended});
+  loop_ = std::make_unique<Loop>(session_.get(),
+                                 LoopOptions{.max_threads = options_.max_threads,
+                                             .idle_threads = options_.idle_threads,
+                                             .statx = context_.operations->answers_statx(),
+                                             .on_ended = options_.on_ended});
   LINKSPAN_CHECK(loop_->start());
   LINKSPAN_CHECK(wait_for_init());
   if (mounted_) device_ = mounted_device(context_.name);

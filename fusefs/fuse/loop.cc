@@ -13,15 +13,19 @@
 #include <utility>
 
 #include "fusefs/fuse/connection_io.h"
+#include "fusefs/fuse/current_operation.h"
 #include "fusefs/fuse/log.h"
 #include "fusefs/fuse/lowlevel.h"
 #include "fusefs/fuse/message_check.h"
+#include "fusefs/fuse/statx.h"
 
 namespace linkspan::fuse {
 namespace {
 
 constexpr std::chrono::milliseconds kWakeAgain{2};  // a signal just before read(2) is lost: repeat
 constexpr int kShortReads = 100;                    // in a row, then the device is broken
+
+thread_local uint32_t current_opcode = 0;
 
 // Interrupts a blocked read of the session's descriptor.
 int wake_signal() {
@@ -69,6 +73,18 @@ bool is_urgent(const fuse_buf& buffer) {
 }
 
 }  // namespace
+
+uint32_t current_operation() {
+  return current_opcode;
+}
+
+CurrentOperation::CurrentOperation(uint32_t opcode) {
+  current_opcode = opcode;
+}
+
+CurrentOperation::~CurrentOperation() {
+  current_opcode = 0;
+}
 
 Loop::Loop(fuse_session* session, LoopOptions options) : session_(session), options_(options) {}
 
@@ -149,11 +165,23 @@ Loop::Next Loop::admit(const fuse_buf& buffer, bool urgent) {
 }
 
 void Loop::process(const fuse_buf& buffer) {
-  bool in_memory = !(buffer.flags & FUSE_BUF_IS_FD);
-  if (in_memory && !well_formed(buffer.mem, buffer.size))
-    refuse(*static_cast<const fuse_in_header*>(buffer.mem));
-  else
+  if (buffer.flags & FUSE_BUF_IS_FD) {
     fuse_session_process_buf(session_, &buffer);
+    return;
+  }
+  const auto& header = *static_cast<const fuse_in_header*>(buffer.mem);
+  if (!well_formed(buffer.mem, buffer.size))
+    refuse(header);
+  else
+    answer(buffer);
+}
+
+void Loop::answer(const fuse_buf& buffer) {
+  auto& header = *static_cast<fuse_in_header*>(buffer.mem);
+  CurrentOperation current(header.opcode);
+  // libfuse refuses what it does not know; GETATTR's callback answers this too.
+  if (header.opcode == kOpStatx && options_.statx) header.opcode = FUSE_GETATTR;
+  fuse_session_process_buf(session_, &buffer);
 }
 
 void Loop::refuse(const fuse_in_header& request) {

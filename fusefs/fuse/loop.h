@@ -27,6 +27,7 @@ struct LoopOptions {
   unsigned idle_threads = 10;      // more idle ones than these end
   size_t backlog_requests = 4096;  // read, waiting for a thread
   size_t backlog_bytes = 64ull << 20;
+  bool statx = false;              // the callbacks answer FUSE_STATX, as getattr
   std::function<void()> on_ended;  // once, on a thread of the loop: must not stop() it
 };
 
@@ -57,6 +58,7 @@ class Loop {
   bool receive(fuse_buf* buffer);
   Next admit(const fuse_buf& buffer, bool urgent);
   void process(const fuse_buf& buffer);
+  void answer(const fuse_buf& buffer);
   void refuse(const fuse_in_header& request);
   bool finish(std::list<std::thread>::iterator self, bool urgent);  // false: this thread ends
   bool spawn();                                                     // with mutex_ held

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "fusefs/fuse/statx.h"
+
 namespace linkspan::fuse {
 namespace {
 
@@ -74,6 +76,8 @@ Shape shape_of(uint32_t opcode) {
       return {sizeof(fuse_lseek_in), 0};
     case FUSE_COPY_FILE_RANGE:
       return {sizeof(fuse_copy_file_range_in), 0};
+    case kOpStatx:
+      return {sizeof(StatxIn), 0};
     default:
       return {};
   }

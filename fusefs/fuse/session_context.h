@@ -27,6 +27,8 @@ class Operations {
   virtual ~Operations() = default;
   // libfuse's callbacks; `init` is set by the connection. Lives as long as this object.
   virtual const fuse_lowlevel_ops& table() const = 0;
+  // Its getattr answers FUSE_STATX too (current_operation() says which it was).
+  virtual bool answers_statx() const { return false; }
   // At INIT, after the connection's own choices.
   virtual void configure(fuse_conn_info*) {}
 };

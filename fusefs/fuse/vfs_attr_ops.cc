@@ -1,7 +1,9 @@
 // Callbacks about attributes, extended attributes and the filesystem's numbers.
 #include <cerrno>
 
+#include "fusefs/fuse/current_operation.h"
 #include "fusefs/fuse/stat.h"
+#include "fusefs/fuse/statx.h"
 #include "fusefs/fuse/vfs_callbacks.h"
 #include "linkspan/limits.h"
 
@@ -15,8 +17,15 @@ void reply_attributes(Request& r, const Result<vfs::AttrReply>& reply) {
     r.error(reply.error());
     return;
   }
+  bool statx = current_operation() == kOpStatx;
   auto pass = VfsOperations::of(r).vfs().reply_gate().enter(reply->as_of);
-  r.attributes(to_stat(reply->attr), pass.current() ? reply->timeout : 0);
+  double timeout = pass.current() ? reply->timeout : 0;
+  if (!statx) {
+    r.attributes(to_stat(reply->attr), timeout);
+    return;
+  }
+  StatxOut out = to_statx(reply->attr, timeout);
+  r.bytes({reinterpret_cast<const char*>(&out), sizeof out});
 }
 
 void on_getattr(fuse_req_t raw, fuse_ino_t ino, fuse_file_info*) {

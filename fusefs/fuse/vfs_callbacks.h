@@ -10,6 +10,7 @@ class VfsOperations final : public Operations {
  public:
   VfsOperations(vfs::Vfs* vfs, Notifier* notifier, VfsOperationsOptions options);
   const fuse_lowlevel_ops& table() const override { return table_; }
+  bool answers_statx() const override { return true; }
   void configure(fuse_conn_info* info) override;
 
   vfs::Vfs& vfs() const { return *vfs_; }

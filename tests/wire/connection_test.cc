@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "fusefs/fuse/statx.h"
 #include "fusefs/fuse/vfs_ops.h"
 #include "tests/support/fake_kernel.h"
 #include "tests/support/scripted_vfs.h"
@@ -94,6 +95,28 @@ TEST_F(Wire, RootIsOneOutsideAndItsOwnNumberInside) {
   EXPECT_EQ(out.attr.ino, kRoot.value);
   EXPECT_EQ(out.attr_valid, kMinute);
   EXPECT_EQ(out.attr.mtimensec, 123456789u);
+}
+
+TEST_F(Wire, StatxBringsTheBirthTime) {
+  connect();
+  vfs.on_getattr = [&](const vfs::Caller&, Ino ino) {
+    Attr attr = file_attr(ino.value);
+    attr.btime = Time{1'400'000'000'000'000'001};
+    return Result<vfs::AttrReply>({attr, 1.5, vfs.gate.now()});
+  };
+  fuse::StatxIn in = {};
+  auto reply = kernel->call(fuse::kOpStatx, 300, Bytes().add(in).str());
+  EXPECT_EQ(reply.error(), 0);
+  ASSERT_EQ(reply.body.size(), sizeof(fuse::StatxOut));
+  auto out = reply.as<fuse::StatxOut>();
+  EXPECT_EQ(out.stat.btime.seconds, 1'400'000'000);
+  EXPECT_EQ(out.stat.btime.nanoseconds, 1u);
+  EXPECT_EQ(out.stat.ino, 300u);
+  EXPECT_EQ(out.stat.mode, S_IFREG | 0644);
+  EXPECT_EQ(out.attr_valid, 1u);
+  EXPECT_EQ(out.attr_valid_nsec, 500'000'000u);
+  auto plain = kernel->call(FUSE_GETATTR, 300, Bytes().add(fuse_getattr_in{}).str());
+  EXPECT_EQ(plain.body.size(), sizeof(fuse_attr_out));
 }
 
 TEST_F(Wire, EntriesAreCountedUntilForgotten) {
