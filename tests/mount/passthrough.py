@@ -31,7 +31,7 @@ class Passthrough:
     def __init__(self):
         self.base = tempfile.mkdtemp(prefix="lsp-local-", dir="/tmp")
         os.chmod(self.base, 0o755)
-        self.source, self.mount = f"{self.base}/source", f"{self.base}/mount"
+        self.source, self.mount = f"{self.base}/beneath", f"{self.base}/mount"
         for path in (self.source, self.mount, f"{self.source}/memory", f"{self.source}/scratch"):
             os.mkdir(path)
         program = f"{labtest.BUILD}/tests/support/local-mount"

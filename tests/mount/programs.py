@@ -67,13 +67,13 @@ def test_make_and_compile(lab):
                    "int main(void) { return " + "+".join(f"f{i}()" for i in range(12)) + " == 66 ? 0 : 1; }\n")
     with open(f"{d}/Makefile", "w") as file:
         file.write("prog: $(patsubst %.c,%.o,$(wildcard *.c))\n\t$(CC) -o $@ $^\n")
-    sh("make -s -j4 && ./prog && make | grep -q 'up to date' && touch f3.c && make -n | grep -q f3.o", cwd=d)
+    sh("make -s -j4 && ./prog && make | grep 'up to date' && touch f3.c && make -n | grep f3.o", cwd=d)
 
 
 def test_python_packages_and_bytecode(lab):
     d = folder(lab, "python")
     sh("""mkdir -p pkg; echo 'VALUE = 42' > pkg/mod.py; touch pkg/__init__.py
-        python3 -c 'import pkg.mod; assert pkg.mod.VALUE == 42'; ls pkg/__pycache__ | grep -q mod
+        env -u PYTHONDONTWRITEBYTECODE python3 -c 'import pkg.mod; assert pkg.mod.VALUE == 42'; ls pkg/__pycache__ | grep -q mod
         python3 - <<'P'
 import json, os, shelve, tempfile, zipfile
 with tempfile.NamedTemporaryFile('w', dir='.', delete=False) as f:
