@@ -48,6 +48,7 @@ std::string settings(const Limits& limits) {
       {"client_min_messages", "warning"},
       {"plan_cache_mode", "force_generic_plan"},
       {"enable_seqscan", "off"},
+      {"enable_bitmapscan", "off"},
       {"enable_hashjoin", "off"},
       {"enable_mergejoin", "off"},
       {"jit", "off"},

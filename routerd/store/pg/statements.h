@@ -19,14 +19,17 @@ inline constexpr int kNodeColumns = 23;
   "n.ino, n.volume, n.kind, n.owns_history, n.has_xattrs, n.mode, n.nlink, n.uid, n.gid, " \
   "n.size, n.allocated, n.atime, n.mtime, n.ctime, n.btime, n.seq, n.version, n.history, " \
   "n.dver, n.floor, n.parent, n.last_cookie, n.target"
+// Subqueries end with OFFSET 0 where the planner must not look into them: it would read all of a
+// file's segments and then choose, as long as tables are small.
 // The rows that make up a small file: chunk 0 of `n`, in the order in which they are laid.
-#define LS_SMALL_CONTENT(alias, condition)                                                       \
-  " LEFT JOIN LATERAL (SELECT s.dver, s.part, s.start, s.len, s.data FROM (SELECT h.base_dver, " \
-  "h.dver FROM linkspan.segment h WHERE h.tenant = n.tenant AND h.ino = n.ino AND h.chunk = 0 "  \
-  "AND h.dver BETWEEN n.floor AND n.dver ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "          \
-  "JOIN linkspan.segment s ON s.tenant = n.tenant AND s.ino = n.ino AND s.chunk = 0 "            \
-  "AND s.dver BETWEEN h.base_dver AND h.dver) " alias                                            \
-  " ON n.kind = 1 AND n.size BETWEEN 1 AND 65536 AND " condition
+#define LS_SMALL_CONTENT(condition)                                                            \
+  " LEFT JOIN LATERAL (SELECT s.* FROM (SELECT h.base_dver, h.dver FROM linkspan.segment h "   \
+  "WHERE n.kind = 1 AND n.size BETWEEN 1 AND 65536 AND " condition                             \
+  " AND h.tenant = n.tenant AND h.ino = n.ino AND h.chunk = 0 "                                \
+  "AND h.dver BETWEEN n.floor AND n.dver ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "        \
+  "CROSS JOIN LATERAL (SELECT s.dver, s.part, s.start, s.len, s.data FROM linkspan.segment s " \
+  "WHERE s.tenant = n.tenant AND s.ino = n.ino AND s.chunk = 0 "                               \
+  "AND s.dver BETWEEN h.base_dver AND h.dver OFFSET 0) s) s ON true"
 
 namespace sql {
 
@@ -281,19 +284,20 @@ inline constexpr Statement kClearRange{
     "weight, filled) SELECT $1::integer, $2::bigint, h.chunk, $6::bigint, 0, $6::bigint, true, "
     "0, 0, 0, 0 FROM " LS_RANGE_HEADS " WHERE h.filled > 0 AND h.dver < $6::bigint"};
 // Rows of [offset, end) of the state (o.ino, o.dver, o.floor); data is cut to the range.
-#define LS_RANGE_ROWS                                                                              \
-  " LEFT JOIN LATERAL (SELECT s.chunk, s.dver, s.part, greatest(s.start, r.low) AS start, "        \
-  "least(s.start + s.len, r.high) - greatest(s.start, r.low) AS len, substr(s.data, "              \
-  "greatest(r.low - s.start, 0) + 1, least(s.start + s.len, r.high) - greatest(s.start, r.low)) "  \
-  "AS data FROM (SELECT c, greatest($3::bigint - c::bigint * 65536, 0)::integer AS low, "          \
-  "least($4::bigint - c::bigint * 65536, 65536)::integer AS high "                                 \
-  "FROM generate_series(($3::bigint / 65536)::integer, (($4::bigint - 1) / 65536)::integer) c) r " \
-  "CROSS JOIN LATERAL (SELECT h.base_dver, h.dver FROM linkspan.segment h "                        \
-  "WHERE h.tenant = n.tenant AND h.ino = o.ino AND h.chunk = r.c "                                 \
-  "AND h.dver BETWEEN o.floor AND o.dver ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "            \
-  "JOIN linkspan.segment s ON s.tenant = n.tenant AND s.ino = o.ino AND s.chunk = r.c "            \
-  "AND s.dver BETWEEN h.base_dver AND h.dver "                                                     \
-  "WHERE s.start < r.high AND s.start + s.len > r.low) s ON o.size > $3::bigint "                  \
+#define LS_RANGE_ROWS                                                                             \
+  " LEFT JOIN LATERAL (SELECT s.chunk, s.dver, s.part, greatest(s.start, r.low) AS start, "       \
+  "least(s.start + s.len, r.high) - greatest(s.start, r.low) AS len, substr(s.data, "             \
+  "greatest(r.low - s.start, 0) + 1, least(s.start + s.len, r.high) - greatest(s.start, r.low)) " \
+  "AS data FROM (SELECT c, greatest($3::bigint - c::bigint * 65536, 0)::integer AS low, "         \
+  "least($4::bigint - c::bigint * 65536, 65536)::integer AS high FROM generate_series("           \
+  "($3::bigint / 65536)::integer, ((least($4::bigint, o.size) - 1) / 65536)::integer) c) r "      \
+  "CROSS JOIN LATERAL (SELECT h.base_dver, h.dver FROM linkspan.segment h "                       \
+  "WHERE h.tenant = n.tenant AND h.ino = o.ino AND h.chunk = r.c "                                \
+  "AND h.dver BETWEEN o.floor AND o.dver ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "           \
+  "CROSS JOIN LATERAL (SELECT s.chunk, s.dver, s.part, s.start, s.len, s.data "                   \
+  "FROM linkspan.segment s WHERE s.tenant = n.tenant AND s.ino = o.ino AND s.chunk = r.c "        \
+  "AND s.dver BETWEEN h.base_dver AND h.dver "                                                    \
+  "AND s.start < r.high AND s.start + s.len > r.low OFFSET 0) s) s ON o.size > $3::bigint "       \
   "WHERE n.tenant = $1::integer AND n.ino = $2::bigint ORDER BY s.chunk, s.dver, s.part"
 // (tenant, ino, offset, end > offset) -> volume, kind, version, size, chunk, start, len, data
 inline constexpr Statement kRead{
@@ -324,13 +328,11 @@ inline constexpr Statement kLookupContent{
     ", s.start, s.len, s.data FROM linkspan.node p "
     "LEFT JOIN (linkspan.dentry d JOIN linkspan.node n ON n.tenant = d.tenant AND n.ino = d.ino) "
     "ON d.tenant = p.tenant AND d.parent = p.ino AND d.name = $3::bytea" LS_SMALL_CONTENT(
-        "s",
         "true") " WHERE p.tenant = $1::integer AND p.ino = $2::bigint ORDER BY s.dver, s.part"};
 // (tenant, ino) -> node, start, len, data: one row for each segment of a small file
 inline constexpr Statement kNodeContent{
     "node_content",
     "SELECT " LS_NODE ", s.start, s.len, s.data FROM linkspan.node n" LS_SMALL_CONTENT(
-        "s",
         "true") " WHERE n.tenant = $1::integer AND n.ino = $2::bigint ORDER BY s.dver, s.part"};
 // (tenant, dir, after, limit) -> name, cookie, node
 inline constexpr Statement kReadDir{
@@ -343,15 +345,14 @@ inline constexpr Statement kReadDir{
 // long as their sizes add up to less than the budget.
 inline constexpr Statement kReadDirContent{
     "readdir_content",
-    "SELECT e.name, e.cookie, " LS_NODE
-    ", e.sum <= $5::bigint, s.start, s.len, s.data FROM ("
-    "SELECT d.name, d.cookie, n.tenant, n.ino, sum(CASE WHEN n.kind = 1 AND n.size <= 65536 "
-    "THEN n.size ELSE 0 END + octet_length(d.name) + 160) OVER (ORDER BY d.cookie) AS sum "
+    "SELECT n.name, n.cookie, " LS_NODE
+    ", n.total <= $5::bigint, s.start, s.len, s.data FROM ("
+    "SELECT d.name, d.cookie, n.*, sum(CASE WHEN n.kind = 1 AND n.size <= 65536 THEN n.size "
+    "ELSE 0 END + octet_length(d.name) + 160) OVER (ORDER BY d.cookie) AS total "
     "FROM (SELECT d.* FROM linkspan.dentry d WHERE d.tenant = $1::integer "
     "AND d.parent = $2::bigint AND d.cookie > $3::bigint ORDER BY d.cookie LIMIT $4::bigint) d "
-    "JOIN linkspan.node n ON n.tenant = d.tenant AND n.ino = d.ino) e "
-    "JOIN linkspan.node n ON n.tenant = e.tenant AND n.ino = e.ino" LS_SMALL_CONTENT(
-        "s", "e.sum <= $5::bigint") " ORDER BY e.cookie, s.dver, s.part"};
+    "JOIN linkspan.node n ON n.tenant = d.tenant AND n.ino = d.ino) n" LS_SMALL_CONTENT(
+        "n.total <= $5::bigint") " ORDER BY n.cookie, s.dver, s.part"};
 
 // -- extended attributes -------------------------------------------------------------------------
 // (tenant, ino) -> name, value
