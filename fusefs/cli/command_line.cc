@@ -36,10 +36,10 @@ void add_state_dir(CLI::App* command, std::string& value) {
 }
 
 void add_router(CLI::App* command, RouterOptions& router) {
-  auto* address =
-      command->add_option("--router", router.address, "the router: unix:/path or HOST:PORT")
-          ->envname("LINKSPAN_ROUTER")
-          ->type_name("ADDRESS");
+  auto* address = command
+                      ->add_option("--router", router.address,
+                                   "the router: unix:/path or HOST:PORT (else $LINKSPAN_ROUTER)")
+                      ->type_name("ADDRESS");
   auto* file = command
                    ->add_option("--token-file", router.token.file,
                                 "file with the token (else --token-fd, $LINKSPAN_TOKEN, "
@@ -49,10 +49,11 @@ void add_router(CLI::App* command, RouterOptions& router) {
       ->type_name("N")
       ->check(CLI::NonNegativeNumber)
       ->excludes(file);
-  command->add_flag("--local", router.local,
-                    "use a private PostgreSQL and router under the state directory; they start "
-                    "when needed, end with their last user, and keep their data");
-  (void)address;
+  command
+      ->add_flag("--local", router.local,
+                 "use a private PostgreSQL and router under the state directory; they start when "
+                 "needed, end with their last user, and keep their data")
+      ->excludes(address);
   add_state_dir(command, router.state_dir);
 }
 

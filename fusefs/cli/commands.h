@@ -34,7 +34,8 @@ struct MountOptions {
   LogOptions log;
 };
 int mount_command(MountOptions options);
-// `mount -t linkspan ROUTER DIR -o ...` (mount.linkspan) and `umount` (umount.fuse.linkspan).
+// `mount -t linkspan ROUTER DIR -o ...` (mount.linkspan) and `umount` (umount.fuse.linkspan);
+// without the program's name.
 int mount_helper(const std::vector<std::string>& arguments);
 int umount_helper(const std::vector<std::string>& arguments);
 

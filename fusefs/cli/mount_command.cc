@@ -44,6 +44,10 @@ Result<Prepared> prepare(MountOptions& options) {
     session.workspace = absolute_path(options.workspace);
     LINKSPAN_CHECK(check_workspace(session.workspace));
   }
+  if (!options.expose.empty()) {
+    session.expose = absolute_path(options.expose);
+    LINKSPAN_CHECK(check_prefix(session.expose));
+  }
   LINKSPAN_TRY(auto router, resolve_router(options.router));
   session.dir = options.dir;
   session.read_only = options.read_only;
@@ -52,7 +56,6 @@ Result<Prepared> prepare(MountOptions& options) {
   prepared.local = std::move(router.local);
   session.ownership =
       options.owner == "identity" ? vfs::Ownership::identity : vfs::Ownership::squash;
-  if (!options.expose.empty()) session.expose = absolute_path(options.expose);
   prepared.serve.ready_fd = options.ready_fd;
   return prepared;
 }

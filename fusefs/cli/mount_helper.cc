@@ -55,7 +55,7 @@ int mount_helper(const std::vector<std::string>& arguments) {
   MountOptions mount;
   std::vector<std::string> positional;
   std::string option_text;
-  for (size_t i = 1; i < arguments.size(); ++i) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i] == "-o") {
       if (++i == arguments.size()) return usage("-o needs a value");
       option_text += (option_text.empty() ? "" : ",") + arguments[i];

@@ -184,7 +184,7 @@ Json change_json(const Change& change) {
             {"size", change.size},
             {"principal", change.principal},
             {"sandbox", change.sandbox},
-            {"session", change.session.value}};
+            {"session", number(change.session.value)}};
   if (!change.old_path.empty()) json["old_path"] = change.old_path;
   return json;
 }
@@ -312,7 +312,7 @@ std::string status_json(const MountReport& report) {
             {"tenant", report.session.tenant},
             {"principal", report.session.principal},
             {"sandbox", report.session.sandbox},
-            {"session", report.session.id.value},
+            {"session", number(report.session.id.value)},
             {"dirty_files", dirty.files},
             {"dirty_bytes", dirty.bytes},
             {"routes", std::move(routes)},

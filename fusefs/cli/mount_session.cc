@@ -36,7 +36,6 @@ client::Call call_within(std::chrono::milliseconds time) {
   return call;
 }
 
-// fusermount3's rule: symlinks are for prefixes where nothing can be mounted.
 bool is_link_to(const std::string& path, const std::string& target) {
   char text[PATH_MAX];
   const ssize_t n = ::readlink(path.c_str(), text, sizeof text);
@@ -58,6 +57,7 @@ Result<bool> is_empty_directory(const std::string& path) {
 
 MountSession::MountSession(SessionOptions options)
     : options_(std::move(options)),
+      mounting_(can_mount()),
       started_(Clock::system().now()),
       stack_([this](const auto& steps) { save(steps); }) {}
 
@@ -111,7 +111,7 @@ Status MountSession::attach() {
 
 // Decided before anything is mounted: from then on the control files read it.
 void MountSession::plan() {
-  if (!options_.workspace.empty()) workspace_form_ = can_mount() ? "bind mount" : "symlink";
+  if (!options_.workspace.empty()) workspace_form_ = mounting_ ? "bind mount" : "symlink";
   if (options_.expose.empty()) return;
   const std::string prefix = (options_.expose == "/" ? "" : options_.expose) + "/";
   for (const auto& part : *routes()) exposed_.push_back(prefix + part.route.path);
@@ -132,19 +132,38 @@ Status MountSession::mount_all() {
 }
 
 Status MountSession::mount_routes() {
-  for (const auto& part : *routes()) {
-    const std::string path = options_.dir + "/" + part.route.path;
-    stack_.fuse(path);
-    LINKSPAN_CHECK(mounts_.add_route(path, part.vfs.get(), part.notifier.get(),
-                                     {.read_only = options_.read_only || !part.route.writable}));
-  }
+  if (!mounting_) LINKSPAN_CHECK(stack_.make_directory(aside()));
+  for (const auto& part : *routes()) LINKSPAN_CHECK(mount_route(part));
   return ok();
+}
+
+Status MountSession::mount_route(const RoutePart& part) {
+  const std::string path = route_directory(part.route.path);
+  if (!mounting_) {
+    LINKSPAN_CHECK(stack_.make_directory(path));
+    LINKSPAN_CHECK(stack_.cover(path));
+  }
+  stack_.fuse(path);
+  LINKSPAN_CHECK(mounts_.add_route(path, part.vfs.get(), part.notifier.get(),
+                                   {.read_only = options_.read_only || !part.route.writable}));
+  return stack_.seal();
+}
+
+std::string MountSession::aside() const {
+  return options_.mounts_dir + "/" + hex(hash_text(options_.dir)) + ".d";
+}
+
+std::string MountSession::route_directory(const std::string& path) const {
+  if (mounting_) return options_.dir + "/" + path;
+  std::string name = path;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return aside() + "/" + name;
 }
 
 Status MountSession::mount_workspace() {
   if (options_.workspace.empty()) return ok();
   const std::string path = options_.dir + "/" + kWorkspace;
-  if (!can_mount()) return ok();  // a symlink in control_tree()
+  if (!mounting_) return ok();  // a symlink in control_tree()
   LINKSPAN_CHECK(stack_.bind(options_.workspace, path));
   if (options_.read_only &&
       ::mount(nullptr, path.c_str(), nullptr,
@@ -174,7 +193,7 @@ Status MountSession::expose(const std::string& from, const std::string& to) {
                                        ": the directory is not empty, and it would be hidden; "
                                        "move it away or choose another --expose");
   }
-  if (!can_mount()) {
+  if (!mounting_) {
     if (there)
       return fail(Code::exists, "cannot expose " + to +
                                     " without the right to mount: a symlink "
@@ -204,14 +223,14 @@ Status MountSession::check_all() const {
 
 fuse::ControlTree MountSession::control_tree() {
   fuse::ControlTree tree;
-  const bool mounting = can_mount();
-  for (const auto& part : *routes()) tree.add_directory(part.route.path, !mounting);
-  if (!options_.workspace.empty()) {
-    if (mounting)
-      tree.add_directory(kWorkspace);
+  const auto place = [&](const std::string& name, const std::string& elsewhere) {
+    if (mounting_)
+      tree.add_directory(name);
     else
-      tree.add_symlink(kWorkspace, options_.workspace);
-  }
+      tree.add_symlink(name, elsewhere);
+  };
+  for (const auto& part : *routes()) place(part.route.path, route_directory(part.route.path));
+  if (!options_.workspace.empty()) place(kWorkspace, options_.workspace);
   const std::string at = std::string(kControl) + "/";
   tree.add_file(at + "status", [this] { return status_text(report()); });
   tree.add_file(at + "status.json", [this] { return status_json(report()); });

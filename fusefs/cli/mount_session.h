@@ -26,7 +26,7 @@ struct SessionOptions {
   vfs::Ownership ownership = vfs::Ownership::squash;
   std::string expose;      // prefix, absolute; empty: not
   bool read_only = false;  // the whole tree, whatever the grant allows
-  std::string mounts_dir;  // for the state file; empty: none
+  std::string mounts_dir;  // for the state file, and without the right to mount; empty: none
 };
 
 class MountSession final : public client::SessionListener {
@@ -66,6 +66,9 @@ class MountSession final : public client::SessionListener {
   void plan();
   Status mount_all();
   Status mount_routes();
+  Status mount_route(const RoutePart& part);
+  std::string aside() const;
+  std::string route_directory(const std::string& path) const;
   Status mount_workspace();
   Status expose_all();
   Status expose(const std::string& from, const std::string& to);
@@ -77,6 +80,10 @@ class MountSession final : public client::SessionListener {
   void save(const std::vector<MountStep>& steps) const;
 
   const SessionOptions options_;
+  // As root or in a user namespace. Else fusermount3 mounts, and cannot do so inside of another
+  // FUSE mount (that shuts set-uid programs out): routes are mounted aside, and DIR has symlinks to
+  // them.
+  const bool mounting_;
   const Time started_;
   std::string workspace_form_;
   std::vector<std::string> exposed_;

@@ -31,7 +31,8 @@ Result<std::string> private_directory(const std::string& path, unsigned mode) {
   struct stat st;
   if (::lstat(path.c_str(), &st) != 0) return system_error(path, errno);
   if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid())
-    return fail(Code::access_denied, path + " belongs to somebody else; remove it");
+    return fail(Code::access_denied,
+                path + " belongs to another user; remove it, or choose another place: --state-dir");
   if ((st.st_mode & 0777) != mode && ::chmod(path.c_str(), mode) != 0)
     return system_error(path, errno);
   return path;

@@ -81,6 +81,13 @@ Status check_workspace(const std::string& dir) {
   return ok();
 }
 
+Status check_prefix(const std::string& prefix) {
+  struct stat st;
+  if (::stat(prefix.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return ok();
+  return fail(Code::not_directory,
+              "--expose " + prefix + " is not a directory; make it with: mkdir -p " + prefix);
+}
+
 Status check_router_address(const std::string& address) {
   if (address.empty())
     return fail(Code::invalid,

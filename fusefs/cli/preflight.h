@@ -14,6 +14,8 @@ Status check_mountpoint(const std::string& dir, bool non_empty);
 Status check_fuse_device(const std::string& device = "/dev/fuse");
 // There and a directory we can enter.
 Status check_workspace(const std::string& dir);
+// The --expose prefix: a directory that is there.
+Status check_prefix(const std::string& prefix);
 // "unix:/absolute/path" or "host:port".
 Status check_router_address(const std::string& address);
 

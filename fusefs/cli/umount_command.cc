@@ -107,7 +107,7 @@ int umount_command(const UmountOptions& options) {
 // umount.fuse.linkspan DIR [-flnrv] [-t TYPE] [-N NS]: called by umount(8) and systemd.
 int umount_helper(const std::vector<std::string>& arguments) {
   UmountOptions options;
-  for (size_t i = 1; i < arguments.size(); ++i) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
     const auto& argument = arguments[i];
     if (argument == "-t" || argument == "-N") {
       ++i;

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Errors of the program: each names the thing and the mend, exits by convention (1 failed, 2 wrong
+usage), and leaves nothing half mounted."""
+import os
+import re
+
+from cli_env import BARE_NOBODY, Base, Router, check, equal, labtest, now
+
+BASE = Base("errors")
+ROUTER = Router(BASE)
+
+
+def refused(status, words, *args, **options):
+    """The program fails with `status`, says all `words`, and leaves nothing."""
+    done = BASE.linkspan(*args, **options)
+    equal(done.returncode, status, f"{args}: {done.stdout}{done.stderr}")
+    for word in words:
+        check(re.search(word, done.stderr), f"{args}: no {word!r} in: {done.stderr}")
+    check(done.stderr.startswith("linkspan: "), done.stderr)
+    BASE.nothing_left()
+    return done
+
+
+def test_wrong_usage_is_2():
+    d = BASE.make("usage")
+    refused(2, ["--bogus", "linkspan mount --help"], "mount", "--bogus", d)
+    refused(2, ["DIR", "linkspan mount --help"], "mount")
+    refused(2, ["squash", "identity"], "mount", "--owner", "me", d)
+    refused(2, ["--token-fd"], "mount", "--token-fd", "-3", d)
+    refused(2, ["--local", "--router"], "run", "--local", "--router", "unix:/x", "--", "true")
+    refused(2, ["CMD"], "run", "--local")
+    refused(2, ["subcommand"])
+    refused(2, ["linkspan"], "frobnicate")
+
+
+def test_help_and_version_are_0_and_on_stdout():
+    for args in (["--help"], ["--version"], *[[c, "--help"] for c in ("mount", "umount", "run", "local", "status", "log")]):
+        done = BASE.linkspan(*args)
+        equal((done.returncode, done.stderr), (0, ""), str(args))
+        check("linkspan" in done.stdout, done.stdout)
+    for command in ("mount", "umount", "run", "local", "status", "log"):
+        text = BASE.linkspan(command, "--help").stdout
+        check("Example" in text and f"  linkspan {command}" in text, f"{command}: no example")
+
+
+def test_mountpoint_missing_file_full_or_taken():
+    flags = ROUTER.flags()
+    refused(1, ["missing does not exist", "mkdir -p"], "mount", *flags, BASE.path("missing"))
+    refused(1, ["is not a directory"], "mount", *flags, BASE.write("plain", "x"))
+    full = BASE.make("full")
+    BASE.write("full/file", "x")
+    refused(1, ["full is not empty", "--nonempty"], "mount", *flags, full)
+    d = BASE.make("taken")
+    equal(BASE.linkspan("mount", *flags, d).returncode, 0)
+    done = BASE.linkspan("mount", *flags, d)
+    equal(done.returncode, 1)
+    check("already a Linkspan mount" in done.stderr, done.stderr)
+    equal(BASE.linkspan("umount", d).returncode, 0)
+    BASE.nothing_left()
+
+
+def test_tokens_refused_expired_unreadable():
+    d = BASE.make("tokens")
+    to = ["--router", ROUTER.address]
+    refused(1, ["no token", "--token-file"], "mount", *to, d)
+    refused(1, ["/none", "No such file"], "mount", *to, "--token-file", BASE.path("none"), d)
+    open_file = BASE.write("open.token", open(ROUTER.token).read(), mode=0o644)
+    refused(1, ["open.token", "chmod 600"], "mount", *to, "--token-file", open_file, d)
+    refused(1, ["does not look like one"], "mount", *to, "--token-file", BASE.write("bad", "hello\n"), d)
+    began = now()
+    refused(1, ["token"], "mount", *to, "--token-file", ROUTER.unknown, d)
+    refused(1, ["expired"], "mount", *to, "--token-file", ROUTER.expired, d)
+    check(now() - began < 8, "a refused token is no reason to try again")
+    refused(1, ["token"], "run", *to, "--token-file", ROUTER.unknown, "--", "touch", BASE.path("ran"))
+    check(not os.path.exists(BASE.path("ran")), "the command ran without its tree")
+
+
+def test_router_that_cannot_be_reached():
+    d = BASE.make("unreachable")
+    token = ["--token-file", ROUTER.token]
+    refused(1, ["no router", "--router", "LINKSPAN_ROUTER"], "mount", *token, d)
+    refused(1, ["nonsense", "HOST:PORT"], "mount", "--router", "nonsense", *token, d)
+    for address in (f"unix:{BASE.dir}/none.sock", "127.0.0.1:1"):
+        began = now()
+        refused(1, [re.escape(address), r"tried for \d+"], "mount", "--router", address, *token, d)
+        check(now() - began < 30, "took too long")
+    refused(1, [re.escape("127.0.0.1:1"), r"tried for \d+"], "run", "--router", "127.0.0.1:1", *token, "--",
+            "touch", BASE.path("ran"))
+    check(not os.path.exists(BASE.path("ran")), "the command ran without its tree")
+
+
+def test_no_fuse_device():
+    d = BASE.make("device")
+    hidden = ["bwrap", "--dev-bind", "/", "/", "--dev", "/dev", "--"]
+    refused(1, ["/dev/fuse", "modprobe fuse|--device"], "mount", *ROUTER.flags(), d, prefix=hidden)
+    refused(1, ["/dev/fuse", "modprobe fuse|--device"], "run", *ROUTER.flags(), "--", "true", prefix=hidden)
+
+
+def test_fuse_device_of_another():
+    device = BASE.path("fuse")
+    os.mknod(device, 0o020600, os.makedev(10, 229))
+    closed = ["unshare", "-m", "sh", "-c", f'mount --bind {device} /dev/fuse && exec "$@"', "sh"]
+    flags = ROUTER.flags(ROUTER.nobody_token)
+    refused(1, ["/dev/fuse", "chmod 666"], "mount", *flags, BASE.make("closed", uid=65534), user=BARE_NOBODY, prefix=closed)
+    refused(1, ["/dev/fuse", "chmod 666"], "run", *flags, "--", "true", user=BARE_NOBODY, prefix=closed)
+
+
+def test_no_permission_to_mount():
+    flags = ROUTER.flags(ROUTER.nobody_token)
+    refused(1, ["belongs to another user", "linkspan run"], "mount", *flags, BASE.make("roots"), user=BARE_NOBODY)
+    refused(1, ["permitted|fusermount", "linkspan run|root"], "mount", *flags, BASE.make("own", uid=65534), user=BARE_NOBODY)
+    equal(os.stat(BASE.path("own")).st_mode & 0o777, 0o755, "the directory's mode came back")
+
+
+def test_workspace_and_prefix():
+    d = BASE.make("ws")
+    refused(1, ["workspace .*/nowhere", "mkdir -p"], "mount", *ROUTER.flags(), "--workspace", BASE.path("nowhere"), d)
+    refused(1, ["--expose", "mkdir -p"], "mount", *ROUTER.flags(), "--expose", BASE.path("nowhere"), d)
+    prefix = BASE.make("prefix")
+    BASE.make("prefix/memory")
+    BASE.write("prefix/memory/precious", "x")
+    refused(1, ["prefix/memory", "not empty"], "mount", *ROUTER.flags(), "--expose", prefix, d)
+    equal(os.listdir(prefix), ["memory"], "what expose had made is gone again")
+    refused(1, ["--expose-at", "mkdir -p"], "run", *ROUTER.flags(), "--expose-at", BASE.path("nowhere"), "--", "true")
+
+
+def test_postgres_missing_or_too_old():
+    d = BASE.make("postgres")
+    hidden = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/usr/lib/postgresql", "--"]
+    env = {"PATH": "/usr/bin:/bin"}
+    for command in (["mount", "--local", d], ["run", "--local", "--", "true"], ["local", "start"]):
+        refused(1, ["PostgreSQL is missing", "apt-get install postgresql"], *command, prefix=hidden, env=env)
+    old = BASE.make("old")
+    for program in ("initdb", "postgres"):
+        BASE.write(f"old/{program}", "#!/bin/sh\necho 'postgres (PostgreSQL) 13.9'\n", mode=0o755)
+    refused(1, ["PostgreSQL 13", "too old", "15", "apt-get install"], "mount", "--local", d, prefix=hidden,
+            env={"PATH": f"{old}:/usr/bin:/bin"})
+
+
+def test_bubblewrap_missing():
+    tools = BASE.make("tools")
+    refused(1, ["bubblewrap", "apt-get install"], "run", *ROUTER.flags(), "--", "true", env={"PATH": tools})
+
+
+def test_status_umount_log_of_no_mount():
+    d = BASE.make("plain-dir")
+    done = BASE.linkspan("status", d)
+    equal(done.returncode, 1)
+    check("not a Linkspan mount" in done.stdout, done.stdout)
+    refused(1, ["no mounts", "linkspan mount"], "status")
+    refused(1, ["not a Linkspan mount"], "umount", d)
+    refused(1, ["not on a Linkspan mount"], "log", d)
+
+
+if __name__ == "__main__":
+    try:
+        labtest.main(globals(), each_seconds=180)
+    finally:
+        ROUTER.stop()
+        BASE.clean()

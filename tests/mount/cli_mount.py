@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+"""linkspan mount, umount, status, log, mount.linkspan: in the background and the foreground, as root
+and as a user, with a router that goes away, and with a mount process that is stopped or killed."""
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+from cli_env import (LINKSPAN, NOBODY, Base, Router, alive, check, equal, errno_of, eventually,
+                     gone, labtest, notify_socket, now, status_of)
+
+BASE = Base("mount")
+ROUTER = Router(BASE)
+
+
+def mount(name, *flags, **options):
+    d = BASE.make(name)
+    done = BASE.linkspan("mount", *ROUTER.flags(), *flags, d, **options)
+    equal(done.returncode, 0, done.stderr)
+    return d
+
+
+def umount(d, *flags):
+    done = BASE.linkspan("umount", *flags, d)
+    equal(done.returncode, 0, done.stderr)
+    return done
+
+
+def test_background_mount_answers_when_the_command_returns():
+    work = BASE.make("work")
+    d = mount("background", "--workspace", work)
+    equal(sorted(os.listdir(d)), [".linkspan", "memory", "sessions", "skills", "workspace"])
+    pathlib.Path(d, "memory/note").write_text("kept")
+    equal(errno_of(os.mkdir, f"{d}/skills/new"), errno.EROFS)
+    pathlib.Path(d, "workspace/local").write_text("here")
+    equal(pathlib.Path(work, "local").read_text(), "here")
+    equal(errno_of(os.mkdir, f"{d}/other"), errno.EROFS, "the top takes nothing")
+    pid = status_of(d)["pid"]
+    check("unmounted" in umount(d).stderr)
+    check(not alive(pid), "umount returns when the process has ended")
+    equal(os.listdir(d), [])
+    d = mount("background")
+    equal(pathlib.Path(d, "memory/note").read_text(), "kept")
+    umount(d)
+    BASE.nothing_left()
+
+
+def test_foreground_ready_fd_and_sigterm():
+    d = BASE.make("foreground")
+    read, write = os.pipe()
+    process = BASE.start("mount", "--foreground", "--ready-fd", str(write), *ROUTER.flags(), d, pass_fds=[write],
+                         stderr=subprocess.PIPE)
+    os.close(write)
+    with os.fdopen(read) as ready:
+        said = json.loads(ready.readline())
+    equal((said["dir"], said["pid"], sorted(said["routes"])), (d, process.pid, ["memory", "sessions", "skills"]))
+    pathlib.Path(d, "memory/ready").write_text("x")
+    process.terminate()
+    equal(process.wait(timeout=30), 0, process.stderr.read())
+    BASE.nothing_left()
+
+
+def test_sd_notify():
+    server = notify_socket(BASE.path("notify"))
+    d = mount("notify-dir", env={"NOTIFY_SOCKET": BASE.path("notify")})
+    text = server.recv(4096).decode()
+    pid = status_of(d)["pid"]
+    check("READY=1" in text and f"MAINPID={pid}" in text, text)
+    umount(d)
+    check("STOPPING=1" in server.recv(4096).decode())
+
+
+def test_control_files():
+    d = mount("control", "--workspace", BASE.make("work"))
+    pathlib.Path(d, "memory/who").write_text("one line\n")
+    at = pathlib.Path(d, ".linkspan")
+    equal(sorted(os.listdir(at)), ["changes", "changes.json", "routes", "stats", "status", "status.json", "whoami"])
+    text = (at / "status").read_text()
+    for word in ("connected since", ROUTER.address, "agent in sandbox box", "lease      valid", "memory", "workspace"):
+        check(word in text, f"no {word!r} in {text}")
+    status = status_of(d)
+    equal((status["healthy"], status["state"], status["principal"], status["tenant"]), (True, "connected", "agent", "test"))
+    check("agent" in (at / "whoami").read_text())
+    check("skills" in (at / "routes").read_text())
+    stats = (at / "stats").read_text()
+    for line in stats.splitlines():
+        check(line.startswith("# ") or (line.startswith("linkspan_") and float(line.rsplit(" ", 1)[1]) >= 0), line)
+    check('linkspan_connected 1' in stats and 'linkspan_commits_total{route="memory"}' in stats)
+    changes = (at / "changes").read_text()
+    check("memory/who" in changes and "agent@box" in changes, changes)
+    last = [json.loads(line) for line in (at / "changes.json").read_text().splitlines()][-1]
+    equal((last["volume"], last["path"], last["size"], last["principal"]), ("memory", "who", 9, "agent"))
+    for call in (lambda: (at / "new").write_text("x"), lambda: (at / "status").write_text("x"), lambda: os.unlink(at / "status")):
+        check(errno_of(call) in (errno.EROFS, errno.EACCES, errno.EPERM), "control files are read-only")
+    umount(d)
+
+
+def test_a_name_cannot_forge_a_line():
+    d = mount("forge")
+    pathlib.Path(d, "memory", "a\n2026 #1 root@box write memory b\x1b[31m").write_text("x")
+    changes = pathlib.Path(d, ".linkspan/changes").read_text()
+    check("\\x0A2026" in changes and "\x1b" not in changes, changes)
+    check("\x1b" not in BASE.linkspan("log", f"{d}/memory").stdout)
+    umount(d)
+
+
+def test_log():
+    d = mount("log")
+    os.mkdir(f"{d}/memory/dir")
+    for name in ("dir/a", "dir/b", "dirt"):
+        pathlib.Path(d, "memory", name).write_text(name)
+    os.rename(f"{d}/memory/dirt", f"{d}/memory/dir/c")
+    out = BASE.linkspan("log", "--json", f"{d}/memory/dir").stdout
+    paths = [json.loads(line)["path"] for line in out.splitlines()]
+    check(set(paths) >= {"dir", "dir/a", "dir/b", "dir/c"} and "dirt" not in paths, paths)
+    equal({json.loads(line)["path"] for line in BASE.linkspan("log", "--json", f"{d}/memory/dir/a").stdout.splitlines()}, {"dir/a"})
+    equal(len(BASE.linkspan("log", "-n", "1", f"{d}/memory/dir").stdout.splitlines()), 1)
+    check("agent@box" in BASE.linkspan("log", f"{d}/memory/dir/c").stdout)
+    umount(d)
+
+
+def test_the_token_stays_out_of_sight():
+    secret = pathlib.Path(ROUTER.token).read_text().strip()
+    to = ["--router", ROUTER.address]
+    read, write = os.pipe()
+    os.write(write, secret.encode())
+    os.close(write)
+    d = BASE.make("hidden")
+    for how in ({"env": {"LINKSPAN_TOKEN": secret}}, {"env": {"LINKSPAN_TOKEN_FILE": ROUTER.token}},
+                {"flags": ["--token-fd", str(read)], "pass_fds": [read]},
+                {"env": {"CREDENTIALS_DIRECTORY": os.path.dirname(BASE.write("linkspan-token", secret))}}):
+        flags = how.pop("flags", [])
+        done = BASE.linkspan("mount", *to, *flags, d, **how)
+        equal(done.returncode, 0, done.stderr)
+        pid = status_of(d)["pid"]
+        for file in ("environ", "cmdline"):
+            check(secret.encode() not in pathlib.Path(f"/proc/{pid}/{file}").read_bytes(), f"the token is in {file}")
+        for file in (f"{BASE.state}/linkspan/mounts",):
+            check(subprocess.run(["grep", "-rq", secret, file]).returncode != 0, "the token is in the state file")
+        umount(d)
+    os.close(read)
+
+
+def test_busy_is_said_with_names():
+    d = mount("busy")
+    with open(f"{d}/memory/open", "w", encoding="utf-8") as held:
+        sleeper = subprocess.Popen(["sleep", "60"], cwd=f"{d}/memory")
+        done = BASE.linkspan("umount", d)
+        equal(done.returncode, 1)
+        check(f"sleep (pid {sleeper.pid})" in done.stderr and "--lazy" in done.stderr, done.stderr)
+        pathlib.Path(d, "memory/still").write_text("works")
+        held.write("buffered")
+        held.flush()
+        sleeper.kill()
+        sleeper.wait()
+        umount(d, "--lazy")
+        check(errno_of(os.fsync, held.fileno()) != 0, "the file is gone from under its user")
+        try:
+            held.close()
+        except OSError:
+            pass
+    d = mount("busy")
+    equal(pathlib.Path(d, "memory/open").read_text(), "buffered", "what write accepted")
+    umount(d)
+
+
+def test_killed_mount_uncovers_nothing_and_its_place_is_taken_again():
+    prefix = BASE.make("prefix")
+    d = mount("killed", "--expose", prefix, "--workspace", BASE.make("work"))
+    pathlib.Path(d, "memory/before").write_text("x")
+    os.kill(status_of(d)["pid"], signal.SIGKILL)
+    for place in (f"{d}/memory", f"{prefix}/memory", d):
+        eventually(lambda p=place: errno_of(os.listdir, p) == errno.ENOTCONN, 10, f"{place} is dead")
+        equal(errno_of(lambda p=place: pathlib.Path(p, "lost").write_text("x")), errno.ENOTCONN)
+    done = BASE.linkspan("status", d)
+    equal(done.returncode, 1)
+    check("dead" in done.stdout and "linkspan umount" in done.stdout, done.stdout)
+    # Somebody helpful unmounts: the cover stays, and takes nothing.
+    for place in (f"{prefix}/memory", d):
+        subprocess.run(["umount", "-l", place], check=True, timeout=30)
+        check(errno_of(lambda p=place: pathlib.Path(p, "lost").write_text("x")) in (errno.EROFS, errno.EACCES), place)
+        equal(os.listdir(place), [])
+    again = BASE.linkspan("mount", *ROUTER.flags(), "--expose", prefix, d)
+    equal(again.returncode, 0, again.stderr)
+    equal(pathlib.Path(prefix, "memory/before").read_text(), "x")
+    umount(d)
+    BASE.nothing_left()
+    equal((os.listdir(prefix), os.listdir(d)), ([], []))
+
+
+def test_umount_cleans_up_a_killed_mount():
+    prefix = BASE.make("prefix")
+    d = mount("killed2", "--expose", prefix)
+    os.kill(status_of(d)["pid"], signal.SIGKILL)
+    eventually(lambda: errno_of(os.listdir, d) == errno.ENOTCONN, 10, "dead")
+    check("cleaned up" in umount(d).stderr)
+    BASE.nothing_left()
+    equal((os.listdir(prefix), os.listdir(d)), ([], []))
+    equal(BASE.linkspan("umount", d).returncode, 1)
+
+
+def test_status_of_a_stopped_mount_does_not_hang():
+    d = mount("stopped")
+    pid = status_of(d)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    began = now()
+    done = BASE.linkspan("status", "--timeout", "1", "--json", d)
+    check(now() - began < 5, "took too long")
+    equal((done.returncode, json.loads(done.stdout)["state"]), (1, "not answering"))
+    os.kill(pid, signal.SIGCONT)
+    equal(BASE.linkspan("status", d).returncode, 0)
+    umount(d)
+
+
+def test_router_away_and_back():
+    d = mount("away", "--workspace", BASE.make("work"))
+    pathlib.Path(d, "memory/seen").write_text("x")
+    ROUTER.stop()
+    eventually(lambda: status_of(d)["state"] == "disconnected", 20, "the mount notices")
+    done = BASE.linkspan("status", d)
+    equal(done.returncode, 1)
+    check("disconnected since" in done.stdout and "stale since" in done.stdout, done.stdout)
+    began = now()
+    check("as last seen" in pathlib.Path(d, ".linkspan/changes").read_text())
+    for name in ("status", "whoami", "routes", "stats"):
+        check(pathlib.Path(d, ".linkspan", name).read_text(), name)
+    pathlib.Path(d, "workspace/untouched").write_text("x")
+    check(now() - began < 5, "control files wait for nobody")
+    ROUTER.start()
+    eventually(lambda: status_of(d)["healthy"], 30, "the mount is healthy again")
+    equal(BASE.linkspan("status").returncode, 0)
+    umount(d)
+
+
+def test_expose_and_status_from_anywhere():
+    prefix = BASE.make("prefix")
+    d = mount("exposed", "--expose", prefix, "--workspace", BASE.make("work"))
+    equal(sorted(os.listdir(prefix)), [".linkspan", "memory", "sessions", "skills", "workspace"])
+    pathlib.Path(prefix, "memory/both").write_text("same")
+    equal(pathlib.Path(d, "memory/both").read_text(), "same")
+    equal(errno_of(os.mkdir, f"{prefix}/skills/x"), errno.EROFS)
+    check(BASE.linkspan("log", f"{prefix}/memory/both").stdout.count("memory/both") >= 1)
+    done = BASE.linkspan("status", "--json")
+    equal([m["dir"] for m in json.loads(done.stdout)], [d])
+    umount(d)
+    equal(os.listdir(prefix), [])
+
+
+def test_unmounted_by_somebody_else():
+    d = mount("elsewhere")
+    pid = status_of(d)["pid"]
+    pathlib.Path(d, "memory/kept").write_text("x")
+    subprocess.run(["umount", "-R", d], check=True, timeout=60)
+    gone([pid])
+    BASE.nothing_left()
+    equal(BASE.linkspan("status", d).returncode, 1)
+
+
+def test_read_only():
+    d = mount("ro", "--read-only", "--workspace", BASE.make("work"))
+    for place in ("memory", "workspace", "skills"):
+        equal(errno_of(os.mkdir, f"{d}/{place}/x"), errno.EROFS, place)
+    umount(d)
+
+
+def test_mount_helper_and_fstab_form():
+    helper = BASE.path("mount.linkspan")
+    os.path.lexists(helper) or os.symlink(LINKSPAN, helper)
+    d = BASE.make("helper")
+    options = f"rw,_netdev,nofail,x-systemd.automount,token_file={ROUTER.token},workspace={BASE.make('work')}"
+    run = lambda *args: subprocess.run([helper, *args], env=BASE.environment(), capture_output=True, text=True, timeout=60)  # noqa: E731
+    done = run(ROUTER.address, d, "-o", options)
+    equal(done.returncode, 0, done.stderr)
+    pathlib.Path(d, "memory/helper").write_text("x")
+    away = BASE.path("umount.fuse.linkspan")
+    os.path.lexists(away) or os.symlink(LINKSPAN, away)
+    equal(subprocess.run([away, d], env=BASE.environment(), timeout=60).returncode, 0)
+    BASE.nothing_left()
+    done = run(ROUTER.address, d, "-o", options + ",frobnicate=1")
+    equal(done.returncode, 2)
+    check("frobnicate" in done.stderr, done.stderr)
+    equal(run(ROUTER.address).returncode, 2)
+    equal(run(ROUTER.address, d, "-o", f"token_file={ROUTER.token},ro").returncode, 0)
+    equal(errno_of(os.mkdir, f"{d}/memory/x"), errno.EROFS)
+    umount(d)
+
+
+def test_mount_8_finds_the_helper():
+    """mount(8) looks in /sbin; in a mount namespace of our own that is ours to arrange."""
+    d = BASE.make("mount8")
+    sbin = BASE.make("sbin")
+    for name in ("mount.linkspan", "umount.fuse.linkspan"):
+        os.path.lexists(f"{sbin}/{name}") or os.symlink(LINKSPAN, f"{sbin}/{name}")
+    script = f"""set -e
+      mkdir -p /tmp/keep-$$ && mount --bind /usr/sbin /tmp/keep-$$
+      mount -t tmpfs none /usr/sbin && cp -a {sbin}/. /usr/sbin/
+      mount -t linkspan -o token_file={ROUTER.token} {ROUTER.address} {d}
+      echo through > {d}/memory/mount8; cat {d}/memory/mount8
+      umount {d}
+      ! grep -q ' {d} ' /proc/self/mountinfo
+      umount /tmp/keep-$$; rmdir /tmp/keep-$$"""
+    done = subprocess.run(["unshare", "-m", "bash", "-c", script], env=BASE.environment(), capture_output=True, text=True, timeout=60)
+    equal((done.returncode, done.stdout), (0, "through\n"), done.stderr)
+
+
+def test_as_a_user_with_fusermount():
+    d = BASE.make("user", mode=0o755, uid=65534)
+    work = BASE.make("user-work", uid=65534)
+    flags = ROUTER.flags(ROUTER.nobody_token)
+    done = BASE.linkspan("mount", *flags, "--workspace", work, d, user=NOBODY)
+    equal(done.returncode, 0, done.stderr)
+    as_user = lambda script: subprocess.run([*NOBODY, "sh", "-c", script], capture_output=True, text=True, timeout=30)  # noqa: E731
+    done = as_user(f"echo mine > {d}/memory/user && cat {d}/memory/user && echo w > {d}/workspace/w && cat {d}/.linkspan/whoami")
+    equal(done.returncode, 0, done.stderr)
+    check(done.stdout.startswith("mine\nagent"), done.stdout)
+    equal(pathlib.Path(work, "w").read_text(), "w\n")
+    done = BASE.linkspan("umount", d, user=NOBODY)
+    equal(done.returncode, 0, done.stderr)
+    BASE.nothing_left()
+    equal(os.stat(d).st_mode & 0o777, 0o755, "the mode of the directory came back")
+    # Killed: the directory beneath takes nothing until it is cleaned up.
+    equal(BASE.linkspan("mount", *flags, d, user=NOBODY).returncode, 0)
+    pid = json.loads(as_user(f"cat {d}/.linkspan/status.json").stdout)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    gone([pid])
+    check(as_user(f"fusermount3 -uz {d}; echo lost > {d}/lost").returncode != 0, "written beneath the mount")
+    done = BASE.linkspan("umount", d, user=NOBODY)
+    equal(done.returncode, 0, done.stderr)
+    equal((os.stat(d).st_mode & 0o777, os.listdir(d)), (0o755, []))
+
+
+if __name__ == "__main__":
+    try:
+        labtest.main(globals(), each_seconds=180)
+    finally:
+        ROUTER.stop()
+        BASE.clean()
