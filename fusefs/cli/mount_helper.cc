@@ -19,6 +19,7 @@ bool is_generic(const std::string& option) {
                                          "suid",   "nosuid",   "dev",      "nodev",  "exec",
                                          "noexec", "async",    "relatime", "noatime"};
   return option.rfind("x-", 0) == 0 || option.rfind("comment=", 0) == 0 ||
+         option.rfind("uhelper=", 0) == 0 ||
          std::find(std::begin(kGeneric), std::end(kGeneric), option) != std::end(kGeneric);
 }
 

@@ -72,6 +72,7 @@ class Run {
   int wait_for_command();
   void take_signal(const signalfd_siginfo& info);
   void learn_command();
+  void say_server_ended();
   bool reap();
   int finish(int status);
   Status wait_for_server();
@@ -231,6 +232,11 @@ void Run::take_signal(const signalfd_siginfo& info) {
     waiting_signals_.push_back(signal);
 }
 
+void Run::say_server_ended() {
+  say("the mount process has ended (status " + std::to_string(*server_status_) +
+      "); what is under /skills, /memory, ... cannot be reached, and unsaved changes are lost");
+}
+
 // True when the command has ended.
 bool Run::reap() {
   int status;
@@ -239,9 +245,7 @@ bool Run::reap() {
     if (pid == bwrap_pid_) command_status_ = code;
     if (pid == server_) {
       server_status_ = code;
-      if (!command_status_)
-        say("the mount process has ended (status " + std::to_string(code) +
-            "); /skills, /memory, ... fail from now on");
+      if (!command_status_) say_server_ended();
     }
   }
   return command_status_.has_value();
@@ -268,6 +272,7 @@ Status Run::wait_for_server() {
       if (info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM) ::kill(server_, SIGTERM);
   }
   LINKSPAN_TRY(server_status_, wait_child(server_));
+  if (*server_status_ > 128) say_server_ended();  // killed, not asked to end
   return ok();
 }
 

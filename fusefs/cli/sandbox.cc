@@ -160,6 +160,25 @@ std::vector<pid_t> processes_seeing(const std::vector<std::string>& devices) {
   return found;
 }
 
+namespace {
+
+// As shells say it: 127 there is no such program, 126 it cannot be run. execvp(3) alone cannot
+// tell: a directory of $PATH that may not be searched makes every unknown name EACCES.
+int exec_failure(const std::string& name, int error) {
+  if (error == EACCES && name.find('/') == std::string::npos) {
+    const char* path = ::getenv("PATH");
+    const auto dirs = split(path ? path : "", ':');
+    const bool exists = std::any_of(dirs.begin(), dirs.end(), [&](const auto& dir) {
+      return ::access((dir + "/" + name).c_str(), F_OK) == 0;
+    });
+    if (!exists) error = ENOENT;
+  }
+  complain(name + ": " + std::strerror(error));
+  return error == ENOENT ? 127 : 126;
+}
+
+}  // namespace
+
 int exec_in_sandbox(int argc, char** argv) {
   if (argc < 3) return kUsage;
   ::close(std::atoi(argv[0]));
@@ -167,9 +186,7 @@ int exec_in_sandbox(int argc, char** argv) {
   for (const int signal : kShieldedSignals)
     ::signal(signal, (ignored >> (signal - 1)) & 1 ? SIG_IGN : SIG_DFL);
   ::execvp(argv[2], argv + 2);
-  const int error = errno;
-  complain(std::string(argv[2]) + ": " + std::strerror(error));
-  return error == ENOENT ? 127 : 126;
+  return exec_failure(argv[2], errno);
 }
 
 }  // namespace linkspan::cli

@@ -296,7 +296,7 @@ def test_mount_8_finds_the_helper():
     script = f"""set -e
       mkdir -p /tmp/keep-$$ && mount --bind /usr/sbin /tmp/keep-$$
       mount -t tmpfs none /usr/sbin && cp -a {sbin}/. /usr/sbin/
-      mount -t linkspan -o token_file={ROUTER.token} {ROUTER.address} {d}
+      mount -t linkspan -o _netdev,token_file={ROUTER.token} {ROUTER.address} {d}
       echo through > {d}/memory/mount8; cat {d}/memory/mount8
       umount {d}
       ! grep -q ' {d} ' /proc/self/mountinfo

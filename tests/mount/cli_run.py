@@ -168,7 +168,7 @@ def test_job_control_in_a_shell(name):
     eventually(lambda: any("sleep 100" in c for c in BASE.processes("sleep 100").values()), 10, "sleep runs")
     os.write(fd, b"\x1a")
     talk(fd, b"Stopped")
-    os.write(fd, b"kill %1; wait; echo $((6*7))\n")
+    os.write(fd, b"kill -9 %1; wait; echo $((6*7))\n")
     talk(fd, b"42")
     os.write(fd, b"exit 5\n")
     equal(exit_of(pid), 5)
