@@ -16,20 +16,20 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A token file has the token in its first line and its hash, for the configuration, in the second.
+// Beside a token's file lies its hash, for the configuration. The hash is written last: without it
+// both are made anew.
 Result<std::string> token_hash(const std::string& path, const std::string& routerd) {
-  if (auto text = read_file(path); text.ok()) {
-    const auto lines = split(*text, '\n');
-    if (lines.size() >= 2 && lines[1].rfind("sha256 ", 0) == 0) return lines[1].substr(7);
-  }
+  const std::string hash_path = path + ".sha256";
+  if (auto hash = read_file(hash_path); hash.ok() && ::access(path.c_str(), R_OK) == 0)
+    return trim(*hash);
   LINKSPAN_TRY(const auto output, run_program({.argv = {routerd, "token", "new"}}, 10s));
   const auto json = nlohmann::json::parse(output.text, nullptr, false);
   if (output.status != 0 || !json.is_object() || !json.contains("token") ||
       !json.contains("sha256"))
     return fail(Code::io, routerd + " token new failed: " + trim(output.text));
   const auto hash = json["sha256"].get<std::string>();
-  LINKSPAN_CHECK(
-      write_file(path, json["token"].get<std::string>() + "\nsha256 " + hash + "\n", 0600));
+  LINKSPAN_CHECK(write_file(path, json["token"].get<std::string>() + "\n", 0600));
+  LINKSPAN_CHECK(write_file(hash_path, hash + "\n", 0600));
   return hash;
 }
 

@@ -111,7 +111,8 @@ Status MountSession::attach() {
 
 // Decided before anything is mounted: from then on the control files read it.
 void MountSession::plan() {
-  if (!options_.workspace.empty()) workspace_form_ = mounting_ ? "bind mount" : "symlink";
+  if (!options_.workspace.empty())
+    workspace_form_ = mounting_ ? "bind mount" : "served through the mount";
   if (options_.expose.empty()) return;
   const std::string prefix = (options_.expose == "/" ? "" : options_.expose) + "/";
   for (const auto& part : *routes()) exposed_.push_back(prefix + part.route.path);
@@ -163,13 +164,23 @@ std::string MountSession::route_directory(const std::string& path) const {
 Status MountSession::mount_workspace() {
   if (options_.workspace.empty()) return ok();
   const std::string path = options_.dir + "/" + kWorkspace;
-  if (!mounting_) return ok();  // a symlink in control_tree()
+  if (!mounting_) return serve_workspace();
   LINKSPAN_CHECK(stack_.bind(options_.workspace, path));
   if (options_.read_only &&
       ::mount(nullptr, path.c_str(), nullptr,
               MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) != 0)
     return system_error("cannot make " + path + " read-only", errno);
   return ok();
+}
+
+Status MountSession::serve_workspace() {
+  LINKSPAN_TRY(auto tree, local::LocalTree::open(options_.workspace));
+  const std::string path = route_directory(kWorkspace);
+  LINKSPAN_CHECK(stack_.make_directory(path));
+  LINKSPAN_CHECK(stack_.cover(path));
+  stack_.fuse(path);
+  LINKSPAN_CHECK(mounts_.add_local(path, std::move(tree)));
+  return stack_.seal();
 }
 
 Status MountSession::expose_all() {
@@ -230,7 +241,7 @@ fuse::ControlTree MountSession::control_tree() {
       tree.add_symlink(name, elsewhere);
   };
   for (const auto& part : *routes()) place(part.route.path, route_directory(part.route.path));
-  if (!options_.workspace.empty()) place(kWorkspace, options_.workspace);
+  if (!options_.workspace.empty()) place(kWorkspace, route_directory(kWorkspace));
   const std::string at = std::string(kControl) + "/";
   tree.add_file(at + "status", [this] { return status_text(report()); });
   tree.add_file(at + "status.json", [this] { return status_json(report()); });

@@ -70,6 +70,7 @@ class MountSession final : public client::SessionListener {
   std::string aside() const;
   std::string route_directory(const std::string& path) const;
   Status mount_workspace();
+  Status serve_workspace();
   Status expose_all();
   Status expose(const std::string& from, const std::string& to);
   Status check_all() const;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <thread>
 
 namespace linkspan::cli {
 
@@ -18,6 +19,9 @@ using namespace std::chrono_literals;
 
 constexpr auto kInitdbTimeout = 120s;
 constexpr auto kReadyPoll = 20ms;  // postmaster.pid has no event of its own
+constexpr auto kStopTimeout = 30s;
+constexpr int kStartTries = 10;  // after a kill
+constexpr auto kStartPause = 300ms;
 constexpr size_t kLogTailBytes = 1200;
 
 Result<int> major_version(const std::string& bin) {
@@ -51,36 +55,73 @@ Result<UniqueFd> open_log(const ClusterOptions& options) {
   return log;
 }
 
-// The postmaster of this data directory, if one runs. A pid file whose number now means some other
-// program would keep PostgreSQL from starting, so it goes.
-std::optional<ProcessId> running_postmaster(const std::string& data) {
-  const std::string pid_file = data + "/postmaster.pid";
-  const auto text = read_file(pid_file);
+// The postmaster that a lock file names, if it runs. A file whose process is gone goes too: its
+// number may mean another program by now, or one that died and that nobody has waited for (a
+// container without an init), and PostgreSQL would refuse to start for either. Nobody else uses
+// these directories: we hold the supervisor's lock.
+std::optional<ProcessId> owner_of(const std::string& lock_file) {
+  const auto text = read_file(lock_file);
   if (!text.ok()) return std::nullopt;
   const pid_t pid = std::atoi(text->c_str());
   const auto start = process_start(pid);
   const auto name = read_file("/proc/" + std::to_string(pid) + "/comm");
   if (start && name.ok() && trim(*name) == "postgres") return ProcessId{pid, *start};
-  ::unlink(pid_file.c_str());
+  ::unlink(lock_file.c_str());
   return std::nullopt;
 }
 
 Status end_previous(const ClusterOptions& options) {
-  const auto previous = running_postmaster(options.data);
-  if (!previous) return ok();
-  const auto process = open_process(*previous);
-  if (!process) return ok();
-  signal_process(process, SIGINT);  // fast shutdown
-  if (wait_for_end(process, 30s)) return ok();
-  return fail(Code::busy, "an earlier PostgreSQL (pid " + std::to_string(previous->pid) + ") on " +
-                              options.data + " does not end; look into " + options.log);
+  for (const auto& lock_file :
+       {options.data + "/postmaster.pid", options.sockets + "/.s.PGSQL.5432.lock"}) {
+    const auto previous = owner_of(lock_file);
+    const auto process = previous ? open_process(*previous) : UniqueFd();
+    if (!process) continue;
+    signal_process(process, SIGINT);  // fast shutdown
+    if (!wait_for_end(process, kStopTimeout))
+      return fail(Code::busy, "an earlier PostgreSQL (pid " + std::to_string(previous->pid) +
+                                  ") on " + options.data + " does not end; look into " +
+                                  options.log);
+    (void)owner_of(lock_file);
+  }
+  return ok();
 }
 
-bool is_ready(const std::string& data) {
+// What this very server says of itself, not one that a power cut left behind.
+bool is_ready(const std::string& data, pid_t pid) {
   const auto text = read_file(data + "/postmaster.pid");
   if (!text.ok()) return false;
-  const auto lines = split(*text, '\n');  // the eighth is the state
-  return lines.size() > 7 && trim(lines[7]) == "ready";
+  const auto lines = split(*text, '\n');  // the first is its pid, the eighth its state
+  return lines.size() > 7 && std::atoi(lines[0].c_str()) == pid && trim(lines[7]) == "ready";
+}
+
+SpawnOptions server_options(const ClusterOptions& options, int log) {
+  return {
+      .argv = {options.programs.bin + "/postgres", "-D", options.data, "-k", options.sockets, "-c",
+               "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c",
+               "max_connections=60", "-c", "shared_buffers=32MB", "-c", "logging_collector=off"},
+      .user = options.user,
+      .out = log,
+      .err = log,
+      .new_session = true,
+      .death_signal = SIGINT};
+}
+
+// One try. The error's `busy` means that the server ended by itself.
+Result<ProcessId> try_start(const ClusterOptions& options, int log,
+                            std::chrono::steady_clock::time_point deadline) {
+  LINKSPAN_TRY(const auto process, spawn(server_options(options, log)));
+  const auto watch = open_process(process);
+  while (!is_ready(options.data, process.pid)) {
+    const bool late = std::chrono::steady_clock::now() >= deadline;
+    if (!late && watch && !wait_for_end(watch, kReadyPoll)) continue;
+    if (late && watch) signal_process(watch, SIGQUIT);
+    (void)wait_child(process.pid).ok();
+    return fail(late ? Code::timed_out : Code::busy,
+                std::string("PostgreSQL ") +
+                    (late ? "was not ready in time" : "ended while starting") +
+                    " (log: " + options.log + "):\n" + log_tail(options.log));
+  }
+  return process;
 }
 
 }  // namespace
@@ -124,30 +165,18 @@ Result<bool> prepare_cluster(const ClusterOptions& options) {
 }
 
 Result<ProcessId> start_cluster(const ClusterOptions& options, std::chrono::milliseconds timeout) {
-  LINKSPAN_CHECK(end_previous(options));
-  // A start file of this very server says "ready", not one that a power cut left behind.
-  ::unlink((options.data + "/postmaster.pid").c_str());
-  LINKSPAN_TRY(const auto log, open_log(options));
-  SpawnOptions server{
-      .argv = {options.programs.bin + "/postgres", "-D", options.data, "-k", options.sockets, "-c",
-               "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c",
-               "max_connections=60", "-c", "shared_buffers=32MB", "-c", "logging_collector=off"},
-      .user = options.user,
-      .out = log.get(),
-      .err = log.get(),
-      .new_session = true,
-      .death_signal = SIGINT};
-  LINKSPAN_TRY(const auto process, spawn(server));
-  const auto watch = open_process(process);
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!is_ready(options.data)) {
-    const bool late = std::chrono::steady_clock::now() >= deadline;
-    if (!late && watch && !wait_for_end(watch, kReadyPoll)) continue;
-    if (late && watch) signal_process(watch, SIGQUIT);
-    (void)wait_child(process.pid).ok();
-    return fail(Code::io, std::string("PostgreSQL ") +
-                              (late ? "was not ready in time" : "ended while starting") +
-                              " (log: " + options.log + "):\n" + log_tail(options.log));
+  const bool killed = ::access((options.data + "/postmaster.pid").c_str(), F_OK) == 0 ||
+                      ::access((options.sockets + "/.s.PGSQL.5432.lock").c_str(), F_OK) == 0;
+  LINKSPAN_CHECK(end_previous(options));
+  LINKSPAN_TRY(const auto log, open_log(options));
+  // After a kill its orphaned workers may hold the shared memory for a moment, and nothing
+  // announces their end to us.
+  auto process = try_start(options, log.get(), deadline);
+  for (int tries = 1;
+       killed && !process.ok() && process.code() == Code::busy && tries < kStartTries; ++tries) {
+    std::this_thread::sleep_for(kStartPause);
+    process = try_start(options, log.get(), deadline);
   }
   return process;
 }
