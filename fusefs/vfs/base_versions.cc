@@ -6,8 +6,12 @@ namespace linkspan::vfs {
 
 void BaseVersions::note(const Process& process, const Base& what,
                         const std::optional<cache::Name>& name) {
-  by_node_.put(NodeKey{process, what.ino}, what.version);
-  if (name) by_name_.put(NameKey{process, *name}, what);
+  // Never back: a read that a commit overtook tells of an older version than its process knows.
+  Base newest = what;
+  if (const Version* known = by_node_.find(NodeKey{process, what.ino}))
+    newest.version = std::max(newest.version, today(what.ino, *known));
+  by_node_.put(NodeKey{process, what.ino}, newest.version);
+  if (name) by_name_.put(NameKey{process, *name}, newest);
 }
 
 void BaseVersions::read(const Process& process, const Base& what,

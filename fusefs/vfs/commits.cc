@@ -75,6 +75,7 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   if (content)
     parts_.content->put(parts_.content->moment(), cache::ContentId{file.ino, result.version}, 0,
                         *content);
+  parts_.kernel->untell(file.ino);
   learn_bases(file, layer, outcome, result.version, reply.merged);
   // Pages that show another content go; so do those from which another process could go on to read
   // unseen, so that its base would seem older than what it read.
