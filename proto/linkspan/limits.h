@@ -30,6 +30,7 @@ inline constexpr size_t kCachedNodes = 200000;
 inline constexpr size_t kRouterQueue = 4096;       // operations that wait for a worker
 inline constexpr size_t kRevocationQueue = 65536;  // unacknowledged per session, then it is ended
 inline constexpr size_t kSessionsPerToken = 1024;
+inline constexpr size_t kInterestsPerSession = 2 * kCachedNodes;  // remembered; beyond, some are revoked
 inline constexpr uint32_t kHistoryPage = 1000;
 inline constexpr size_t kExtentsPerPart = 4096;  // of one message of a commit's stream
 inline constexpr size_t kPartBytes = 1 << 20;    // of their data, beyond which a new part begins

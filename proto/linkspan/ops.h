@@ -18,7 +18,9 @@ namespace linkspan {
 // ---- reads -------------------------------------------------------------------------------------
 //
 // `as_of`: every change up to it is in the reply. What a revocation with a later seq names must not
-// be cached from it; with as_of 0 nothing of the reply may be cached.
+// be cached from it; with as_of 0 nothing of the reply may be cached. And a reply that shows a node
+// with attr.seq s proves that the node changed at s, also if it must not be cached itself: what is
+// cached of that node with as_of < s is old.
 
 struct LookupRequest {
   Ino parent;
@@ -227,9 +229,10 @@ struct SetXattrRequest {
 // node, parent; the others: the node.
 //
 // The caller is not sent a revocation for its own change. To its caches the reply is one: what
-// `nodes` and the request's names say goes if it was learned with as_of < seq, later replies with
-// as_of < seq are not cached either (they may lack this change), and then `nodes` may be cached, by
-// the rule for as_of as with reads (set by the core; the store leaves it 0).
+// `nodes` and the request's names say goes if it was learned with as_of < seq, and later replies
+// with as_of < seq are not cached either (they may lack this change). `nodes` may be cached by the
+// rule for as_of, as with reads; as_of is seq itself, unless others changed the same nodes at the
+// same time. (Set by the core; the store leaves it 0.)
 struct MutationReply {
   Seq seq;
   Seq as_of;

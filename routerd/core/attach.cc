@@ -31,8 +31,7 @@ std::string secret_text(const store::SessionRecord& record) {
 
 }  // namespace
 
-// ---- tokens
-// --------------------------------------------------------------------------------------
+// ---- tokens ----
 
 Result<store::TokenRecord> RouterCore::find_token(const std::string& token) {
   auto record = store_->find_token(hash_token(token));
@@ -45,8 +44,7 @@ Result<store::TokenRecord> RouterCore::find_token(const std::string& token) {
   return record;
 }
 
-// ---- tenants
-// -------------------------------------------------------------------------------------
+// ---- tenants ----
 
 Result<RouterCore::TenantPtr> RouterCore::open_tenant(const std::string& name) {
   LINKSPAN_TRY(auto state, store_->open_tenant(name));
@@ -109,8 +107,7 @@ void RouterCore::fence(const TenantPtr& tenant) {
   background_->post_all(tenant->hold.release());
 }
 
-// ---- sessions
-// ------------------------------------------------------------------------------------
+// ---- sessions ----
 
 RouterCore::SessionPtr RouterCore::find_session(SessionId id) const {
   const std::shared_lock lock(mutex_);

@@ -19,6 +19,7 @@ void Interests::insert(Shard& shard, Ino ino, Holder holder, uint8_t held) {
     *reusable = fresh;
   } else {
     entries.push_back(fresh);
+    ++shard.entries;
   }
 }
 
@@ -27,7 +28,7 @@ void Interests::tidy(Shard& shard, std::unordered_map<Ino, Entries>::iterator at
   const auto idle = [this](const Entry& entry) {
     return !slots_->current(entry.holder) || (entry.held == 0 && entry.unsettled == 0);
   };
-  entries.erase(std::remove_if(entries.begin(), entries.end(), idle), entries.end());
+  shard.entries -= std::erase_if(entries, idle);
   if (entries.empty()) shard.nodes.erase(at);
 }
 
@@ -80,11 +81,46 @@ void Interests::settle(Ino ino, Holder holder) {
   tidy(s, at);
 }
 
-void Interests::sweep() {
+std::unordered_map<uint32_t, size_t> Interests::sweep() {
+  std::unordered_map<uint32_t, size_t> counts;
   for (Shard& s : shards_) {
     const std::lock_guard lock(s.mutex);
-    for (auto at = s.nodes.begin(); at != s.nodes.end();) tidy(s, at++);
+    for (auto at = s.nodes.begin(); at != s.nodes.end();) {
+      const auto here = at++;
+      for (const Entry& entry : here->second)
+        if (slots_->current(entry.holder)) ++counts[entry.holder.slot];
+      tidy(s, here);
+    }
   }
+  return counts;
+}
+
+std::vector<Ino> Interests::take_some(Holder holder, Seq seq, size_t count) {
+  std::vector<Ino> taken;
+  for (Shard& s : shards_) {
+    const std::lock_guard lock(s.mutex);
+    for (auto& [ino, entries] : s.nodes) {
+      if (taken.size() == count) return taken;
+      for (Entry& entry : entries) {
+        if (entry.holder != holder || entry.held != kHeldNode) continue;
+        entry.held = 0;
+        ++entry.unsettled;
+        Seq& mark_of = s.taken[mark(ino)];
+        mark_of = std::max(mark_of, seq);
+        taken.push_back(ino);
+      }
+    }
+  }
+  return taken;
+}
+
+size_t Interests::entries() const {
+  size_t count = 0;
+  for (const Shard& s : shards_) {
+    const std::lock_guard lock(s.mutex);
+    count += s.entries;
+  }
+  return count;
 }
 
 size_t Interests::nodes() const {

@@ -46,9 +46,14 @@ class Interests {
   // A revocation of this node was acknowledged by the holder.
   void settle(Ino ino, Holder holder);
 
-  // Frees the memory of holders that lost their caches. Bounded work per shard lock.
-  void sweep();
-  size_t nodes() const;  // for tests and statistics
+  // Frees the memory of holders that lost their caches, and counts what the others hold, by slot.
+  // Locks one shard after the other.
+  std::unordered_map<uint32_t, size_t> sweep();
+  // Takes up to `count` nodes that are no directories from one holder, as mutation `seq` would;
+  // they have to be revoked.
+  std::vector<Ino> take_some(Holder holder, Seq seq, size_t count);
+  size_t nodes() const;    // for tests
+  size_t entries() const;  // (node, holder) pairs, dead ones included
 
  private:
   static constexpr size_t kShards = 64;
@@ -63,6 +68,7 @@ class Interests {
   struct Shard {
     mutable std::mutex mutex;
     std::unordered_map<Ino, Entries> nodes;
+    size_t entries = 0;
     // The latest mutation that took a node of this hash. Nodes share marks: a wrong hit only costs
     // a second read.
     std::array<Seq, kTakenMarks> taken{};

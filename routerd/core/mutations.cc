@@ -36,8 +36,7 @@ constexpr bool kCreates = std::is_same_v<Request, CreateRequest>;
 
 }  // namespace
 
-// ---- by policy
-// -----------------------------------------------------------------------------------
+// ---- by policy ----
 
 Result<Policy> RouterCore::policy_of(const Call& call, Ino ino) {
   if (const auto only = call.grant->only_policy()) return *only;
@@ -68,8 +67,7 @@ Result<store::Applied> RouterCore::rename_by_policy(const Call& call, RenameRequ
   return applied;
 }
 
-// ---- by quota
-// ------------------------------------------------------------------------------------
+// ---- by quota ----
 
 // How much a commit adds is known only as its extents come by, and depends on what it replaces. The
 // first try assumes that it replaces nothing; only when that does not fit, the node is looked at
@@ -98,8 +96,7 @@ Result<store::Applied> RouterCore::commit_metered(const Call& call, const Commit
   return store_->commit(mutation, metered);
 }
 
-// ---- one mutation
-// --------------------------------------------------------------------------------
+// ---- one mutation ----
 
 template <class Request>
 Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
@@ -188,13 +185,15 @@ void RouterCore::run(const Call& call, Request& request) {
     mutation.new_ino = *ino;
   }
 
-  // 1. The caller is entered as a holder of what the reply will tell, before the store is asked.
-  View view(tenant, *call.session);
+  // 1. The number; and the caller is entered as a holder of what the reply will tell, before the
+  // store is asked.
+  auto begun = tenant.sequencer.begin(footprint(names, mutation.new_ino));
+  mutation.seq = begun.seq;
+  View view(tenant, *call.session, std::move(begun.snapshot));
   for (const Ino dir : names.dirs) view.will_tell(dir, kHeldNode | kHeldNames);
   for (const Ino ino : names.nodes) view.will_tell(ino, kHeldNode);
   if (mutation.new_ino) view.will_tell(mutation.new_ino, kHeldNode);
-  // 2. The number, and the store.
-  mutation.seq = tenant.sequencer.begin(footprint(names, mutation.new_ino));
+  // 2. The store.
   auto applied = apply(call, request, mutation);
   Plan plan;
   if (applied.ok()) {

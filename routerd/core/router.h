@@ -44,14 +44,22 @@ struct AttachReply {
 };
 
 // The router's end of a session's stream; implemented by routerd/rpc. Calls come from any thread,
-// must not block and must not call back into the Router.
+// must not block and must not call back into the Router. One call at a time for each sink; none
+// after end().
+//
+// Caches that were lost are told of by welcome(resumed = false) followed by a revocation of
+// everything, which is acknowledged like any other: at a stream's beginning, or, when a lease ran out
+// under a stream, at the next renewal (before its renewed()). Revocation numbers ascend; after such a
+// loss some are left out. A session that does not acknowledge within a lease is not renewed any more
+// (no renewed() comes) until it has acknowledged or lost its caches.
 class StreamSink {
  public:
   virtual ~StreamSink() = default;
   virtual void welcome(std::chrono::milliseconds lease, bool resumed) = 0;
   virtual void renewed(uint64_t nonce, std::chrono::milliseconds lease) = 0;
   virtual void revoke(const Revocation& revocation) = 0;
-  virtual void end(const Error& why) = 0;  // last call
+  // Last call. `unavailable`: this stream only, a newer one took its place; else the session is over.
+  virtual void end(const Error& why) = 0;
 };
 
 using MutationDone = std::function<void(Result<MutationReply>)>;
@@ -60,6 +68,8 @@ struct RouterOptions {
   std::chrono::milliseconds lease = limits::kLease;
   std::chrono::milliseconds session_grace = limits::kSessionGrace;
   std::string name;  // version and instance, shown by `linkspan status`
+  // What a session may have cached is remembered for so many nodes; of more, some are revoked again.
+  size_t interests_per_session = limits::kInterestsPerSession;
   const Clock* clock = &Clock::system();
 };
 

@@ -98,6 +98,9 @@ class RouterCore final : public Router {
   Result<Call> authenticate(const Credentials& who);
   void settle(Session& session, const Acknowledged& acknowledged);
   Clock::Steady tick(Clock::Steady now);
+  // Frees what Interests hold for nobody, and revokes some of what a session has too much of.
+  void sweep(const TenantPtr& tenant);
+  void relieve(const TenantPtr& tenant, Holder holder, size_t count);
   std::vector<SessionPtr> all_sessions() const;
   std::vector<TenantPtr> all_tenants() const;
 

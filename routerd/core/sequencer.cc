@@ -22,13 +22,16 @@ Seq Sequencer::Snapshot::as_of(const std::vector<Ino>& nodes) const {
   return result;
 }
 
-Sequencer::Sequencer(Seq last) : last_(std::max(last, Seq{1})) {}
+Sequencer::Sequencer(Seq last) : last_{last ? last.value + kOwnerGap : 1} {}
 
-Seq Sequencer::begin(Footprint footprint) {
+Sequencer::Begun Sequencer::begin(Footprint footprint) {
+  Begun begun;
   const std::lock_guard lock(mutex_);
   last_ = Seq{last_.value + 1};
+  begun.seq = begun.snapshot.last_ = last_;
+  begun.snapshot.running_ = running_;
   running_.push_back({last_, std::move(footprint)});
-  return last_;
+  return begun;
 }
 
 void Sequencer::finish(Seq seq) {

@@ -38,11 +38,18 @@ class Sequencer {
     std::vector<Running> running_;  // ascending
   };
 
-  // `last`: the highest number ever used in the tenant. Numbers start behind it, and at 2 in a
-  // fresh tenant, since as_of 0 means "not to be cached".
+  // `last`: the highest number in the tenant's log. Numbers start well behind it: the last owner gave
+  // out more, for changes that failed, and mounts that heard of those must not take what we tell them
+  // for older. In a fresh tenant they start at 2, since as_of 0 means "not to be cached".
+  static constexpr uint64_t kOwnerGap = 1 << 20;
   explicit Sequencer(Seq last);
 
-  Seq begin(Footprint footprint);
+  struct Begun {
+    Seq seq;
+    // As snapshot(), and this change counts as finished: its own reply contains it.
+    Snapshot snapshot;
+  };
+  Begun begin(Footprint footprint);
   // The change is in the store or never will be, and those who have to forget what it changed have
   // been found (Interests::take): from now on replies may claim to contain it.
   void finish(Seq seq);

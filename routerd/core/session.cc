@@ -62,11 +62,10 @@ bool Session::lost() const {
   return state_ == State::lost;
 }
 
-// ---- lease
-// ---------------------------------------------------------------------------------------
+// ---- lease ----
 
 void Session::extend(Steady now) {
-  if (!doomed_) lease_until_ = std::max(lease_until_, now + lease_);
+  if (!doomed()) lease_until_ = std::max(lease_until_, now + lease_);
 }
 
 Session::Millis Session::lease_left(Steady now) const {
@@ -88,12 +87,12 @@ void Session::push_everything(Steady now) {
 void Session::lose(Steady now, Releases* releases) {
   state_ = State::lost;
   lost_since_ = now;
-  doomed_ = false;
+  overdue_ = overflowed_ = false;
   tenant_->slots.advance(slot_);
   for (Record& record : unacknowledged_)
     if (record.completion) releases->push_back(std::move(record.completion));
-  releases->insert(releases->end(), doomed_waiters_.begin(), doomed_waiters_.end());
-  doomed_waiters_.clear();
+  releases->insert(releases->end(), overflow_waiters_.begin(), overflow_waiters_.end());
+  overflow_waiters_.clear();
   unacknowledged_.clear();
   std::erase_if(outbox_, [](const Frame& frame) { return frame.kind == Frame::Kind::revoke; });
   push_everything(now);
@@ -111,7 +110,7 @@ Session::Tick Session::tick(Steady now, Millis grace) {
     // A mount that renews but does not acknowledge must not hold a writer up for ever.
     if (!unacknowledged_.empty() && unacknowledged_.front().completion &&
         now - unacknowledged_.front().queued >= lease_)
-      doomed_ = true;
+      overdue_ = true;
     if (now >= lease_until_) {
       lose(now, &tick.releases);
       tick.lost_now = true;
@@ -119,7 +118,7 @@ Session::Tick Session::tick(Steady now, Millis grace) {
   }
   tick.state = state_;
   tick.next = lease_until_;
-  if (!doomed_ && !unacknowledged_.empty())
+  if (!overdue_ && !unacknowledged_.empty())
     tick.next = std::min(tick.next, unacknowledged_.front().queued + lease_);
   if (state_ == State::lost) {
     const Steady seen{Steady::duration(seen_.load(std::memory_order_relaxed))};
@@ -142,8 +141,7 @@ Releases Session::end(const Error& why) {
   return releases;
 }
 
-// ---- revocations
-// ---------------------------------------------------------------------------------
+// ---- revocations ----
 
 void Session::push_revoke_frame(const Record& record) {
   if (sink_) outbox_.push_back({Frame::Kind::revoke, {}, false, 0, record.revocation, {}});
@@ -153,10 +151,10 @@ void Session::enqueue(Revocation revocation, Holder holder,
                       const std::shared_ptr<Completion>& completion, Steady now) {
   const std::lock_guard lock(mutex_);
   if (state_ != State::live || !tenant_->slots.current(holder)) return;
-  completion->hold();
-  if (doomed_ || unacknowledged_.size() >= limits::kRevocationQueue) {
-    doomed_ = true;
-    doomed_waiters_.push_back(completion);
+  if (completion) completion->hold();
+  if (overflowed_ || unacknowledged_.size() >= limits::kRevocationQueue) {
+    overflowed_ = true;
+    if (completion) overflow_waiters_.push_back(completion);
     return;
   }
   revocation.number = ++last_number_;
@@ -175,7 +173,7 @@ void Session::acknowledge_locked(uint64_t revocation, Acknowledged* out) {
     unacknowledged_.pop_front();
   }
   if (state_ == State::live) out->holder = tenant_->slots.holder(slot_);
-  if (doomed_waiters_.empty()) doomed_ = false;  // tick() will see if it is still too late
+  overdue_ = false;  // tick() will see if the next is late too
 }
 
 Acknowledged Session::acknowledge(uint64_t revocation) {
@@ -185,8 +183,7 @@ Acknowledged Session::acknowledge(uint64_t revocation) {
   return out;
 }
 
-// ---- stream
-// --------------------------------------------------------------------------------------
+// ---- stream ----
 
 bool Session::provable(uint64_t last_revocation) const {
   if (state_ != State::live) return false;
@@ -246,7 +243,7 @@ void Session::close_stream(const StreamSink* sink) {
 
 void Session::renew(OpNumber answered_below, uint64_t nonce, Steady now) {
   const std::lock_guard lock(mutex_);
-  if (state_ == State::ended || doomed_) return;
+  if (state_ == State::ended || doomed()) return;
   answered_below_ = std::max(answered_below_, answered_below);
   const bool was_lost = state_ == State::lost;
   come_back(now);

@@ -79,8 +79,9 @@ class Session : public std::enable_shared_from_this<Session> {
   void renew(OpNumber answered_below, uint64_t nonce, Steady now);
   Acknowledged acknowledge(uint64_t revocation);
 
-  // Puts a revocation into the queue, and a hold of `completion` until it was acknowledged or the
-  // caches are lost. Nothing happens if `holder` lost its caches already. pump() sends it.
+  // Puts a revocation into the queue, and a hold of `completion` (null: nobody waits) until it was
+  // acknowledged or the caches are lost. Nothing happens if `holder` lost its caches already.
+  // pump() sends it.
   void enqueue(Revocation revocation, Holder holder, const std::shared_ptr<Completion>& completion,
                Steady now);
   // Sends what waits to be sent. No lock may be held.
@@ -116,6 +117,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   // All with mutex_ held.
+  bool doomed() const { return overdue_ || overflowed_; }
   bool provable(uint64_t last_revocation) const;
   void acknowledge_locked(uint64_t revocation, Acknowledged* out);
   void push_everything(Steady now);
@@ -138,11 +140,12 @@ class Session : public std::enable_shared_from_this<Session> {
   State state_ = State::live;
   Steady lease_until_;
   Steady lost_since_{};
-  // Its lease is not renewed any more: it does not acknowledge, or too many revocations wait. It
-  // will be lost when the lease has run out.
-  bool doomed_ = false;
+  // Either stops its lease from being renewed: it does not acknowledge in time; or a revocation did
+  // not fit into the queue, so that it will have to lose its caches.
+  bool overdue_ = false;
+  bool overflowed_ = false;
   std::deque<Record> unacknowledged_;  // ascending numbers, <= limits::kRevocationQueue
-  Releases doomed_waiters_;            // for what did not fit
+  Releases overflow_waiters_;          // of what did not fit: until the lease has run out
   uint64_t last_number_;               // of a revocation, given out
   uint64_t acknowledged_;              // records up to here are gone
   OpNumber answered_below_;

@@ -10,6 +10,7 @@ namespace {
 // How often the clock is looked at, at least: a twentieth of the lease, within these bounds.
 constexpr std::chrono::milliseconds kShortestPeriod{1};
 constexpr std::chrono::milliseconds kLongestPeriod{100};
+constexpr size_t kRelievedAtOnce = 1024;  // nodes in one revocation
 
 }  // namespace
 
@@ -51,8 +52,7 @@ std::vector<RouterCore::TenantPtr> RouterCore::all_tenants() const {
   return tenants;
 }
 
-// ---- calls
-// ---------------------------------------------------------------------------------------
+// ---- calls ----
 
 Result<RouterCore::Call> RouterCore::authenticate(const Credentials& who) {
   const SessionPtr session = find_session(who.session);
@@ -79,8 +79,7 @@ Result<RouterCore::Call> RouterCore::enter(const Credentials& who) {
   return call;
 }
 
-// ---- streams
-// -------------------------------------------------------------------------------------
+// ---- streams ----
 
 void RouterCore::settle(Session& session, const Acknowledged& acknowledged) {
   if (acknowledged.holder)
@@ -116,8 +115,7 @@ void RouterCore::stream_closed(SessionId id, const StreamSink* sink) {
   if (const SessionPtr session = find_session(id)) session->close_stream(sink);
 }
 
-// ---- the timer
-// -----------------------------------------------------------------------------------
+// ---- the timer ----
 
 Clock::Steady RouterCore::tick(Clock::Steady now) {
   Clock::Steady next = now + options_.lease;
@@ -140,7 +138,12 @@ Clock::Steady RouterCore::tick(Clock::Steady now) {
   }
   for (const TenantPtr& tenant : all_tenants()) {
     background_->post_all(tenant->hold.tick(now));
-    if (tenant->unswept.exchange(false)) background_->post([tenant] { tenant->interests.sweep(); });
+    const bool grown =
+        tenant->interests.entries() > tenant->swept + options_.interests_per_session / 2;
+    if (tenant->unswept.exchange(false) || grown) {
+      tenant->swept = SIZE_MAX / 2;  // not again before this sweep is done
+      background_->post([this, tenant] { sweep(tenant); });
+    }
   }
   std::vector<SessionId> gone;
   {
@@ -154,8 +157,43 @@ Clock::Steady RouterCore::tick(Clock::Steady now) {
       at = awaited_.erase(at);
     }
   }
-  for (const SessionId id : gone) background_->post([this, id] { forget_in_store(id); });
+  for (const SessionId id : gone)
+    background_->post([this, id] {
+      if (!find_session(id)) forget_in_store(id);
+    });
   return next;
+}
+
+// ---- bounded memory ----
+
+void RouterCore::sweep(const TenantPtr& tenant) {
+  const size_t most = options_.interests_per_session;
+  const auto counts = tenant->interests.sweep();
+  size_t total = 0;
+  for (const auto& [slot, held] : counts) {
+    total += std::min(held, most);
+    if (held > most) relieve(tenant, tenant->slots.holder(slot), held - most / 2);
+  }
+  tenant->swept = total;
+}
+
+// A revocation that nobody waits for. It has a number of its own, as a change to everything would:
+// then all that makes replies and revocations of changes meet holds for it too.
+void RouterCore::relieve(const TenantPtr& tenant, Holder holder, size_t count) {
+  const SessionPtr session = tenant->slots.session(holder);
+  if (!session) return;
+  const auto begun = tenant->sequencer.begin({{}, true});
+  const std::vector<Ino> inos = tenant->interests.take_some(holder, begun.seq, count);
+  tenant->sequencer.finish(begun.seq);
+  const Clock::Steady now = clock_.steady();
+  for (size_t at = 0; at < inos.size(); at += kRelievedAtOnce) {
+    Revocation revocation;
+    revocation.seq = begun.seq;
+    const size_t end = std::min(at + kRelievedAtOnce, inos.size());
+    for (size_t i = at; i < end; ++i) revocation.nodes.push_back({inos[i], true, false});
+    session->enqueue(std::move(revocation), holder, nullptr, now);
+  }
+  session->pump();
 }
 
 std::unique_ptr<Router> make_router(std::unique_ptr<store::Store> store, RouterOptions options) {

@@ -48,6 +48,7 @@ class Tenant {
   Hold hold;
   std::atomic<bool> fenced{false};   // another router owns it now
   std::atomic<bool> unswept{false};  // Interests hold entries of lost sessions
+  std::atomic<size_t> swept{0};      // entries that Interests had after the last sweep
 };
 
 }  // namespace linkspan::core

@@ -1,11 +1,13 @@
 // The making of one reply that its caller may cache: enters what it tells into Interests and says
 // how fresh it is.
 //
-// Order, which Interests and Sequencer rely on: the snapshot, will_tell(), the store, told(),
-// as_of().
+// Order, on which all rests: the snapshot, will_tell(), the store, told(), as_of(). Why the
+// snapshot first: a mutation takes the holders before it finishes, so one that the snapshot says is
+// finished cannot take an entry that will_tell() makes afterwards.
 #pragma once
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "routerd/core/session.h"
@@ -17,10 +19,10 @@ namespace linkspan::core {
 class View {
  public:
   View(Tenant& tenant, const Session& session)
-      : tenant_(tenant),
-        session_(session),
-        holder_(session.holder()),
-        snapshot_(tenant.sequencer.snapshot()) {}
+      : View(tenant, session, tenant.sequencer.snapshot()) {}
+  // Of a mutation's reply: with the snapshot of its beginning.
+  View(Tenant& tenant, const Session& session, Sequencer::Snapshot snapshot)
+      : tenant_(tenant), holder_(session.holder()), snapshot_(std::move(snapshot)) {}
 
   // Before the store is asked.
   void will_tell(Ino ino, uint8_t held) {
@@ -43,7 +45,6 @@ class View {
 
  private:
   Tenant& tenant_;
-  const Session& session_;
   const std::optional<Holder> holder_;
   const Sequencer::Snapshot snapshot_;
   std::vector<Ino> nodes_;

@@ -291,6 +291,7 @@ class CoreTest : public ::testing::Test {
     options.session_grace = kGrace;
     options.clock = &clock_;
     options.name = "test";
+    options.interests_per_session = interests_per_session_;
     router_ = make_router(std::move(forward), options);
   }
   Result<AttachReply> attach(const AttachRequest& request) { return router_->attach(request); }
@@ -311,6 +312,7 @@ class CoreTest : public ::testing::Test {
   }
 
   FakeClock clock_;
+  size_t interests_per_session_ = limits::kInterestsPerSession;
   std::unique_ptr<store::Store> memory_;
   ForwardStore* store_ = nullptr;  // of router_
   std::unique_ptr<Router> router_;

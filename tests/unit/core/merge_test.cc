@@ -1,0 +1,288 @@
+#include "routerd/core/merge.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "routerd/core/conflict.h"
+#include "routerd/core/policy.h"
+
+namespace linkspan::core {
+namespace {
+
+using Text = std::vector<std::string>;
+
+std::string join(const Text& lines) {
+  std::string out;
+  for (const auto& line : lines) out += line + "\n";
+  return out;
+}
+
+Text split(const std::string& text) {
+  Text lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+
+TEST(Merge, OneSideOnly) {
+  EXPECT_EQ(merge3("a\nb\n", "a\nb\n", "a\nx\n"), "a\nx\n");
+  EXPECT_EQ(merge3("a\nb\n", "a\nx\n", "a\nb\n"), "a\nx\n");
+  EXPECT_EQ(merge3("a\nb\n", "x\n", "x\n"), "x\n");
+  EXPECT_EQ(merge3("", "", ""), "");
+  EXPECT_EQ(merge3("a\n", "", ""), "");
+}
+
+TEST(Merge, AdditionsAtOnePlaceKeepBoth) {
+  EXPECT_EQ(merge3("# Memory\n", "# Memory\n- head\n", "# Memory\n- mine\n"),
+            "# Memory\n- head\n- mine\n");
+  EXPECT_EQ(merge3("a\nz\n", "a\nh1\nh2\nz\n", "a\nm\nz\n"), "a\nh1\nh2\nm\nz\n");
+  EXPECT_EQ(merge3("z\n", "h\nz\n", "m\nz\n"), "h\nm\nz\n");
+  EXPECT_EQ(merge3("", "h\n", "m\n"), "h\nm\n");
+}
+
+TEST(Merge, ALineThatBothAddedIsOneLine) {
+  EXPECT_EQ(merge3("a\n", "a\nsame\n", "a\nsame\n"), "a\nsame\n");
+  EXPECT_EQ(merge3("a\n", "a\nsame\nh\n", "a\nsame\nm\n"), "a\nsame\nh\nm\n");
+  EXPECT_EQ(merge3("a\n", "a\nh\nsame\n", "a\nsame\nm\n"), "a\nh\nsame\nm\n");
+}
+
+// A writer that did not read its merged file back saves once more: what others added stays, what it
+// added before is not doubled.
+TEST(Merge, SavingAgainOverAnOwnMerge) {
+  const std::string base = "a\nz\n", first = "a\nm1\nz\n", head = "a\nh\nm1\nz\n";
+  EXPECT_EQ(merge3(base, "a\nh\nz\n", first), head);
+  EXPECT_EQ(merge3(base, head, "a\nm1\nm2\nz\n"), "a\nh\nm1\nm2\nz\n");
+  EXPECT_EQ(merge3(base, head, first), head);
+}
+
+TEST(Merge, EditsApartBothApply) {
+  EXPECT_EQ(merge3("a\nb\nc\nd\ne\n", "a\nB\nc\nd\ne\n", "a\nb\nc\nD\ne\n"), "a\nB\nc\nD\ne\n");
+  EXPECT_EQ(merge3("a\nb\nc\n", "b\nc\n", "a\nb\nc\nd\n"), "b\nc\nd\n");
+}
+
+TEST(Merge, AnAdditionBesideAnEditStaysOnItsSide) {
+  EXPECT_EQ(merge3("a\nb\nc\n", "a\nB\nc\n", "a\nb\nm\nc\n"), "a\nB\nm\nc\n");
+  EXPECT_EQ(merge3("a\nb\nc\n", "a\nB\nc\n", "a\nm\nb\nc\n"), "a\nm\nB\nc\n");
+  EXPECT_EQ(merge3("a\nb\nc\n", "a\nm\nb\nc\n", "a\nc\n"), "a\nm\nc\n");
+}
+
+TEST(Merge, OverlappingEditsConflict) {
+  EXPECT_EQ(merge3("a\nb\nc\n", "a\nH\nc\n", "a\nM\nc\n"), std::nullopt);
+  EXPECT_EQ(merge3("a\nb\nc\n", "a\nc\n", "a\nM\nc\n"), std::nullopt);
+  EXPECT_EQ(merge3("a\nb\nc\nd\n", "a\nH\nd\n", "a\nb\nm\nc\nd\n"), std::nullopt);
+  EXPECT_EQ(merge3("a\n", "h\n", "m\n"), std::nullopt);
+}
+
+TEST(Merge, TheLastLineNeedsNoNewline) {
+  EXPECT_EQ(merge3("a\nb", "a\nb\nh", "a\nb\nm"), "a\nb\nh\nm");
+  EXPECT_EQ(merge3("a\nb", "a\nb\nh\n", "a\nb\nm"), "a\nb\nh\nm\n");
+  EXPECT_EQ(merge3("a\nb\n", "a\nb\nh", "a\nb\nm\n"), "a\nb\nh\nm");
+  EXPECT_EQ(merge3("a\nb", "H\nb", "a\nb\n"), "H\nb\n");
+}
+
+TEST(Merge, CarriageReturnsBelongToTheirLines) {
+  EXPECT_EQ(merge3("a\r\nb\r\n", "a\r\nh\r\nb\r\n", "a\r\nb\r\nm\r\n"), "a\r\nh\r\nb\r\nm\r\n");
+}
+
+TEST(Merge, LargeTexts) {
+  Text lines;
+  for (int i = 0; i < 60000; ++i) lines.push_back("line " + std::to_string(i));
+  Text head = lines, mine = lines;
+  head.insert(head.begin() + 10, "head");
+  mine.push_back("mine");
+  Text both = head;
+  both.push_back("mine");
+  EXPECT_EQ(merge3(join(lines), join(head), join(mine)), join(both));
+}
+
+// ---- random ----
+
+// Edits of one side: which base lines go, and what is added before each base line (and at the end).
+struct Script {
+  std::set<size_t> removed;
+  std::map<size_t, Text> added;
+
+  Text apply(const Text& base) const {
+    Text out;
+    for (size_t i = 0; i <= base.size(); ++i) {
+      if (const auto at = added.find(i); at != added.end())
+        out.insert(out.end(), at->second.begin(), at->second.end());
+      if (i < base.size() && !removed.count(i)) out.push_back(base[i]);
+    }
+    return out;
+  }
+};
+
+class Random {
+ public:
+  explicit Random(uint32_t seed) : engine_(seed) {}
+  size_t below(size_t n) { return engine_() % n; }
+
+  // Lines of its own: "h17". Never the same twice.
+  Script script(const std::string& name, size_t base_size, bool only_additions) {
+    Script script;
+    for (size_t edits = below(5); edits > 0; --edits) {
+      const size_t at = below(base_size + 1);
+      if (!only_additions && at < base_size && below(2) == 0) {
+        for (size_t i = at; i < std::min(base_size, at + 1 + below(3)); ++i)
+          script.removed.insert(i);
+      }
+      if (only_additions || below(3) != 0)
+        for (size_t lines = 1 + below(3); lines > 0; --lines)
+          script.added[at].push_back(name + std::to_string(count_++));
+    }
+    return script;
+  }
+
+ private:
+  std::mt19937 engine_;
+  size_t count_ = 0;
+};
+
+Text without(const Text& lines, const std::set<std::string>& gone) {
+  Text out;
+  for (const auto& line : lines)
+    if (!gone.count(line)) out.push_back(line);
+  return out;
+}
+
+std::set<std::string> lines_removed(const Text& base, const Script& script) {
+  std::set<std::string> lines;
+  for (const size_t i : script.removed) lines.insert(base[i]);
+  return lines;
+}
+
+std::set<std::string> lines_added(const Script& script) {
+  std::set<std::string> lines;
+  for (const auto& [at, added] : script.added) lines.insert(added.begin(), added.end());
+  return lines;
+}
+
+// With lines that are all different the result can be told exactly: restricted to what one side
+// knows it is that side's text less what the other removed.
+void check_merge(const Text& base, const Script& head, const Script& mine, const Text& merged) {
+  std::set<std::string> removed = lines_removed(base, head);
+  removed.merge(lines_removed(base, mine));
+  EXPECT_EQ(without(merged, lines_added(mine)), without(head.apply(base), removed));
+  EXPECT_EQ(without(merged, lines_added(head)), without(mine.apply(base), removed));
+}
+
+class RandomMerge : public ::testing::TestWithParam<bool> {};
+
+TEST_P(RandomMerge, HasEveryChangeOfEitherSideOnce) {
+  const bool only_additions = GetParam();
+  int merges = 0;
+  for (uint32_t seed = 0; seed < 4000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    Text base;
+    for (size_t i = random.below(12); i > 0; --i) base.push_back("b" + std::to_string(i));
+    const Script head = random.script("h", base.size(), only_additions);
+    const Script mine = random.script("m", base.size(), only_additions);
+    const auto merged = merge3(join(base), join(head.apply(base)), join(mine.apply(base)));
+    if (only_additions) {
+      ASSERT_TRUE(merged.has_value());
+    }
+    if (!merged) continue;
+    ++merges;
+    check_merge(base, head, mine, split(*merged));
+    ASSERT_FALSE(HasFailure());
+  }
+  EXPECT_GT(merges, 1000);
+}
+
+INSTANTIATE_TEST_SUITE_P(, RandomMerge, ::testing::Bool());
+
+// Few different lines, so that they repeat: nobody's is lost, and none comes from nowhere.
+TEST(Merge, RandomAdditionsOfRepeatedLines) {
+  for (uint32_t seed = 0; seed < 4000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    const auto letters = [&](size_t most) {
+      Text text;
+      for (size_t i = random.below(most); i > 0; --i)
+        text.push_back(std::string(1, static_cast<char>('a' + random.below(3))));
+      return text;
+    };
+    const auto add = [&](Text text) {
+      for (const auto& line : letters(4))
+        text.insert(text.begin() + static_cast<long>(random.below(text.size() + 1)), line);
+      return text;
+    };
+    const Text base = letters(8), head = add(base), mine = add(base);
+    const auto merged = merge3(join(base), join(head), join(mine));
+    ASSERT_TRUE(merged.has_value());
+    const Text result = split(*merged);
+    for (const std::string line : {"a", "b", "c"}) {
+      const auto count = [&](const Text& text) {
+        return std::count(text.begin(), text.end(), line);
+      };
+      EXPECT_GE(count(result), std::max(count(head), count(mine)));
+      EXPECT_LE(count(result), count(head) + count(mine) - count(base));
+    }
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+TEST(Merge, NeverReadsOutsideAndIsDeterministic) {
+  std::mt19937 engine(7);
+  for (int i = 0; i < 3000; ++i) {
+    const auto noise = [&] {
+      std::string text;
+      for (size_t n = engine() % 20; n > 0; --n) text += "ab\n\r"[engine() % 4];
+      return text;
+    };
+    const std::string base = noise(), head = noise(), mine = noise();
+    const auto merged = merge3(base, head, mine);
+    EXPECT_EQ(merged, merge3(base, head, mine));
+    EXPECT_EQ(merged.has_value(), merge3(base, mine, head).has_value());
+  }
+}
+
+// ---- what is merged at all ----
+
+TEST(Policy, StructuredFilesAreNeverMerged) {
+  for (const char* path :
+       {"a.json", "x/y/A.JSON", "notes.sqlite", "n.sqlite3-wal", "s.db", "t.db-wal"})
+    EXPECT_EQ(effective_policy(Policy::merge, path), Policy::reject) << path;
+  for (const char* path : {"MEMORY.md", "", "json", "x.json/notes.md", "db"})
+    EXPECT_EQ(effective_policy(Policy::merge, path), Policy::merge) << path;
+  EXPECT_EQ(effective_policy(Policy::last_writer_wins, "a.json"), Policy::last_writer_wins);
+}
+
+TEST(Policy, BinaryIsSeenByItsNul) {
+  EXPECT_TRUE(looks_binary(std::string("a\0b", 3)));
+  EXPECT_FALSE(looks_binary("text"));
+  EXPECT_FALSE(looks_binary(std::string(9000, 'x') + std::string(1, '\0')));
+}
+
+CommitRequest commit_of(uint64_t keep_below, uint64_t size, std::vector<Extent> extents) {
+  CommitRequest request;
+  request.keep_below = keep_below;
+  request.size = size;
+  request.extents = std::make_shared<ExtentList>(std::move(extents));
+  return request;
+}
+
+TEST(ApplyCommit, IsWhatTheStoreWouldMake) {
+  EXPECT_EQ(apply_commit("old text", commit_of(0, 3, {{0, 3, "new"}})), "new");
+  EXPECT_EQ(apply_commit("old text", commit_of(UINT64_MAX, 8, {{0, 3, "new"}})), "new text");
+  EXPECT_EQ(apply_commit("old text", commit_of(UINT64_MAX, 3, {{0, 3, "new"}})), "new text");
+  EXPECT_EQ(apply_commit("old", commit_of(UINT64_MAX, 5, {{4, 1, "x"}})), std::string("old\0x", 5));
+  EXPECT_EQ(apply_commit("old", commit_of(UINT64_MAX, 3, {{1, 1, ""}})), std::string("o\0d", 3));
+  EXPECT_EQ(apply_commit("old", commit_of(1, 2, {})), std::string("o\0", 2));
+  EXPECT_EQ(apply_commit("old", commit_of(0, 2 << 20, {})), std::nullopt);
+  EXPECT_EQ(apply_commit("old", commit_of(0, 3, {{2, 2, "xx"}})), std::nullopt);
+}
+
+}  // namespace
+}  // namespace linkspan::core

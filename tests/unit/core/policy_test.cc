@@ -1,0 +1,279 @@
+// No lost update: what becomes of a commit or a rename whose base is not the head any more.
+#include "fixture.h"
+
+namespace linkspan::core::testing {
+namespace {
+
+class PolicyTest : public CoreTest {
+ protected:
+  void SetUp() override {
+    CoreTest::SetUp();
+    add_token("reject", [](auto& t) { t.routes = {route("memory", true, Policy::reject)}; });
+    add_token("lww", [](auto& t) { t.routes = {route("memory", true, Policy::last_writer_wins)}; });
+    add_token("mixed", [](auto& t) {
+      t.routes = {route("memory", true, Policy::reject), route("sessions", true, Policy::merge)};
+    });
+  }
+  // A file of one line, and another's line behind it: base is version 2, the head 3.
+  Ino moved_on(Mount& m, const std::string& name = "MEMORY.md", Ino dir = {}) {
+    const Ino ino = m.create(dir ? dir : m.root(), name);
+    EXPECT_TRUE(m.start_write(ino, "first\n").get().ok());
+    EXPECT_TRUE(m.start_write(ino, "first\nother\n").get().ok());
+    return ino;
+  }
+};
+
+TEST_F(PolicyTest, MergeKeepsBothAndSaysSo) {
+  Mount m = mount();
+  const Ino x = moved_on(m);
+  const Outcome merged = m.start_write(x, "first\nmine\n", Version{2}).get();
+  ASSERT_TRUE(merged.ok()) << merged.error().message;
+  EXPECT_TRUE(merged->merged);
+  EXPECT_EQ(merged->version, Version{4});
+  EXPECT_EQ(m.content(x), "first\nother\nmine\n");
+}
+
+TEST_F(PolicyTest, WithTheHeadAsBaseNothingIsMerged) {
+  Mount m = mount();
+  const Ino x = moved_on(m);
+  const Outcome written = m.start_write(x, "mine\n", Version{3}).get();
+  ASSERT_TRUE(written.ok());
+  EXPECT_FALSE(written->merged);
+  EXPECT_EQ(m.content(x), "mine\n");
+}
+
+TEST_F(PolicyTest, AReplayedMergeIsToldAsOne) {
+  Mount m = mount();
+  const Ino x = moved_on(m);
+  CommitRequest request = m.rewrite(x, "first\nmine\n", Version{2});
+  ASSERT_TRUE(m.start(request).get()->merged);
+  request.op.retry = true;
+  const Outcome again = m.start(request).get();
+  ASSERT_TRUE(again.ok());
+  EXPECT_TRUE(again->merged);
+  request = m.rewrite(x, "plain\n", Version{4});
+  ASSERT_TRUE(m.start(request).get().ok());
+  EXPECT_FALSE(m.start(request).get()->merged);
+}
+
+TEST_F(PolicyTest, OverlappingEditsAreAConflictThatTouchesNothing) {
+  Mount m = mount();
+  const Ino x = moved_on(m);
+  ASSERT_TRUE(m.start_write(x, "FIRST\nother\n").get().ok());
+  const Outcome refused = m.start_write(x, "premier\n", Version{2}).get();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.code(), Code::conflict);
+  EXPECT_EQ(refused.error().head_version, 4u);
+  EXPECT_EQ(m.content(x), "FIRST\nother\n");
+}
+
+TEST_F(PolicyTest, AnEditInPlaceIsMerged) {
+  Mount m = mount();
+  const Ino x = m.create(m.root(), "x.md");
+  ASSERT_TRUE(m.start_write(x, "one\ntwo\nthree\n").get().ok());
+  ASSERT_TRUE(m.start_write(x, "one\ntwo\nthree\nfour\n").get().ok());
+  CommitRequest edit = m.rewrite(x, "");
+  edit.base = Version{2};
+  edit.keep_below = UINT64_MAX;
+  edit.size = 14;
+  edit.extents = bytes("ONE", 0);
+  const Outcome merged = m.start(edit).get();
+  ASSERT_TRUE(merged.ok()) << merged.error().message;
+  EXPECT_TRUE(merged->merged);
+  EXPECT_EQ(m.content(x), "ONE\ntwo\nthree\nfour\n");
+}
+
+TEST_F(PolicyTest, StructuredAndBinaryFilesAreRejected) {
+  Mount m = mount();
+  const Ino json = moved_on(m, "state.json");
+  EXPECT_EQ(m.start_write(json, "first\nmine\n", Version{2}).get().code(), Code::conflict);
+  const Ino binary = moved_on(m, "data");
+  EXPECT_EQ(m.start_write(binary, std::string("first\nmi\0ne\n", 12), Version{2}).get().code(),
+            Code::conflict);
+  const Ino large = moved_on(m, "large");
+  CommitRequest request = m.rewrite(large, "", Version{2});
+  request.size = (1 << 20) + 1;
+  request.extents = bytes("tail", (1 << 20) - 3);
+  EXPECT_EQ(m.start(request).get().code(), Code::conflict);
+}
+
+// The name decides that the file has now, not the one that it was made under.
+TEST_F(PolicyTest, TheNameAfterARenameDecides) {
+  Mount m = mount();
+  const Ino x = moved_on(m, "draft");
+  ASSERT_TRUE(m.start_rename(m.root(), "draft", m.root(), "state.json").get().ok());
+  EXPECT_EQ(m.start_write(x, "first\nmine\n", Version{2}).get().code(), Code::conflict);
+}
+
+TEST_F(PolicyTest, RejectRefusesAndLastWriterOverwrites) {
+  Mount r = mount("reject");
+  const Ino x = moved_on(r);
+  const Outcome refused = r.start_write(x, "first\nmine\n", Version{2}).get();
+  EXPECT_EQ(refused.code(), Code::conflict);
+  EXPECT_EQ(refused.error().head_version, 3u);
+  EXPECT_EQ(r.content(x), "first\nother\n");
+  Mount w = mount("lww");
+  const Pending written = w.start_write(x, "mine\n", Version{2});
+  r.ack(1);
+  ASSERT_TRUE(written.get().ok());
+  EXPECT_EQ(w.content(x), "mine\n");
+}
+
+TEST_F(PolicyTest, WithoutABaseItOverwrites) {
+  Mount m = mount("reject");
+  const Ino x = moved_on(m);
+  ASSERT_TRUE(m.start_write(x, "mine\n").get().ok());
+  EXPECT_EQ(m.content(x), "mine\n");
+}
+
+TEST_F(PolicyTest, EachRouteHasItsOwnPolicy) {
+  Mount m = mount("mixed");
+  const Ino in_memory = moved_on(m, "a", m.root("memory"));
+  const Ino in_sessions = moved_on(m, "b", m.root("sessions"));
+  EXPECT_EQ(m.start_write(in_memory, "first\nmine\n", Version{2}).get().code(), Code::conflict);
+  EXPECT_TRUE(m.start_write(in_sessions, "first\nmine\n", Version{2}).get().ok());
+}
+
+TEST_F(PolicyTest, AppendsNeverConflict) {
+  Mount m = mount("reject");
+  const Ino x = moved_on(m);
+  CommitRequest append = m.rewrite(x, "");
+  append.append = true;
+  append.base = Version{2};
+  append.extents = bytes("more\n");
+  const Outcome appended = m.start(append).get();
+  ASSERT_TRUE(appended.ok());
+  EXPECT_EQ(appended->offset, 12u);
+  EXPECT_EQ(m.content(x), "first\nother\nmore\n");
+}
+
+// ---- rename over a file, which every editor's save is ----
+
+class SaveTest : public PolicyTest {
+ protected:
+  struct Saved {
+    Ino ino;
+    Outcome outcome;
+  };
+  // Reads are the caller's; this is temp file, write, rename.
+  Saved save(Mount& m, const std::string& content, Ino base_ino, Version base,
+             const std::string& name = "MEMORY.md") {
+    const std::string temp = name + ".tmp" + std::to_string(m.operations);
+    const Ino ino = m.create(m.root(), temp);
+    EXPECT_TRUE(m.start_write(ino, content).get().ok());
+    return {ino, m.start_rename(m.root(), temp, m.root(), name, base_ino, base).get()};
+  }
+  std::string head(Mount& m, const std::string& name = "MEMORY.md") {
+    const auto found = m.look(m.root(), name);
+    EXPECT_TRUE(found.node);
+    return found.node ? m.content(found.node->attr.ino) : "";
+  }
+};
+
+TEST_F(SaveTest, TwoSavesFromOneBaseKeepBoth) {
+  Mount m = mount();
+  const Saved first = save(m, "# Memory\n", {}, {});
+  const Version base = m.look(m.root(), "MEMORY.md").node->attr.version;
+  const Saved theirs = save(m, "# Memory\n- theirs\n", first.ino, base);
+  ASSERT_TRUE(theirs.outcome.ok());
+  EXPECT_FALSE(theirs.outcome->merged);
+  const Saved mine = save(m, "# Memory\n- mine\n", first.ino, base);
+  ASSERT_TRUE(mine.outcome.ok()) << mine.outcome.error().message;
+  EXPECT_TRUE(mine.outcome->merged);
+  EXPECT_EQ(head(m), "# Memory\n- theirs\n- mine\n");
+  // One history, with every state of the file; the merge is one version.
+  const auto found = m.look(m.root(), "MEMORY.md");
+  EXPECT_EQ(found.node->attr.ino, mine.ino);
+  EXPECT_EQ(found.node->attr.version, Version{base.value + 2});
+  EXPECT_EQ(mine.outcome->version, Version{base.value + 2});
+}
+
+TEST_F(SaveTest, EightSaversFromOneBase) {
+  Mount m = mount();
+  const Saved first = save(m, "# Memory\n", {}, {});
+  const Version base = m.look(m.root(), "MEMORY.md").node->attr.version;
+  for (int i = 0; i < 8; ++i) {
+    const auto line = "- " + std::to_string(i) + "\n";
+    ASSERT_TRUE(save(m, "# Memory\n" + line, first.ino, base).outcome.ok());
+  }
+  EXPECT_EQ(head(m), "# Memory\n- 0\n- 1\n- 2\n- 3\n- 4\n- 5\n- 6\n- 7\n");
+}
+
+TEST_F(SaveTest, OverlappingSavesConflictAndLeaveBothFiles) {
+  Mount m = mount();
+  const Saved first = save(m, "text\n", {}, {});
+  const Version base = m.look(m.root(), "MEMORY.md").node->attr.version;
+  ASSERT_TRUE(save(m, "theirs\n", first.ino, base).outcome.ok());
+  const Saved mine = save(m, "mine\n", first.ino, base);
+  ASSERT_FALSE(mine.outcome.ok());
+  EXPECT_EQ(mine.outcome.code(), Code::conflict);
+  EXPECT_EQ(mine.outcome.error().head_version, base.value + 1);
+  EXPECT_EQ(head(m), "theirs\n");
+  EXPECT_EQ(m.content(mine.ino), "mine\n");
+}
+
+TEST_F(SaveTest, ARemovedTargetComesBack) {
+  Mount m = mount();
+  const Saved first = save(m, "text\n", {}, {});
+  const Version base = m.look(m.root(), "MEMORY.md").node->attr.version;
+  ASSERT_TRUE(m.start_remove(m.root(), "MEMORY.md").get().ok());
+  const Saved mine = save(m, "text\nmine\n", first.ino, base);
+  ASSERT_TRUE(mine.outcome.ok()) << mine.outcome.error().message;
+  EXPECT_EQ(head(m), "text\nmine\n");
+}
+
+// Removed and made anew by another: not the history that was read, but the texts can still be
+// merged.
+TEST_F(SaveTest, ATargetThatIsAnotherFileNow) {
+  Mount m = mount();
+  const Saved first = save(m, "text\n", {}, {});
+  const Version base = m.look(m.root(), "MEMORY.md").node->attr.version;
+  ASSERT_TRUE(m.start_remove(m.root(), "MEMORY.md").get().ok());
+  ASSERT_TRUE(save(m, "text\nanew\n", {}, {}).outcome.ok());
+  const Saved mine = save(m, "text\nmine\n", first.ino, base);
+  ASSERT_TRUE(mine.outcome.ok()) << mine.outcome.error().message;
+  EXPECT_EQ(head(m), "text\nanew\nmine\n");
+}
+
+TEST_F(SaveTest, AReplayedMergeIsOneRename) {
+  Mount m = mount();
+  const Saved first = save(m, "a\n", {}, {});
+  const Version base = m.look(m.root(), "MEMORY.md").node->attr.version;
+  ASSERT_TRUE(save(m, "a\ntheirs\n", first.ino, base).outcome.ok());
+  const Ino temp = m.create(m.root(), "tmp");
+  ASSERT_TRUE(m.start_write(temp, "a\nmine\n").get().ok());
+  RenameRequest request{m.op(), m.root(), "tmp",     m.root(), "MEMORY.md",
+                        false,  false,    first.ino, base};
+  const Outcome once = m.start(request).get();
+  ASSERT_TRUE(once.ok()) << once.error().message;
+  request.op.retry = true;
+  const Outcome again = m.start(request).get();
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_TRUE(again->merged);
+  EXPECT_EQ(again->seq, once->seq);
+  EXPECT_EQ(head(m), "a\ntheirs\nmine\n");
+}
+
+TEST_F(SaveTest, RejectAndLastWriterWins) {
+  Mount r = mount("reject");
+  const Saved first = save(r, "a\n", {}, {});
+  const Version base = r.look(r.root(), "MEMORY.md").node->attr.version;
+  ASSERT_TRUE(save(r, "a\nb\n", first.ino, base).outcome.ok());
+  EXPECT_EQ(save(r, "a\nc\n", first.ino, base).outcome.code(), Code::conflict);
+  EXPECT_EQ(head(r), "a\nb\n");
+  ASSERT_TRUE(router_->detach(r.who).ok());
+  Mount w = mount("lww");
+  ASSERT_TRUE(save(w, "a\nd\n", first.ino, base).outcome.ok());
+  EXPECT_EQ(head(w), "a\nd\n");
+}
+
+TEST_F(SaveTest, JsonIsNotMerged) {
+  Mount m = mount();
+  const Saved first = save(m, "{\n}\n", {}, {}, "s.json");
+  const Version base = m.look(m.root(), "s.json").node->attr.version;
+  ASSERT_TRUE(save(m, "{\n1\n}\n", first.ino, base, "s.json").outcome.ok());
+  EXPECT_EQ(save(m, "{\n2\n}\n", first.ino, base, "s.json").outcome.code(), Code::conflict);
+}
+
+}  // namespace
+}  // namespace linkspan::core::testing
