@@ -134,8 +134,9 @@ inline constexpr Statement kPath{
     "WITH RECURSIVE up(parent, name, depth) AS ("
     "(SELECT d.parent, d.name, 1 FROM linkspan.dentry d WHERE d.tenant = $1::integer "
     "AND d.ino = $2::bigint ORDER BY d.seq, d.cookie LIMIT 1) UNION ALL "
-    "SELECT d.parent, d.name, up.depth + 1 FROM up JOIN linkspan.dentry d "
-    "ON d.tenant = $1::integer AND d.ino = up.parent WHERE up.depth < 4096) "
+    "SELECT d.parent, d.name, up.depth + 1 FROM up CROSS JOIN LATERAL (SELECT e.parent, e.name "
+    "FROM linkspan.dentry e WHERE e.tenant = $1::integer AND e.ino = up.parent OFFSET 0) d "
+    "WHERE up.depth < 4096) "
     "SELECT parent, name FROM up"};
 // (tenant, volume, ino, kind, has_xattrs.. as node_row.h binds it)
 inline constexpr Statement kAddNode{
@@ -340,7 +341,7 @@ inline constexpr Statement kReadDir{
     "SELECT d.name, d.cookie, " LS_NODE
     " FROM linkspan.dentry d JOIN linkspan.node n "
     "ON n.tenant = d.tenant AND n.ino = d.ino WHERE d.tenant = $1::integer "
-    "AND d.parent = $2::bigint AND d.cookie > $3::bigint ORDER BY d.cookie LIMIT $4::bigint"};
+    "AND d.parent + 0 = $2::bigint AND d.cookie > $3::bigint ORDER BY d.cookie LIMIT $4::bigint"};
 // The same with (budget): then inlined, start, len, data, a row for each segment of a small file as
 // long as their sizes add up to less than the budget.
 inline constexpr Statement kReadDirContent{
@@ -350,7 +351,7 @@ inline constexpr Statement kReadDirContent{
     "SELECT d.name, d.cookie, n.*, sum(CASE WHEN n.kind = 1 AND n.size <= 65536 THEN n.size "
     "ELSE 0 END + octet_length(d.name) + 160) OVER (ORDER BY d.cookie) AS total "
     "FROM (SELECT d.* FROM linkspan.dentry d WHERE d.tenant = $1::integer "
-    "AND d.parent = $2::bigint AND d.cookie > $3::bigint ORDER BY d.cookie LIMIT $4::bigint) d "
+    "AND d.parent + 0 = $2::bigint AND d.cookie > $3::bigint ORDER BY d.cookie LIMIT $4::bigint) d "
     "JOIN linkspan.node n ON n.tenant = d.tenant AND n.ino = d.ino) n" LS_SMALL_CONTENT(
         "n.total <= $5::bigint") " ORDER BY n.cookie, s.dver, s.part"};
 
