@@ -319,7 +319,7 @@ def run(lab, route, owner_steps):
     first = labtest.seed()
     rounds = 6
     for i in range(rounds):
-        nodes = walk(f"{lab.mounts[0]}/{route}/diff{i}", f"{lab.base}/local-{route}{i}", first + i, owner_steps // rounds)
+        nodes = walk(f"{lab.mounts[0]}/{route}/diff{i}", f"{lab.base}/local-{route}/{i}", first + i, owner_steps // rounds)
         print(f"  seed {first + i}: {owner_steps // rounds} steps agree, {nodes} nodes at the end")
 
 
