@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "linkspan/limits.h"
 #include "routerd/store/pg/postgres_store.h"
 #include "routerd/store/pg/transaction.h"
 
@@ -14,10 +15,14 @@ namespace linkspan::store::pg {
 namespace {
 
 constexpr int64_t kDayNs = 86400ll * 1000000000ll;
-constexpr int64_t kRows = 1000;      // removed by one call, about
-constexpr int64_t kWindow = 2000;    // log entries looked through by one step
+constexpr int64_t kRows = 1000;    // removed by one call, about
+constexpr int64_t kWindow = 2000;  // log entries looked through by one step
+// Numbers are drawn before the mutation is: so far behind the newest, all that will ever be in the
+// log is there.
+constexpr int64_t kInFlight = 2 * limits::kRouterQueue;
 constexpr int kWindows = 50;         // steps of one call for each volume
 constexpr int64_t kOrphans = 200;    // removed by one step
+constexpr int64_t kHistories = 50;   // removed by one step
 constexpr int64_t kSegments = 5000;  // removed by one sweep of an inode
 constexpr int64_t kSweeps = 1000;    // inodes swept by one call
 
@@ -35,15 +40,18 @@ class Prune {
   Result<uint64_t> run() {
     conn_.queue(sql::kEpoch, Params().i32(tenant_));
     conn_.queue(sql::kVolumes, Params().i32(tenant_));
+    conn_.queue(sql::kLastSeq, Params().i32(tenant_));
     LINKSPAN_TRY(const std::vector<Rows> rows, conn_.sync());
     if (rows[0].empty())
       return fail(Code::not_found, "there is no tenant " + std::to_string(tenant_));
+    settled_seq_ = rows[2].i64(0, 0) - kInFlight;
     for (int row = 0; row < rows[1].count() && removed_ < kRows; ++row) {
       const Rows& v = rows[1];
       PrunedVolume volume{v.i32(row, 0), v.i64(row, 7), v.i64(row, 8), v.i64(row, 9),
                           v.i64(row, 10)};
       LINKSPAN_CHECK(prune_volume(volume));
     }
+    LINKSPAN_CHECK(repeat([&] { return drop_lost(); }));
     LINKSPAN_TRY(const int64_t swept, sweep());
     return static_cast<uint64_t>(removed_ > 0 ? removed_ : swept);
   }
@@ -119,8 +127,10 @@ class Prune {
                       std::max<int64_t>(volume.keep_versions, 1)));
     if (trimmed.removed >= most) return true;  // the same window again
     if (trimmed.window == 0) return false;
+    const int64_t remembered = std::min(trimmed.last_seq, settled_seq_);
+    if (remembered > volume.trimmed_seq)
+      LINKSPAN_CHECK(conn_.run(sql::kSetTrimmed, Params().i32(volume.id).i64(remembered)));
     volume.trimmed_seq = trimmed.last_seq;
-    LINKSPAN_CHECK(conn_.run(sql::kSetTrimmed, Params().i32(volume.id).i64(volume.trimmed_seq)));
     return trimmed.window == kWindow;
   }
 
@@ -150,6 +160,12 @@ class Prune {
     return dropped.i64(0, 0) == kOrphans;
   }
 
+  // Versions of files that are no more. They went with their node: not counted.
+  Result<bool> drop_lost() {
+    LINKSPAN_TRY(const Rows lost, conn_.run(sql::kDropLost, Params().i32(tenant_).i64(kHistories)));
+    return lost.i64(0, 0) == kHistories;
+  }
+
   // The segments that the removed versions and nodes leave. Returns how many of them went.
   Result<int64_t> sweep() {
     LINKSPAN_TRY(const Rows inodes, conn_.run(sql::kGarbage, Params().i32(tenant_).i64(kSweeps)));
@@ -177,6 +193,7 @@ class Prune {
   Connection& conn_;
   const int32_t tenant_;
   const int64_t now_;
+  int64_t settled_seq_ = 0;
   int64_t removed_ = 0;
 };
 

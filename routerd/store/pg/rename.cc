@@ -181,7 +181,7 @@ Status apply_replace(Transaction& tx, const Move& move) {
   set_entry(tx, move.to_dir->attr.ino, move.request.to_name, *move.from);
   set_parent(*move.from, *move.to_dir);
   to.attr.nlink = to.is_directory() ? 0 : to.attr.nlink - 1;
-  if (to.attr.nlink == 0) tx.lose_name(to);
+  if (to.attr.nlink == 0) tx.lose_name(to, move.from->is_file() && to.is_file());
   tx.count_after(to);
   if (move.from->is_file() && to.is_file()) LINKSPAN_CHECK(continue_history(tx, *move.from, to));
   tx.count_after(*move.from);

@@ -176,10 +176,11 @@ inline constexpr Statement kDropEntry{
     "drop_entry",
     "DELETE FROM linkspan.dentry WHERE tenant = $1::integer AND parent = $2::bigint "
     "AND name = $3::bytea"};
-// (tenant, ino, volume, at)
-inline constexpr Statement kAddOrphan{"add_orphan",
-                                      "INSERT INTO linkspan.orphan (tenant, ino, volume, at) "
-                                      "VALUES ($1::integer, $2::bigint, $3::integer, $4::bigint)"};
+// (tenant, ino, volume, at, shared history or null)
+inline constexpr Statement kAddOrphan{
+    "add_orphan",
+    "INSERT INTO linkspan.orphan (tenant, ino, volume, at, shared_history) "
+    "VALUES ($1::integer, $2::bigint, $3::integer, $4::bigint, $5::bigint)"};
 
 // -- the log and history -------------------------------------------------------------------------
 // (tenant, volume, seq, ino, version, history, dir, old_dir, session, at, size, bytes, files, what,
@@ -205,12 +206,17 @@ inline constexpr Statement kForkHistory{
     "what, principal, sandbox) SELECT tenant, $3::bigint, version, ino, dver, floor, size, "
     "session, at, what, principal, sandbox FROM linkspan.version WHERE tenant = $1::integer "
     "AND history = $2::bigint AND version <= $4::bigint"};
-// (tenant, history, ino or 0, seq): drops its versions; the inodes that held them, but for the
-// given one, may have segments that nobody needs any more
+// (tenant, history, ino or 0, seq): drops its versions, or leaves them to the orphans that share
+// it. The inodes that held them, but for the given one, may have segments that nobody needs any
+// more.
 inline constexpr Statement kDropHistory{
     "drop_history",
-    "WITH dropped AS (DELETE FROM linkspan.version WHERE tenant = $1::integer "
-    "AND history = $2::bigint RETURNING ino) INSERT INTO linkspan.garbage (tenant, seq, ino) "
+    "WITH shared AS MATERIALIZED (SELECT 1 FROM linkspan.orphan WHERE tenant = $1::integer "
+    "AND shared_history = $2::bigint LIMIT 1), "
+    "lost AS (INSERT INTO linkspan.lost_history (tenant, history) SELECT $1::integer, $2::bigint "
+    "FROM shared), dropped AS (DELETE FROM linkspan.version WHERE tenant = $1::integer "
+    "AND history = $2::bigint AND NOT EXISTS (SELECT 1 FROM shared) RETURNING ino) "
+    "INSERT INTO linkspan.garbage (tenant, seq, ino) "
     "SELECT DISTINCT $1::integer, $4::bigint, ino FROM dropped WHERE ino <> $3::bigint"};
 // (tenant, ino, before or 0, limit) -> version, size, principal, sandbox, session, at, what, ino
 inline constexpr Statement kVersions{
@@ -532,12 +538,24 @@ inline constexpr Statement kDropOrphans{
     "AND x.ino = ANY(ARRAY(SELECT ino FROM o))), nodes AS (DELETE FROM linkspan.node x "
     "WHERE x.tenant = $1::integer AND x.ino = ANY(ARRAY(SELECT ino FROM o))), "
     "attributes AS (DELETE FROM linkspan.xattr x WHERE x.tenant = $1::integer "
-    "AND x.ino = ANY(ARRAY(SELECT ino FROM o))), versions AS (DELETE FROM linkspan.version x "
-    "WHERE x.tenant = $1::integer AND x.history = ANY(ARRAY(SELECT history FROM o "
-    "WHERE owns_history)) RETURNING x.ino), "
+    "AND x.ino = ANY(ARRAY(SELECT ino FROM o))), "
+    "lost AS (INSERT INTO linkspan.lost_history (tenant, history) SELECT $1::integer, history "
+    "FROM o WHERE owns_history AND history <> 0), "
     "left_over AS (INSERT INTO linkspan.garbage (tenant, seq, ino) SELECT $1::integer, 0, ino "
-    "FROM (SELECT ino FROM versions UNION SELECT ino FROM o WHERE o.history <> 0) g "
-    "ON CONFLICT DO NOTHING) SELECT count(*) FROM o"};
+    "FROM o WHERE history <> 0 ON CONFLICT DO NOTHING) SELECT count(*) FROM o"};
+// (tenant, limit): removes the versions of lost histories that no orphan shares -> histories
+inline constexpr Statement kDropLost{
+    "drop_lost",
+    "WITH l AS (SELECT h.history FROM linkspan.lost_history h WHERE h.tenant = $1::integer "
+    "AND NOT EXISTS (SELECT 1 FROM linkspan.orphan o WHERE o.tenant = $1::integer "
+    "AND o.shared_history = h.history) ORDER BY h.history LIMIT $2::bigint), "
+    "lost AS (DELETE FROM linkspan.lost_history h WHERE h.tenant = $1::integer "
+    "AND h.history = ANY(ARRAY(SELECT history FROM l))), "
+    "versions AS (DELETE FROM linkspan.version v WHERE v.tenant = $1::integer "
+    "AND v.history = ANY(ARRAY(SELECT history FROM l)) RETURNING v.ino), "
+    "left_over AS (INSERT INTO linkspan.garbage (tenant, seq, ino) "
+    "SELECT DISTINCT $1::integer, 0, ino FROM versions ON CONFLICT DO NOTHING) "
+    "SELECT count(*) FROM l"};
 // (tenant, limit) -> seq, ino
 inline constexpr Statement kGarbage{
     "garbage",

@@ -98,9 +98,11 @@ void Transaction::own_history(NodeRow& node) {
   node.owns_history = true;
 }
 
-void Transaction::lose_name(const NodeRow& node) {
-  write(sql::kAddOrphan,
-        params().id(node.attr.ino).i32(static_cast<int32_t>(node.volume.value)).time(m_.now));
+void Transaction::lose_name(const NodeRow& node, bool shares_history) {
+  Params p = params();
+  p.id(node.attr.ino).i32(static_cast<int32_t>(node.volume.value)).time(m_.now);
+  shares_history ? p.u64(node.history) : p.null();
+  write(sql::kAddOrphan, p);
 }
 
 void Transaction::count_before(const NodeRow& node) {

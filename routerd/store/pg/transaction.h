@@ -52,7 +52,8 @@ class Transaction {
   void add_version(const NodeRow& node, const char* what);
   // Before a node gets a version: if its history is another's by now, it takes a copy of its own.
   void own_history(NodeRow& node);
-  void lose_name(const NodeRow& node);  // nlink is 0 now
+  // nlink is 0 now. `shares_history`: another node goes on with its history.
+  void lose_name(const NodeRow& node, bool shares_history = false);
   void log(const ChangeRecord& change);
   void count_before(const NodeRow& node);
   void count_after(const NodeRow& node);

@@ -73,9 +73,19 @@ CREATE TABLE linkspan.orphan (
   ino    bigint NOT NULL,
   volume integer NOT NULL,
   at     bigint NOT NULL,
+  shared_history bigint,                 -- of a replaced file: another one goes on with its history
   PRIMARY KEY (tenant, ino)
 );
 CREATE INDEX orphan_age ON linkspan.orphan (tenant, volume, at);
+CREATE INDEX orphan_history ON linkspan.orphan (tenant, shared_history)
+  WHERE shared_history IS NOT NULL;
+
+-- Histories that nobody goes on with; they stay for the orphans that share them.
+CREATE TABLE linkspan.lost_history (
+  tenant  integer NOT NULL,
+  history bigint NOT NULL,
+  PRIMARY KEY (tenant, history)
+);
 
 -- What the content of a name was. `ino`, `dver` and `floor` say which segments hold it.
 CREATE TABLE linkspan.version (
