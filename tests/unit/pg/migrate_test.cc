@@ -1,0 +1,107 @@
+// Opening a store: migrations, and errors that name the thing and the mend, never a password.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "routerd/store/pg/connection.h"
+#include "routerd/store/pg/pg_store.h"
+#include "tests/support/world.h"
+#include "tests/unit/pg/cluster.h"
+
+namespace linkspan::test {
+namespace {
+
+Result<std::unique_ptr<store::Store>> open_store(const std::string& conninfo) {
+  store::pg::Limits limits;
+  limits.attempts = 2;
+  return store::make_pg_store({conninfo, 2}, limits);
+}
+
+std::string message_of(const std::string& conninfo) {
+  const auto store = open_store(conninfo);
+  return store.ok() ? "" : store.error().message;
+}
+
+TEST(PgMigrate, TwiceIsOnce) {
+  const std::string database = new_database();
+  { World world(must(open_store(cluster().conninfo(database))), "tenant"); }
+  const std::string before = Outside(database).run("SELECT applied FROM linkspan.schema_version");
+  World again = World::reopen(must(open_store(cluster().conninfo(database))), "tenant");
+  EXPECT_EQ(Outside(database).run("SELECT applied FROM linkspan.schema_version"), before);
+  EXPECT_TRUE(again.names(again.root()).empty());
+}
+
+TEST(PgMigrate, ManyRoutersAtOnce) {
+  const std::string database = new_database();
+  std::vector<std::string> errors(8);
+  std::vector<std::thread> threads;
+  for (std::string& error : errors)
+    threads.emplace_back([&] { error = message_of(cluster().conninfo(database)); });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& error : errors) EXPECT_EQ(error, "");
+  World world(must(open_store(cluster().conninfo(database))), "tenant");
+}
+
+TEST(PgMigrate, ANewerSchemaIsRefused) {
+  const std::string database = new_database();
+  must(open_store(cluster().conninfo(database)));
+  Outside(database).run("INSERT INTO linkspan.schema_version VALUES (4711, 'future')");
+  const auto store = open_store(cluster().conninfo(database));
+  ASSERT_EQ(code_of(store), Code::unsupported);
+  EXPECT_NE(store.error().message.find("4711"), std::string::npos);
+  EXPECT_NE(store.error().message.find("newer"), std::string::npos);
+}
+
+TEST(PgMigrate, ABrokenOneLeavesNothing) {
+  const std::string database = new_database();
+  Outside(database).run("CREATE SCHEMA linkspan; CREATE TABLE linkspan.token (x integer)");
+  EXPECT_FALSE(open_store(cluster().conninfo(database)).ok());
+  EXPECT_EQ(Outside(database).run("SELECT to_regclass('linkspan.tenant') IS NULL"), "t");
+  Outside(database).run("DROP TABLE linkspan.token");
+  EXPECT_TRUE(open_store(cluster().conninfo(database)).ok());
+}
+
+TEST(PgErrors, AMissingDatabase) {
+  const auto store = open_store(cluster().conninfo("no_such_database"));
+  ASSERT_FALSE(store.ok());
+  EXPECT_EQ(store.code(), Code::unavailable);
+  EXPECT_NE(store.error().message.find("dbname=no_such_database"), std::string::npos);
+  EXPECT_NE(store.error().message.find("createdb"), std::string::npos);
+}
+
+TEST(PgErrors, AMissingServer) {
+  const auto store = open_store("postgres://someone:hunter2@127.0.0.1:1/memory");
+  ASSERT_EQ(code_of(store), Code::unavailable);
+  const std::string& text = store.error().message;
+  for (const char* part : {"host=127.0.0.1", "port=1", "user=someone", "dbname=memory", "check"})
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  EXPECT_EQ(text.find("hunter2"), std::string::npos) << text;
+}
+
+TEST(PgErrors, NotAnAddress) {
+  for (const char* wrong : {"hunter2", "postgres://u:hunter2@h:port:hunter2/%zz", "hunter2 = "}) {
+    const auto store = open_store(wrong);
+    ASSERT_EQ(code_of(store), Code::invalid) << wrong;
+    EXPECT_EQ(store.error().message.find("hunter2"), std::string::npos) << store.error().message;
+  }
+}
+
+TEST(PgErrors, NoRightToCreateTheSchema) {
+  const std::string database = new_database();
+  Outside(database).run("CREATE ROLE weak LOGIN");
+  std::string conninfo = cluster().conninfo(database);
+  conninfo.replace(conninfo.find("user=linkspan"), 13, "user=weak");
+  const auto store = open_store(conninfo);
+  ASSERT_EQ(code_of(store), Code::access_denied);
+  EXPECT_NE(store.error().message.find("GRANT CREATE"), std::string::npos);
+}
+
+TEST(PgErrors, DescribesWithoutThePassword) {
+  const std::string text = store::pg::describe("postgres://me:hunter2@db.example:5433/memory");
+  EXPECT_EQ(text.find("hunter2"), std::string::npos);
+  for (const char* part : {"me", "db.example", "5433", "memory"})
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace linkspan::test

@@ -1,0 +1,208 @@
+// What happens to a mutation when its transaction is refused, cut off, or its fate unknown.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "routerd/store/pg/pg_store.h"
+#include "routerd/store/pg/transaction.h"
+#include "tests/support/world.h"
+#include "tests/unit/pg/cluster.h"
+#include "tests/unit/pg/pg_proxy.h"
+
+namespace linkspan::test {
+namespace {
+
+using store::Applied;
+using store::pg::Limits;
+using store::pg::Pool;
+using store::pg::Statement;
+using store::pg::Transaction;
+
+class PgRetry : public ::testing::Test {
+ protected:
+  std::shared_ptr<store::Store> open_store(const std::string& conninfo, const Limits& limits = {}) {
+    return must(store::make_pg_store({conninfo, 4}, limits));
+  }
+  const std::string database_ = new_database();
+};
+
+constexpr Statement kFail40001{"fail_40001",
+                               "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"};
+constexpr Statement kFail22000{"fail_22000",
+                               "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '22000'; END $$"};
+
+// Runs an operation that fails with a statement the first few times.
+Result<Applied> run_failing(Pool& pool, World& world, const Statement& failing, int failures,
+                            int& attempts) {
+  const store::Mutation m = world.next();
+  const OpHeader op = world.op();
+  attempts = 0;
+  return store::pg::run_mutation(pool, m, op, [&](Transaction& tx) -> Result<Applied> {
+    ++attempts;
+    if (attempts <= failures) tx.ask(failing, {});
+    LINKSPAN_CHECK(tx.fetch());
+    Applied applied;
+    applied.reply.seq = m.seq;
+    return applied;
+  });
+}
+
+TEST_F(PgRetry, BySqlstateAndBounded) {
+  World world(open_store(cluster().conninfo(database_)), "tenant");
+  Limits limits;
+  limits.attempts = 5;
+  Pool pool(cluster().conninfo(database_), 2, limits);
+  int attempts = 0;
+  EXPECT_TRUE(run_failing(pool, world, kFail40001, 3, attempts).ok());
+  EXPECT_EQ(attempts, 4);
+  EXPECT_EQ(code_of(run_failing(pool, world, kFail40001, 100, attempts)), Code::busy);
+  EXPECT_EQ(attempts, 5);
+  EXPECT_EQ(code_of(run_failing(pool, world, kFail22000, 100, attempts)), Code::internal);
+  EXPECT_EQ(attempts, 1) << "nothing that a retry would mend";
+}
+
+TEST_F(PgRetry, DeadlocksEndInSuccess) {
+  World world(open_store(cluster().conninfo(database_)), "tenant");
+  const std::string tenant = std::to_string(world.state().id.value);
+  const Ino a = world.make_file(world.root(), "a"), b = world.make_file(world.root(), "b");
+  // Somebody else locks the two files in the other order than link() does.
+  Outside outside(database_);
+  outside.run("BEGIN");
+  outside.run("SELECT 1 FROM linkspan.node WHERE ino = " + std::to_string(b.value) +
+              " AND tenant = " + tenant + " FOR UPDATE");
+  std::thread other([&] {
+    Outside looks(database_);
+    while (looks.run("SELECT count(*) FROM pg_locks WHERE NOT granted") == "0") {
+    }
+    try {
+      outside.run("SELECT 1 FROM linkspan.node WHERE ino = " + std::to_string(a.value) +
+                  " AND tenant = " + tenant + " FOR UPDATE");
+    } catch (const std::exception&) {
+      // it may be the one that is chosen
+    }
+    outside.run("ROLLBACK");
+  });
+  const auto moved = world.exchange(world.root(), "a", world.root(), "b");
+  other.join();
+  EXPECT_TRUE(moved.ok());
+  EXPECT_EQ(world.find(world.root(), "b")->attr.ino, a);
+}
+
+// The append of 8 bytes is there once, whatever happened to its COMMIT.
+void append_through_a_break(PgProxy::Break where, const std::string& database) {
+  PgProxy proxy(cluster_directory());
+  std::shared_ptr<store::Store> store =
+      must(store::make_pg_store({proxy.conninfo(database), 4}, Limits{}));
+  World world(store, "tenant");
+  const Ino ino = world.make_file(world.root(), "log", "begin ");
+  const int connections = proxy.connections();
+  proxy.break_at(where);
+  const Applied applied = must(world.append(ino, "once"));
+  EXPECT_GT(proxy.connections(), connections) << "the break did not happen";
+  EXPECT_EQ(applied.replayed, where == PgProxy::Break::after_commit);
+  EXPECT_EQ(applied.reply.offset, 6u);
+  EXPECT_EQ(applied.reply.version, Version{3});
+  EXPECT_EQ(world.content(ino), "begin once");
+  EXPECT_EQ(world.versions(ino).size(), 3u);
+}
+
+TEST_F(PgRetry, ALostAnswerToCommitIsFound) {
+  append_through_a_break(PgProxy::Break::after_commit, database_);
+}
+
+TEST_F(PgRetry, ALostCommitIsRunAgain) {
+  append_through_a_break(PgProxy::Break::before_commit, database_);
+}
+
+TEST_F(PgRetry, ExtentsAreReadAgain) {
+  PgProxy proxy(cluster_directory());
+  World world(must(store::make_pg_store({proxy.conninfo(database_), 4}, Limits{})), "tenant");
+  const Ino ino = world.make_file(world.root(), "large");
+  std::vector<Extent> list;
+  std::string expected;
+  for (uint64_t i = 0; i < 5; ++i) {
+    const std::string data(limits::kExtentBytes, static_cast<char>('a' + i));
+    list.push_back({i * data.size(), data.size(), data});
+    expected += data;
+  }
+  CommitRequest request;
+  request.ino = ino;
+  request.keep_below = 0;
+  request.size = expected.size();
+  request.extents = extents(list);
+  proxy.break_at(PgProxy::Break::before_commit);
+  must(world.commit(request));
+  EXPECT_EQ(world.content(ino), expected);
+}
+
+TEST_F(PgRetry, SurvivesARestartOfTheServer) {
+  World world(open_store(cluster().conninfo(database_)), "tenant");
+  const Ino ino = world.make_file(world.root(), "file", "1");
+  cluster().stop();
+  cluster().start();
+  must(world.append(ino, "2"));
+  EXPECT_EQ(world.content(ino), "12");
+  cluster().crash();
+  cluster().start();
+  EXPECT_EQ(world.content(ino), "12");
+  must(world.append(ino, "3"));
+  EXPECT_EQ(world.content(ino), "123");
+}
+
+TEST_F(PgRetry, AMissingServerIsUnavailableWithinTheBound) {
+  Limits limits;
+  limits.attempts = 4;
+  World world(open_store(cluster().conninfo(database_), limits), "tenant");
+  const Ino ino = world.make_file(world.root(), "file", "1");
+  cluster().stop();
+  EXPECT_EQ(code_of(world.append(ino, "2")), Code::unavailable);
+  EXPECT_EQ(code_of(world.store().ping()), Code::unavailable);
+  cluster().start();
+  EXPECT_TRUE(world.store().ping().ok());
+  EXPECT_EQ(world.content(ino), "1");
+}
+
+TEST_F(PgRetry, ASilentServerTimesOutWithinTheBound) {
+  PgProxy proxy(cluster_directory());
+  Limits limits;
+  limits.answer = std::chrono::milliseconds(300);
+  limits.connect = std::chrono::milliseconds(300);
+  World world(open_store(proxy.conninfo(database_), limits), "tenant");
+  const Ino ino = world.make_file(world.root(), "file", "1");
+  proxy.break_at(PgProxy::Break::silent);
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(code_of(world.append(ino, "2")), Code::timed_out);
+  EXPECT_EQ(code_of(world.store().getattr(world.scope, {ino, false})), Code::timed_out);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  proxy.break_at(PgProxy::Break::nowhere);
+  EXPECT_TRUE(world.store().ping().ok());
+}
+
+// A refused operation must not leave its transaction open in the pool.
+TEST_F(PgRetry, RefusalsLeaveNoTransactionOpen) {
+  World world(open_store(cluster().conninfo(database_)), "tenant");
+  world.make_dir(world.root(), "dir");
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(code_of(world.create(world.root(), "dir")), Code::exists);
+    EXPECT_EQ(code_of(world.unlink(world.root(), "none")), Code::not_found);
+    EXPECT_EQ(code_of(world.rename(world.root(), "none", world.root(), "x")), Code::not_found);
+  }
+  EXPECT_EQ(Outside(database_).run("SELECT count(*) FROM pg_stat_activity WHERE datname = "
+                                   "current_database() AND state LIKE 'idle in transaction%'"),
+            "0");
+}
+
+TEST_F(PgRetry, WaitsForAFreeConnectionWithinTheBound) {
+  Limits limits;
+  limits.checkout = std::chrono::milliseconds(100);
+  Pool pool(cluster().conninfo(database_), 1, limits);
+  store::pg::Failure why;
+  {
+    auto only = must(pool.checkout(&why));
+    EXPECT_EQ(code_of(pool.checkout(&why)), Code::busy);
+  }
+  EXPECT_TRUE(pool.checkout(&why).ok());
+}
+
+}  // namespace
+}  // namespace linkspan::test
