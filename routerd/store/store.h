@@ -18,8 +18,8 @@
 //   mtime and ctime. A symlink's mode is 0777.
 // - Nothing can be created in, linked or moved into a directory that was removed: `not_found`.
 // - Replacing rename: the entry keeps its cookie. An exchange keeps both cookies and both nodes'
-//   histories. The moved file's list of versions becomes the target's plus one, its own is given up;
-//   the replaced node keeps its list. A rename between two names of one node, and a create that
+//   histories. The moved file's list of versions becomes the target's plus one, its own is given
+//   up; the replaced node keeps its list. A rename between two names of one node, and a create that
 //   found the file, log nothing and change no time.
 // - A change by number (write, setattr) is logged under one of the node's names; without any, under
 //   an empty path. ChangesRequest::under matches the node, and the directories that hold `path` and
@@ -139,14 +139,15 @@ class Store {
   // Creates what is missing (tenant, volumes with their root directories: mode 0755, or updated
   // quotas); never removes.
   virtual Result<TenantId> provision(const TenantSpec& spec, Time now) = 0;
-  // `not_found`. Takes ownership: a new epoch; waits for mutations of the old owner that are under way.
+  // `not_found`. Takes ownership: a new epoch; waits for mutations of the old owner that are under
+  // way.
   virtual Result<TenantState> open_tenant(const std::string& name) = 0;
   // `count` inode numbers that were never used, the first of them. From 16 on.
   virtual Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) = 0;
   virtual Status put_token(const TokenRecord& token) = 0;             // insert or replace
   virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;  // not_found
-  virtual Status put_session(const SessionRecord& session) = 0;               // insert or replace
-  virtual Result<SessionRecord> find_session(SessionId id) = 0;  // not_found
+  virtual Status put_session(const SessionRecord& session) = 0;       // insert or replace
+  virtual Result<SessionRecord> find_session(SessionId id) = 0;       // not_found
   virtual Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) = 0;
   // Ends it and forgets its operation results. Idempotent.
   virtual Status end_session(SessionId id) = 0;
@@ -174,8 +175,10 @@ class Store {
   // Removes versions, orphans and log entries past their volume's retention, a bounded number per
   // call; returns how many rows it removed (0: nothing is left to do). A version goes when
   // keep_versions newer ones exist (the head counted) or it was replaced (not: made) more than
-  // keep_days ago; the head stays. An orphan (nlink 0) goes keep_days after its ctime, but not
-  // within a day: it may be open somewhere. A log entry goes keep_days after its time.
+  // keep_days ago; the head stays. In the list that a replaced node keeps for its other names, all
+  // but the head count as replaced at that rename. An orphan (nlink 0) goes keep_days after its
+  // ctime, but not within a day: it may be open somewhere. A log entry goes keep_days after its
+  // time.
   virtual Result<uint64_t> prune(TenantId tenant, Time now) = 0;
   // Cheap: is the store there? For health checks.
   virtual Status ping() = 0;

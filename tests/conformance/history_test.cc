@@ -6,7 +6,7 @@ namespace {
 
 constexpr int64_t kDay = 86400ll * 1000000000ll;
 
-class History : public StoreTest {
+class Versioned : public StoreTest {
  protected:
   std::vector<uint64_t> numbers(Ino ino) {
     std::vector<uint64_t> out;
@@ -14,11 +14,12 @@ class History : public StoreTest {
     return out;
   }
 };
+class History : public Versioned {};
 class Changes : public StoreTest {
  protected:
   Change last() { return world().changes().back(); }
 };
-class Prune : public StoreTest {
+class Prune : public Versioned {
  protected:
   void retain(uint32_t versions, uint32_t days) {
     must(store_->provision({tenant_, {{"memory", 0, 0, versions, days}}}, world().now()));
@@ -414,6 +415,23 @@ TEST_P(Prune, AReplacedFileThatIsOpenKeepsItsContent) {
   prune(later(2));
   EXPECT_EQ(code_of(store_->getattr(world().scope, {open, false})), Code::stale_node);
   EXPECT_EQ(world().content(head), "head 4");
+}
+
+TEST_P(Prune, TheListOfAReplacedFileWithAnotherNameAgesToo) {
+  const Ino target = world().make_file(root(), "target", "two");
+  must(world().rewrite(target, "three"));
+  must(world().link(target, root(), "other"));
+  world().make_file(root(), "temp", "four");
+  must(world().rename(root(), "temp", root(), "target"));
+  prune(later(89));
+  EXPECT_EQ(numbers(target), (std::vector<uint64_t>{3, 2, 1}));
+  retain(2, 90);
+  prune(world().now());
+  EXPECT_EQ(numbers(target), (std::vector<uint64_t>{3, 2}));
+  prune(later(91));
+  EXPECT_EQ(numbers(target), (std::vector<uint64_t>{3}));
+  EXPECT_EQ(world().content(target), "three");
+  EXPECT_EQ(numbers(world().find(root(), "target")->attr.ino), (std::vector<uint64_t>{4}));
 }
 
 TEST_P(Prune, ReplacedNodesGoWithTheirBytesOnlyWhenNobodyNeedsThem) {

@@ -12,6 +12,8 @@
 namespace linkspan::test {
 namespace {
 
+constexpr size_t kLookEvery = 8;  // replies are compared at each step
+
 TEST(Differential, PostgresDoesWhatTheMemoryStoreDoes) {
   PgCluster cluster;
   cluster.create_database("model");
@@ -21,7 +23,7 @@ TEST(Differential, PostgresDoesWhatTheMemoryStoreDoes) {
   run_campaign({.sequences = 60, .length = 60}, [&](const std::vector<Op>& sequence) {
     StoreSubject expected(store::make_mem_store(), "model", true);
     StoreSubject actual(postgres, "model-" + std::to_string(++tenant), true);
-    return first_difference(sequence, expected, actual);
+    return first_difference(sequence, expected, actual, kLookEvery);
   });
 }
 

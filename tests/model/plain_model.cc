@@ -256,6 +256,8 @@ std::string PlainModel::rename(const Op& op) {
   if (to.node && from.node->file() && to.node->file()) {
     std::string content = from.node->content();
     from.node->versions = to.node->versions;
+    if (names_of(to.node) > 0)
+      for (Version& old : to.node->versions) old.replaced = now_;
     add_version(from.node, "rename", std::move(content));
     version = from.node->versions.back().number;
   }
@@ -316,7 +318,8 @@ std::string PlainModel::set(const Op& op) {
 
 void PlainModel::add_version(const NodePtr& node, const std::string& what, std::string content) {
   const uint64_t number = node->versions.empty() ? 1 : node->versions.back().number + 1;
-  node->versions.push_back({number, what, std::move(content), now_});
+  if (!node->versions.empty()) node->versions.back().replaced = now_;
+  node->versions.push_back({number, what, std::move(content), {}});
 }
 
 std::string PlainModel::truncate(const Op& op) {
@@ -393,7 +396,8 @@ std::string PlainModel::prune(Time horizon) {
   pruned_ = true;
   const auto thin = [&](const NodePtr& node) {
     auto& versions = node->versions;
-    while (versions.size() > 1 && (versions.size() > kKeepVersions || versions[1].at < horizon))
+    while (versions.size() > 1 &&
+           (versions.size() > kKeepVersions || versions[0].replaced < horizon))
       versions.erase(versions.begin());
   };
   for (const auto& [path, name] : names_) thin(name.node);

@@ -29,7 +29,7 @@ class PlainModel final : public Subject {
     uint64_t number;
     std::string what;
     std::string content;
-    Time at;
+    Time replaced;  // when the next one came
   };
   struct Node {
     Kind kind = Kind::file;

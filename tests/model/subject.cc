@@ -65,7 +65,7 @@ std::string describe(const NodeFacts& facts) {
 }
 
 std::optional<std::string> first_difference(const std::vector<Op>& sequence, Subject& expected,
-                                            Subject& actual) {
+                                            Subject& actual, size_t look_every) {
   Time now{kStartNs};
   for (size_t i = 0; i < sequence.size(); ++i) {
     now.ns += kStepNs;
@@ -73,6 +73,7 @@ std::optional<std::string> first_difference(const std::vector<Op>& sequence, Sub
     const std::string wanted = expected.apply(sequence[i], now);
     const std::string got = actual.apply(sequence[i], now);
     if (wanted != got) return at + "\n    expected " + wanted + "\n    found    " + got;
+    if ((i + 1) % look_every != 0 && i + 1 != sequence.size()) continue;
     if (const std::string seen = compare(expected.snapshot(), actual.snapshot()); !seen.empty())
       return at + seen;
   }

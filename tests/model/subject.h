@@ -46,8 +46,9 @@ struct NodeFacts {
 std::string describe(const NodeFacts& facts);
 std::string digest(const std::string& bytes);
 
-// Applies the sequence to both, step by step. The first difference, or nothing.
+// Applies the sequence to both, step by step, and looks at everything after each `look_every`th
+// step and the last. The first difference, or nothing.
 std::optional<std::string> first_difference(const std::vector<Op>& sequence, Subject& expected,
-                                            Subject& actual);
+                                            Subject& actual, size_t look_every = 1);
 
 }  // namespace linkspan::test

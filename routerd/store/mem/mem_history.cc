@@ -25,7 +25,7 @@ uint64_t prune_history(MemNode& node, const MemVolume& volume, Time now, uint64_
   auto& history = node.history;
   uint64_t removed = 0;
   const auto expired = [&] {
-    return history.size() > keep || history[1].info.at < horizon(volume, now);
+    return history.size() > keep || history[0].replaced < horizon(volume, now);
   };
   while (removed < most && history.size() > 1 && expired()) {
     history.erase(history.begin());
@@ -59,7 +59,8 @@ void Transaction::add_version(MemNode& node, std::shared_ptr<const Content> cont
                          m_.now,
                          what,
                          node.attr.ino};
-  node.history.push_back({info, std::move(content)});
+  if (!node.history.empty()) node.history.back().replaced = m_.now;
+  node.history.push_back({info, std::move(content), {}});
 }
 
 void Transaction::log(const char* what, const MemNode& node, LoggedChange where) {

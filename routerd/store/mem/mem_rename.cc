@@ -81,7 +81,7 @@ Status check_room(const Move& move) {
 
 // The moved file goes on with the history of the name it takes; its own stays behind with nobody.
 // The replaced node keeps what it had, for those who hold it open or by another name.
-void continue_history(Transaction& tx, MemNode& from, const MemNode& to) {
+void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
   auto content = from.history.back().content;
   if (const auto& merged = tx.mutation().merged) {
     auto bytes = std::make_shared<Content>();
@@ -90,6 +90,8 @@ void continue_history(Transaction& tx, MemNode& from, const MemNode& to) {
     content = std::move(bytes);
   }
   from.history = to.history;
+  if (to.attr.nlink > 0)
+    for (Record& record : to.history) record.replaced = tx.mutation().now;
   from.attr.version = to.attr.version;
   tx.add_version(from, std::move(content), "rename");
   tx.reply.version = from.attr.version;

@@ -19,6 +19,7 @@ namespace linkspan::store::mem {
 struct Record {  // one version of a file
   VersionInfo info;
   std::shared_ptr<const Content> content;
+  Time replaced;  // when the next one came; not looked at in the head
 };
 
 struct Entry {

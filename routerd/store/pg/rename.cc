@@ -249,6 +249,7 @@ Result<Applied> apply(Transaction& tx, Move& move) {
                       move.to_place.child(move.request.to_name),
                       move.from_place.child(move.request.from_name)};
   change.made_version = static_cast<bool>(tx.reply.version);
+  if (change.made_version && move.to->attr.nlink > 0) change.fork = move.to->history;
   tx.log(change);
   return finish(tx, move);
 }

@@ -150,6 +150,8 @@ CREATE TABLE linkspan.change (
   ino       bigint NOT NULL,
   version   bigint NOT NULL,
   history   bigint,                      -- changes that made a version
+  fork      bigint,                      -- and of those that left a copy of the history behind, up
+                                         -- to the version before: its key
   dir       bigint NOT NULL,             -- the directory that holds `path`; 0: none
   old_dir   bigint,                      -- renames: the one that held `old_path`
   session   bigint NOT NULL,
