@@ -40,12 +40,18 @@ Result<wire::RouterFrame> SessionStream::read() {
               "the router sent a frame that breaks the protocol: " + converted.error().message);
 }
 
-// Finish must not run beside a Write; cancel() or the broken stream ends the one that is under way.
+// Finish must not run beside a Write. The broken stream ends the one that is under way; should it
+// not, cancelling does.
 Error SessionStream::finish() {
+  constexpr std::chrono::seconds kWriteEnds{1};
   {
     std::unique_lock lock(mutex_);
     closed_ = true;
-    idle_.wait(lock, [this] { return !writing_; });
+    const auto idle = [this] { return !writing_; };
+    if (!idle_.wait_for(lock, kWriteEnds, idle)) {
+      cancel();
+      idle_.wait(lock, idle);
+    }
   }
   const grpc::Status status = stream_->Finish();
   finished_ = true;
