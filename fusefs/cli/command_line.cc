@@ -31,7 +31,7 @@ void add_state_dir(CLI::App* command, std::string& value) {
   command
       ->add_option("--state-dir", value,
                    "where Linkspan keeps its own files (default: $XDG_STATE_HOME/linkspan; as "
-                   "root /run/linkspan and /var/lib/linkspan)")
+                   "root /run/linkspan-mount and /var/lib/linkspan)")
       ->type_name("DIR");
 }
 

@@ -98,6 +98,7 @@ Status MountSession::attach() {
     vfs.ownership = options_.ownership;
     vfs.uid = ::getuid();
     vfs.gid = ::getgid();
+    if (const char* spool = ::getenv("TMPDIR"); spool && *spool == '/') vfs.spool_dir = spool;
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
     routes->push_back(std::move(part));
   }

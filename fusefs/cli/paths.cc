@@ -52,7 +52,7 @@ Result<std::string> state_directory(const std::string& override) {
 Result<std::string> mounts_directory(const std::string& override) {
   const bool chosen = !override.empty() || !environment("LINKSPAN_STATE_DIR").empty() ||
                       !environment("XDG_STATE_HOME").empty();
-  if (!chosen && ::geteuid() == 0) return private_directory("/run/linkspan/mounts", 0700);
+  if (!chosen && ::geteuid() == 0) return private_directory("/run/linkspan-mount/mounts", 0700);
   if (auto state = state_directory(override); state.ok()) {
     auto dir = private_directory(*state + "/mounts", 0700);
     if (dir.ok() || chosen) return dir;
@@ -66,7 +66,7 @@ Result<std::string> socket_directory(const std::string& purpose, unsigned mode) 
   const std::string name = hex(hash_text(purpose)).substr(0, 10);
   std::vector<std::string> candidates;
   if (::geteuid() == 0)
-    candidates.push_back("/run/linkspan/" + name);
+    candidates.push_back("/run/linkspan-mount/" + name);
   else if (auto dir = environment("XDG_RUNTIME_DIR");
            !dir.empty() && ::access(dir.c_str(), W_OK) == 0)
     candidates.push_back(dir + "/linkspan-" + name);

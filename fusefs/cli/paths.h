@@ -11,8 +11,8 @@ namespace linkspan::cli {
 // ~/.local/state/linkspan. `override` (of --state-dir) comes first. Not created.
 Result<std::string> state_directory(const std::string& override);
 
-// One file per mount: <state>/mounts; for root without an override /run/linkspan/mounts. Created
-// 0700. A user without a home gets /tmp/linkspan-<uid>/mounts.
+// One file per mount: <state>/mounts; for root without an override /run/linkspan-mount/mounts.
+// Created 0700. A user without a home gets /tmp/linkspan-<uid>/mounts.
 Result<std::string> mounts_directory(const std::string& override);
 
 // A directory for unix sockets, short enough for sun_path (at most kSocketDirectoryBytes), unique

@@ -42,7 +42,9 @@ Result<std::string> from_file(const std::string& path, const std::string& where)
   if (::stat(path.c_str(), &st) != 0)
     return fail(Code::unauthenticated,
                 "token file " + path + " (" + where + "): " + std::strerror(errno));
-  if (S_ISREG(st.st_mode) && (st.st_mode & 0026) != 0)
+  // A container's secret is often readable by all and not ours to change; a file of our own is.
+  const bool ours = st.st_uid == ::geteuid() && ::access(path.c_str(), W_OK) == 0;
+  if (S_ISREG(st.st_mode) && ((st.st_mode & 0022) != 0 || (ours && (st.st_mode & 0004) != 0)))
     return fail(Code::unauthenticated, "token file " + path + " can be " +
                                            ((st.st_mode & 0022) ? "written" : "read") +
                                            " by others; mend it with: chmod 600 " + path);

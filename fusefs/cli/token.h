@@ -14,7 +14,8 @@ struct TokenSource {
 
 // The first of: `source`, $LINKSPAN_TOKEN, $LINKSPAN_TOKEN_FILE,
 // $CREDENTIALS_DIRECTORY/linkspan-token. The environment variables are removed from this process
-// (and wiped from its visible environment) in any case. `unauthenticated` names the mend.
+// (and wiped from its visible environment) in any case. `unauthenticated` names the mend;
+// it is also the answer to a file that others can write, or one of our own that they can read.
 Result<std::string> read_token(const TokenSource& source);
 
 // "lsp_" and 43 base64url characters.

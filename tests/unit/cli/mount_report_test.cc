@@ -1,0 +1,128 @@
+#include "fusefs/cli/mount_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace linkspan::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int64_t kSecond = 1'000'000'000;
+
+MountReport example() {
+  MountReport report;
+  report.dir = "/mnt/a";
+  report.pid = 42;
+  report.started = {1'700'000'000 * kSecond};
+  report.now = {1'700'000'300 * kSecond};
+  report.session = {SessionId(7), "acme", "agent", "box", "routerd", "unix:/r.sock", {}, {}};
+  report.link = {client::Link::connected, report.started, ""};
+  report.lease_valid = true;
+  Route memory{.path = "memory", .volume = "mem-vol", .writable = true, .root = Ino(16)};
+  Route skills{.path = "skills", .volume = "skills", .root = Ino(17)};
+  report.routes = {{memory, {}}, {skills, {}}};
+  report.routes[0].stats.dirty_bytes = 5;
+  report.routes[0].stats.dirty_files = 1;
+  report.connections = {{"/mnt/a", false, 3, 0, 0}};
+  return report;
+}
+
+TEST(MountReportTest, Times) {
+  EXPECT_EQ(format_time({0}), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(format_time({1'500'000'000}), "1970-01-01T00:00:01.500Z");
+  EXPECT_EQ(format_time({-1}), "1969-12-31T23:59:59.999Z");
+  EXPECT_EQ(format_age({0}, {119 * kSecond}), "119 s");
+  EXPECT_EQ(format_age({0}, {120 * kSecond}), "2 min");
+  EXPECT_EQ(format_age({0}, {7200 * kSecond}), "2 h");
+  EXPECT_EQ(format_age({0}, {172800 * kSecond}), "2 d");
+  EXPECT_EQ(format_age({5 * kSecond}, {0}), "0 s");  // a clock that was set back
+}
+
+TEST(MountReportTest, Printable) {
+  EXPECT_EQ(printable("plain gr\xC3\xBC\xC3\x9F \xF0\x9F\x98\x80"),
+            "plain gr\xC3\xBC\xC3\x9F \xF0\x9F\x98\x80");
+  EXPECT_EQ(printable("a\nb\tc\x1B[31m"), "a\\x0Ab\\x09c\\x1B[31m");
+  EXPECT_EQ(printable(std::string("\xFF\xC3(\x00", 4)), "\\xFF\\xC3(\\x00");
+  EXPECT_EQ(printable("\xC2\x9B"
+                      "31m"),
+            "\\xC2\\x9B31m");             // C1 control
+  EXPECT_EQ(printable("\xC3"), "\\xC3");  // cut short
+}
+
+TEST(MountReportTest, HealthyStatus) {
+  const auto report = example();
+  EXPECT_TRUE(is_healthy(report));
+  const auto text = status_text(report);
+  EXPECT_THAT(text, HasSubstr("connected since 2023-11-14T22:13:20.000Z (5 min)"));
+  EXPECT_THAT(text, HasSubstr("agent in sandbox box, tenant acme"));
+  EXPECT_THAT(text, HasSubstr("5 bytes in 1 files"));
+  EXPECT_THAT(text, HasSubstr("memory  volume mem-vol  rw  merge"));
+  EXPECT_THAT(text, HasSubstr("skills  volume skills  ro"));
+  EXPECT_THAT(text, Not(HasSubstr("stale")));
+  const auto json = nlohmann::json::parse(status_json(report));
+  EXPECT_TRUE(json["healthy"].get<bool>());
+  EXPECT_EQ(json["dirty_bytes"], 5);
+  EXPECT_TRUE(json["routes"][0]["stale_since"].is_null());
+  EXPECT_TRUE(json["workspace"].is_null());
+  EXPECT_EQ(json["session"], "7");
+}
+
+TEST(MountReportTest, DisconnectedSaysSinceWhenAndWhatIsStale) {
+  auto report = example();
+  report.link = {client::Link::disconnected, report.now, "connection refused"};
+  report.lease_valid = false;
+  EXPECT_FALSE(is_healthy(report));
+  const auto text = status_text(report);
+  EXPECT_THAT(text, HasSubstr("disconnected since"));
+  EXPECT_THAT(text, HasSubstr("connection refused"));
+  EXPECT_THAT(text, HasSubstr("run out"));
+  EXPECT_THAT(text, HasSubstr("stale since 2023-11-14T22:18:20.000Z"));
+  const auto json = nlohmann::json::parse(status_json(report));
+  EXPECT_FALSE(json["healthy"].get<bool>());
+  EXPECT_EQ(json["state"], "disconnected");
+  EXPECT_EQ(json["routes"][0]["stale_since"], "2023-11-14T22:18:20.000Z");
+}
+
+TEST(MountReportTest, AnEndedConnectionIsUnhealthy) {
+  auto report = example();
+  report.connections[0].ended = true;
+  EXPECT_FALSE(is_healthy(report));
+  EXPECT_THAT(status_text(report), HasSubstr("ended      /mnt/a"));
+}
+
+TEST(MountReportTest, MetricsAreWellFormed) {
+  auto report = example();
+  report.dir = "/mnt/\"odd\\\n";
+  report.client.methods = {{"Lookup", 3, 1, 2, 1'500'000'000}};
+  const auto text = stats_text(report);
+  EXPECT_THAT(text, HasSubstr("dir=\"/mnt/\\\"odd\\\\\\\\x0A\""));
+  EXPECT_THAT(text, HasSubstr("linkspan_rpc_calls_total{method=\"Lookup\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("linkspan_rpc_seconds_total{method=\"Lookup\"} 1.500000000\n"));
+  EXPECT_THAT(text, HasSubstr("linkspan_dirty_bytes{route=\"memory\"} 5\n"));
+}
+
+TEST(MountReportTest, Changes) {
+  Change moved;
+  moved.seq = Seq(9);
+  moved.what = "rename";
+  moved.volume = "memory";
+  moved.path = "b\n";
+  moved.old_path = "a";
+  moved.principal = "agent";
+  moved.sandbox = "box";
+  moved.at = {0};
+  const auto text = changes_text({moved}, "");
+  EXPECT_EQ(text, "1970-01-01T00:00:00.000Z  #9  agent@box  rename  memory/a -> memory/b\\x0A\n");
+  EXPECT_THAT(changes_text({moved}, "the router is away"), HasSubstr("\n# the router is away\n"));
+  EXPECT_EQ(changes_text({}, ""), "");
+  const auto json = nlohmann::json::parse(changes_json({moved}));
+  EXPECT_EQ(json["path"], "b\n");
+  EXPECT_EQ(json["old_path"], "a");
+}
+
+}  // namespace
+}  // namespace linkspan::cli
