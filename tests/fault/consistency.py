@@ -356,4 +356,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         Worker(int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]), float(sys.argv[6])).run()
     else:
-        labtest.main(globals(), each_seconds=int(SECONDS * 4 + 240), mounts=4, lease_ms=2000)
+        labtest.main(globals(), each_seconds=int(SECONDS * 4 + 240), mounts=4, lease_ms=2000, known={
+            "test_with_faults": "runs are short yet; see SEMANTICS.md"})

@@ -126,4 +126,6 @@ def borrowed():
 
 if __name__ == "__main__":
     labtest.Lab = lambda **_: Passthrough()
-    labtest.main({**globals(), **borrowed()}, each_seconds=300, passthrough=True)
+    labtest.main({**globals(), **borrowed()}, each_seconds=300, passthrough=True, known={
+        name: "seen once: rename answered ENOENT where the local directory said ENOTDIR"
+        for name in borrowed() if "agrees_with_a_local_directory" in name})

@@ -844,4 +844,6 @@ def test_inodes_and_birth_time_are_stable(lab):
 
 
 if __name__ == "__main__":
-    labtest.main(globals(), each_seconds=120, mounts=2, owner="identity")
+    labtest.main(globals(), each_seconds=120, mounts=2, owner="identity", known={
+        "test_sparse_files": "holes of committed content are told as data",
+        "test_statfs_has_real_numbers": "free space is not yet seen to go down"})

@@ -117,7 +117,10 @@ def eventually(condition, seconds, what):
         time.sleep(0.01)
 
 
-def main(names, each_seconds=300, **options):
+def main(names, each_seconds=300, known=None, **options):
+    """`known`: test name -> the bug that still fails it, by SEMANTICS.md "Not kept yet". Such a test is
+    run and its result said; its failure does not fail the suite until the bug is mended."""
+    known = known or {}
     tests = [(n, f) for n, f in names.items() if n.startswith("test_") and callable(f)]
     wanted = sys.argv[1:]
     if wanted:
@@ -135,7 +138,10 @@ def main(names, each_seconds=300, **options):
                     test(lab) if test.__code__.co_argcount else test()
                 passed += 1
                 print(f"ok   {name} ({time.monotonic() - begun:.1f} s)", flush=True)
-            except BaseException:  # noqa: BLE001 - reported, and the next test runs
+            except BaseException as error:  # noqa: BLE001 - reported, and the next test runs
+                if name in known:
+                    print(f"KNOWN {name}: {known[name]} ({str(error)[:200]})", flush=True)
+                    continue
                 failed += 1
                 print(f"FAIL {name} ({time.monotonic() - begun:.1f} s)\n{traceback.format_exc()}", flush=True)
                 if lab and failed == 1:
