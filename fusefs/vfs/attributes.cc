@@ -33,7 +33,8 @@ Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint
   return Entry{attr.attr, CacheTimes{entry_time(name_cached), attr.timeout, as_of}, false};
 }
 
-Entry RouteVfs::entry_of(const cache::Name& name, const Node& node, uint64_t as_of) {
+Entry RouteVfs::entry_of(const cache::Name& name, const Node& node) {
+  const uint64_t as_of = gate_.now();
   const bool lease = tree_.use() == cache::Use::current;
   const auto named = tree_.known_name(name);
   const auto known = tree_.known_node(node.attr.ino);
@@ -63,7 +64,6 @@ Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino) {
 
 Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set,
                                     std::optional<Handle> handle) {
-  const uint64_t as_of = gate_.now();
   const Doing doing = begin(c);
   LINKSPAN_CHECK(writable());
   LINKSPAN_TRY(const bool owner, owner_change(set));
@@ -72,6 +72,7 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
   rest.size.reset();
   if (rest.mode || owner || rest.atime || rest.mtime || rest.atime_now || rest.mtime_now)
     LINKSPAN_CHECK(send_attributes(c, doing, ino, rest));
+  const uint64_t as_of = gate_.now();
   LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino));
   return attr_reply(known, as_of);
 }
@@ -134,8 +135,9 @@ Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, c
   tree_.changed(ticket, reply);
   if (file && times) file->times_were_set();
   if (file && sizes) file->base_changed();
-  if (sizes && before && !reply.nodes.empty())
-    resized(c, ino, before->node.attr.version, reply.nodes.front().attr.version);
+  if (!sizes || reply.nodes.empty()) return ok();
+  const Version now = reply.nodes.front().attr.version;
+  resized(c, ino, before ? before->node.attr.version : Version{now.value - 1}, now);
   return ok();
 }
 

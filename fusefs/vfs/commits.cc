@@ -69,14 +69,17 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
                         const MutationReply& reply) {
   const Attr& result = reply.nodes.front().attr;
   parts_.tree->changed(ticket, reply);
-  const auto outcome = file.committed(layer, result, reply.merged);
+  const auto name = parts_.tree->last_name(file.ino);
+  const auto outcome =
+      file.committed(layer, result, reply.merged, [&](const OpenFile::Outcome& of) {
+        learn_bases(Base{file.ino, result.version}, name, layer, of, reply.merged);
+      });
   const auto content = content_of(file, layer, outcome, result.size);
   parts_.content->drop(file.ino, result.version);
   if (content)
     parts_.content->put(parts_.content->moment(), cache::ContentId{file.ino, result.version}, 0,
                         *content);
   parts_.kernel->untell(file.ino);
-  learn_bases(file, layer, outcome, result.version, reply.merged);
   // Pages that show another content go; so do those from which another process could go on to read
   // unseen, so that its base would seem older than what it read.
   const bool kept = outcome.as_seen && !parts_.files->other_readers(file.ino, outcome.knowers);
@@ -104,15 +107,13 @@ std::optional<std::string> Commits::content_of(const OpenFile& file, const Layer
   return content;
 }
 
-void Commits::learn_bases(OpenFile& file, const Layer& layer, const OpenFile::Outcome& outcome,
-                          Version version, bool merged) {
-  const auto name = parts_.tree->last_name(file.ino);
-  const Base base{file.ino, version};
+void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& name,
+                          const Layer& layer, const OpenFile::Outcome& outcome, bool merged) {
   if (outcome.as_seen && (layer.base || layer.buffer->whole())) {
     for (const Process& process : outcome.knowers) {
       parts_.bases->read(process, base, name);
       // The kernel wrote a shared mapping back, for nobody in particular.
-      if (!process) parts_.bases->renumbered(file.ino, outcome.before, version);
+      if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);
     }
   } else if (!merged && layer.buffer->whole()) {
     parts_.bases->read(layer.writer, base, name);

@@ -59,8 +59,8 @@ class Commits {
                  const MutationReply& reply);
   std::optional<std::string> content_of(const OpenFile& file, const Layer& layer,
                                         const OpenFile::Outcome& outcome, uint64_t size);
-  void learn_bases(OpenFile& file, const Layer& layer, const OpenFile::Outcome& outcome,
-                   Version version, bool merged);
+  void learn_bases(const Base& base, const std::optional<cache::Name>& name, const Layer& layer,
+                   const OpenFile::Outcome& outcome, bool merged);
   void failed(OpenFile& file, const Layer& layer, const Error& error);
   void run();
   void commit_in_background(Ino ino);

@@ -42,6 +42,8 @@ bool KernelView::pages_become(Ino ino, Version before, Version after) {
 
 void KernelView::told(Ino ino, Version version, uint64_t size) {
   std::lock_guard lock(pages_mutex_);
+  // An answer that a later one overtook.
+  if (const Told* last = told_.find(ino); last && last->version > version) return;
   told_.put(ino, Told{version, size});
 }
 

@@ -60,10 +60,9 @@ Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
 }
 
 Result<Entry> RouteVfs::make(const Caller& c, CreateRequest request) {
-  const uint64_t as_of = gate_.now();
   const cache::Name name{request.parent, request.name};
   LINKSPAN_TRY(const MutationReply reply, create_node(begin(c), c, std::move(request)));
-  return entry_of(name, reply.nodes.front(), as_of);
+  return entry_of(name, reply.nodes.front());
 }
 
 Result<Entry> RouteVfs::mknod(const Caller& c, Ino parent, const std::string& name, Kind kind,
@@ -104,7 +103,6 @@ Result<Entry> RouteVfs::symlink(const Caller& c, Ino parent, const std::string& 
 Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
                                                   const std::string& name, uint32_t mode,
                                                   int flags) {
-  const uint64_t as_of = gate_.now();
   const Doing doing = begin(c);
   CreateRequest request;
   request.parent = parent;
@@ -117,7 +115,7 @@ Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
   const auto known = tree_.known_node(node.attr.ino);
   LINKSPAN_TRY(const Opened handle,
                opened(c, doing, known.value_or(KnownNode{node, false}), flags, reply.created));
-  return std::make_pair(entry_of(cache::Name{parent, name}, node, as_of), handle);
+  return std::make_pair(entry_of(cache::Name{parent, name}, node), handle);
 }
 
 // ---- removal --------------------------------------------------------------------------------
@@ -236,7 +234,6 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
 }
 
 Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::string& name) {
-  const uint64_t as_of = gate_.now();
   LINKSPAN_CHECK(check_name(name));
   LINKSPAN_CHECK(writable());
   const Doing doing = begin(c);
@@ -249,7 +246,7 @@ Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::st
   LINKSPAN_TRY(const MutationReply reply, client_->link(doing.call(), request));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, ino}}, {parent}});
-  return entry_of(cache::Name{parent, name}, reply.nodes.front(), as_of);
+  return entry_of(cache::Name{parent, name}, reply.nodes.front());
 }
 
 }  // namespace linkspan::vfs

@@ -14,19 +14,52 @@ uint64_t OpenFile::size_under(size_t layer) const {
 
 // ---- the local view -------------------------------------------------------------------------
 
-std::optional<OpenFile::View> OpenFile::view() const {
-  std::lock_guard lock(mutex_);
-  if (layers_.empty()) return std::nullopt;
+namespace {
+
+void know(Layer* layer, const Process& process) {
+  auto& knowers = layer->knowers;
+  if (knowers.size() < kKnowers &&
+      std::find(knowers.begin(), knowers.end(), process) == knowers.end())
+    knowers.push_back(process);
+}
+
+void touch(Layer* layer, const Editor& by) {
+  layer->mtime = by.now;
+  layer->keep_mtime = false;
+  know(layer, by.process);
+}
+
+}  // namespace
+
+OpenFile::View OpenFile::view_now() const {
   const Layer& top = *layers_.back();
   View view{base_, size_now(), std::nullopt, top.mtime};
   if (!top.keep_mtime) view.mtime = top.mtime;
   return view;
 }
 
-Result<std::optional<OpenFile::Reading>> OpenFile::read(uint64_t offset, char* out,
-                                                        size_t size) const {
+void OpenFile::read_by(const Process& process) {
+  if (!process) return;
+  for (const auto& layer : layers_) know(layer.get(), process);
+}
+
+std::optional<OpenFile::View> OpenFile::view() const {
+  std::lock_guard lock(mutex_);
+  return layers_.empty() ? std::nullopt : std::optional<View>(view_now());
+}
+
+std::optional<OpenFile::View> OpenFile::view_for(const Process& reader) {
+  std::lock_guard lock(mutex_);
+  if (layers_.empty()) return std::nullopt;
+  read_by(reader);
+  return view_now();
+}
+
+Result<std::optional<OpenFile::Reading>> OpenFile::read(const Process& reader, uint64_t offset,
+                                                        char* out, size_t size) {
   std::lock_guard lock(mutex_);
   if (layers_.empty()) return std::optional<Reading>();
+  read_by(reader);
   Reading reading{base_, size_now(), 0, {}};
   if (offset >= reading.size) return std::optional<Reading>(reading);
   reading.bytes = std::min<uint64_t>(size, reading.size - offset);
@@ -74,44 +107,22 @@ uint64_t OpenFile::moment() const {
 // The uppermost layer if it can take an edit of this kind, else a new one; null: outdated.
 Result<Layer*> OpenFile::layer_for(const Beneath& beneath, const Editor& by,
                                    DirtyBuffer::Kind kind) {
+  const std::optional<Version> base = by.base();
   if (layers_.empty()) {
     if (beneath.moment != moment_) return nullptr;
     base_ = beneath.version;
     base_size_ = beneath.size;
   } else if (Layer& top = *layers_.back();
              !top.sealed && top.buffer->kind() == kind &&
-             (kind == DirtyBuffer::Kind::append || top.buffer->whole() || top.base == by.base)) {
+             (kind == DirtyBuffer::Kind::append || top.buffer->whole() || top.base == base)) {
     // A rewrite of the whole file stays one commit, whoever writes: its base is that of whoever
     // truncated. Appends rest on nothing.
     return &top;
   }
   if (layers_.size() >= kLayers)
     return fail(Code::busy, "too many unsaved changes of one file wait for the router");
-  layers_.push_back(std::make_shared<Layer>(next_layer_++, kind, place_, by));
+  layers_.push_back(std::make_shared<Layer>(next_layer_++, kind, place_, by, base));
   return layers_.back().get();
-}
-
-namespace {
-
-void know(Layer* layer, const Process& process) {
-  auto& knowers = layer->knowers;
-  if (knowers.size() < kKnowers &&
-      std::find(knowers.begin(), knowers.end(), process) == knowers.end())
-    knowers.push_back(process);
-}
-
-void touch(Layer* layer, const Editor& by) {
-  layer->mtime = by.now;
-  layer->keep_mtime = false;
-  know(layer, by.process);
-}
-
-}  // namespace
-
-void OpenFile::note_reader(const Process& process) {
-  if (!process) return;
-  std::lock_guard lock(mutex_);
-  for (const auto& layer : layers_) know(layer.get(), process);
 }
 
 Result<Edited> OpenFile::write(const Beneath& beneath, const Editor& by, uint64_t offset,
@@ -222,11 +233,13 @@ std::shared_ptr<Layer> OpenFile::seal_lowest(uint64_t last) {
   return layers_.front();
 }
 
-OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bool merged) {
+OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bool merged,
+                                      const std::function<void(const Outcome&)>& learn) {
   std::lock_guard lock(mutex_);
   Outcome outcome{base_, base_size_, false, layer.knowers};
   outcome.as_seen = !merged && result.version.value == base_.value + 1 &&
                     result.size == layer.buffer->size_over(base_size_);
+  learn(outcome);
   layers_.pop_front();
   if (outcome.as_seen) {
     // What was written over the local view was written over this commit.
@@ -259,8 +272,7 @@ void OpenFile::base_changed() {
 void OpenFile::renumbered(Version from, Version to) {
   std::lock_guard lock(mutex_);
   ++moment_;
-  if (layers_.empty() || base_ != from) return;
-  base_ = to;
+  if (base_ == from) base_ = to;
   for (const auto& layer : layers_)
     if (layer->base == from) layer->base = to;
 }

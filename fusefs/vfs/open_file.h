@@ -6,11 +6,17 @@
 // becomes one commit; only the lowest is ever sent, by whoever has the turn, and then it is sealed:
 // later writes go into a layer above.
 //
-// Threads: any. The lock is a leaf and never held while anybody waits, but for `take_turn`.
+// Who knows which version changes together with the version: edits ask for their base, and commits
+// tell who knows the result, under the file's lock. Else an edit between the two would rest on the
+// version before our own commit, and meet that commit as somebody else's change.
+//
+// Threads: any. The lock is never held while anybody waits, but for `take_turn`; under it only
+// BaseVersions' is taken.
 #pragma once
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,15 +45,16 @@ struct Beneath {
 // Who edits, and what that rests on.
 struct Editor {
   Process process;
-  std::optional<Version> base;
+  std::function<std::optional<Version>()> base;  // called under the file's lock
   Time now;
 };
 
 struct Layer {
-  Layer(uint64_t n, DirtyBuffer::Kind kind, SpoolPlace* place, const Editor& by)
+  Layer(uint64_t n, DirtyBuffer::Kind kind, SpoolPlace* place, const Editor& by,
+        std::optional<Version> on)
       : number(n),
         buffer(std::make_shared<DirtyBuffer>(kind, place)),
-        base(by.base),
+        base(on),
         writer(by.process),
         mtime(by.now) {}
   const uint64_t number;  // ascending within the file
@@ -80,6 +87,8 @@ class OpenFile {
     Time last_write;
   };
   std::optional<View> view() const;  // none: clean, as committed
+  // As view(), and the process reads it, unsaved writes included.
+  std::optional<View> view_for(const Process& reader);
 
   struct Reading {
     Version base;
@@ -88,10 +97,8 @@ class OpenFile {
     std::vector<Range> gaps;  // of the answer, as file offsets: to be read from the base
   };
   // Fills `out` (`size` zeros) with what is unsaved. None: clean.
-  Result<std::optional<Reading>> read(uint64_t offset, char* out, size_t size) const;
-
-  // The process reads the local view, unsaved writes included.
-  void note_reader(const Process& process);
+  Result<std::optional<Reading>> read(const Process& reader, uint64_t offset, char* out,
+                                      size_t size);
 
   // The first byte of data (or of a hole) at or after `offset`, taking the base as all data.
   // None: clean. SIZE_MAX: past the end.
@@ -106,9 +113,8 @@ class OpenFile {
   Result<Edited> extend(const Beneath& beneath, const Editor& by, uint64_t size);
   void times_were_set();  // utimensat came after the writes so far
 
-  // -- commits
-  // ------------------------------------------------------------------------------------- One
-  // thread at a time commits, or changes attributes that must keep their order with commits.
+  // -- commits --------------------------------------------------------------------------------
+  // One thread at a time commits, or changes attributes that must keep their order with commits.
   Status take_turn(const cache::Patience& patience);
   bool try_turn();
   void end_turn();
@@ -127,7 +133,9 @@ class OpenFile {
     bool as_seen = false;  // the result is what the local view was: nobody else's change is in it
     std::vector<Process> knowers;
   };
-  Outcome committed(const Layer& layer, const Attr& result, bool merged);
+  // `learn` notes who knows the result; under the file's lock.
+  Outcome committed(const Layer& layer, const Attr& result, bool merged,
+                    const std::function<void(const Outcome&)>& learn);
   // Its bytes are the router's or nobody's. With the turn.
   void drop_lowest();
   void drop_all();  // the file has no name and no handle any more
@@ -148,6 +156,8 @@ class OpenFile {
 
  private:
   Result<Layer*> layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind);
+  View view_now() const;
+  void read_by(const Process& process);
   uint64_t size_under(size_t layer) const;
   uint64_t size_now() const { return size_under(layers_.size()); }
 

@@ -47,9 +47,10 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
       return done.error();
     }
   }
-  const auto view = file.view();
+  const bool sees = reads && !truncates;
+  const auto view = sees ? file.view_for(process) : file.view();
   const Version version = view ? view->base : known.node.attr.version;
-  if (reads && !truncates) note_read(c, file, version);
+  if (sees) note_read(c, ino, version);
   result.keep_cache = kernel_.pages_of(ino, version);
   kernel_.pages_are(ino, version);
   handle->may_have_read = reads && result.keep_cache;
@@ -57,11 +58,9 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
 }
 
 // The process has read this version now, or the local view over it.
-void RouteVfs::note_read(const Caller& c, OpenFile& file, Version version) {
+void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
   if (!options_.route.writable) return;
-  const Process process = processes_.of_thread(c.tid);
-  file.note_reader(process);
-  bases_.read(process, Base{file.ino, version}, tree_.last_name(file.ino));
+  bases_.read(processes_.of_thread(c.tid), Base{ino, version}, tree_.last_name(ino));
 }
 
 // ---- read -----------------------------------------------------------------------------------
@@ -82,10 +81,11 @@ Result<std::string> RouteVfs::read(const Caller& c, Ino ino, Handle h, uint64_t 
 Result<size_t> RouteVfs::read_view(const Caller& c, const Doing& doing, FileHandle& handle,
                                    uint64_t offset, char* out, size_t size) {
   OpenFile& file = *handle.file;
-  LINKSPAN_TRY(const auto unsaved, file.read(offset, out, size));
+  const Process reader = options_.route.writable ? processes_.of_thread(c.tid) : Process{};
+  LINKSPAN_TRY(const auto unsaved, file.read(reader, offset, out, size));
   if (!unsaved) return read_committed(c, doing, handle, offset, out, size);
   LINKSPAN_CHECK(read_gaps(doing, file.ino, *unsaved, offset, out));
-  note_read(c, file, unsaved->base);
+  note_read(c, file.ino, unsaved->base);
   return unsaved->bytes;
 }
 
@@ -112,7 +112,7 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
     const auto seen =
         told.value_or(KernelView::Told{known.node.attr.version, known.node.attr.size});
     if (offset >= seen.size) {
-      note_read(c, file, seen.version);
+      note_read(c, file.ino, seen.version);
       return size_t{0};
     }
     const size_t part = std::min<uint64_t>(size, seen.size - offset);
@@ -120,7 +120,7 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
         contents_.read(doing, cache::ContentId{file.ino, seen.version}, offset, out, part, run);
     if (done.ok()) {
       handle.next_offset.store(offset + part, std::memory_order_relaxed);
-      note_read(c, file, seen.version);
+      note_read(c, file.ino, seen.version);
       return part;
     }
     if (done.code() != Code::not_found) return done.error();

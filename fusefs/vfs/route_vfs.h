@@ -2,7 +2,8 @@
 // names.cc, attributes.cc, reading.cc, writing.cc, directories.cc, xattrs.cc; vfs.cc puts the parts
 // together.
 //
-// Lock order: no two locks of this folder are held together, but for OpenFiles' before OpenFile's.
+// Lock order: OpenFiles', OpenFile's, BaseVersions'. No other two locks of this folder are held
+// together.
 #pragma once
 
 #include <atomic>
@@ -89,7 +90,7 @@ class RouteVfs final : public Vfs {
   double entry_time(bool cached) const;
   Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of);
   // After an own mutation: what of it may be cached stands in the caches.
-  Entry entry_of(const cache::Name& name, const Node& node, uint64_t as_of);
+  Entry entry_of(const cache::Name& name, const Node& node);
   AttrReply attr_reply(const KnownNode& known, uint64_t as_of);
 
   // -- mutations --
@@ -116,7 +117,7 @@ class RouteVfs final : public Vfs {
                                 uint64_t offset, char* out, size_t size);
   Result<size_t> read_view(const Caller& c, const Doing& doing, FileHandle& handle, uint64_t offset,
                            char* out, size_t size);
-  void note_read(const Caller& c, OpenFile& file, Version version);
+  void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino);
   using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
   // Makes the edit on what lies beneath; the kernel may hold page locks.

@@ -170,6 +170,7 @@ Result<std::vector<Xattr>> Tree::xattrs(const Doing& doing, Ino ino) {
 
 void Tree::changed(cache::Ticket ticket, const MutationReply& reply, const OwnChange& change) {
   cache_.absorb(ticket, reply, change);
+  gate_->advance();
 }
 
 }  // namespace linkspan::vfs

@@ -45,8 +45,9 @@ struct TreeCounters {
 class Tree {
  public:
   // None is owned.
-  Tree(client::RouterClient* client, cache::ContentCache* content, const VfsOptions* options)
-      : client_(client), content_(content), options_(options) {}
+  Tree(client::RouterClient* client, cache::ContentCache* content, ReplyGate* gate,
+       const VfsOptions* options)
+      : client_(client), content_(content), gate_(gate), options_(options) {}
 
   // `not_found` from none of these means anything but that the router said so.
   Result<KnownNode> node(const Doing& doing, Ino ino, bool want_content = false);
@@ -61,7 +62,8 @@ class Tree {
 
   // Facts of a reply enter the caches. `ticket` is from before the request.
   cache::Ticket ticket() const { return cache_.ticket(); }
-  // An own mutation's, and what it did to names and listings.
+  // An own mutation's, and what it did to names and listings. Replies of before, still on their way
+  // to the kernel, will not be kept there.
   using OwnChange = cache::TreeCache::OwnChange;
   void changed(cache::Ticket ticket, const MutationReply& reply, const OwnChange& change = {});
   void set_atime(Ino ino, Time atime) { cache_.set_atime(ino, atime); }
@@ -98,6 +100,7 @@ class Tree {
 
   client::RouterClient* client_;
   cache::ContentCache* content_;
+  ReplyGate* gate_;
   const VfsOptions* options_;
   cache::TreeCache cache_;
   TreeCounters counters_;

@@ -7,7 +7,7 @@ namespace linkspan::vfs {
 RouteVfs::RouteVfs(client::RouterClient* client, KernelCache* kernel, VfsOptions options)
     : options_(std::move(options)),
       client_(client),
-      tree_(client, &content_, &options_),
+      tree_(client, &content_, &gate_, &options_),
       contents_(client, &content_),
       kernel_(kernel),
       relatime_(&tree_, &options_),

@@ -18,7 +18,9 @@ Error bad_handle() {
 Editor RouteVfs::editor(const Caller& c, Ino ino) {
   Editor by;
   by.process = processes_.of_thread(c.tid);
-  by.base = bases_.of_node(by.process, ino, tree_.last_name(ino));
+  by.base = [this, ino, process = by.process, name = tree_.last_name(ino)] {
+    return bases_.of_node(process, ino, name);
+  };
   by.now = options_.clock->now();
   return by;
 }

@@ -199,15 +199,15 @@ TEST(DirtyBuffer, AppendsMoveWithTheEndBeneath) {
 
 Editor by(std::optional<uint64_t> base = 1, int64_t now = 1) {
   Editor editor;
-  if (base) editor.base = Version{*base};
+  editor.base = [base] { return base ? std::optional<Version>(Version{*base}) : std::nullopt; };
   editor.now = Time{now};
   return editor;
 }
 
-std::string local_view(const OpenFile& file, const std::string& base, uint64_t offset,
+std::string local_view(OpenFile& file, const std::string& base, uint64_t offset,
                        size_t size) {
   std::string out(size, '\0');
-  const auto reading = file.read(offset, out.data(), size);
+  const auto reading = file.read(Process{}, offset, out.data(), size);
   EXPECT_TRUE(reading.ok());
   if (!reading.ok() || !*reading) return "clean";
   for (const Range& gap : (*reading)->gaps)
@@ -226,6 +226,10 @@ Attr result_of(uint64_t version, uint64_t size) {
   attr.version = Version{version};
   attr.size = size;
   return attr;
+}
+
+OpenFile::Outcome committed_as(OpenFile& file, const Layer& layer, const Attr& result) {
+  return file.committed(layer, result, false, [](const OpenFile::Outcome&) {});
 }
 
 TEST(OpenFile, KindsAndBasesSealLayers) {
@@ -266,7 +270,7 @@ TEST(OpenFile, ASealedLayerChangesNoMoreAndLaterOnesRestOnItsCommit) {
   ASSERT_EQ(*file.write(beneath(file, 1, 4), by(1), 2, "CD", false), Edited::done);
   EXPECT_EQ(file.last_layer(), 2u);
   EXPECT_EQ(file.seal_lowest(1), layer);
-  const auto outcome = file.committed(*layer, result_of(2, 4), false);
+  const auto outcome = committed_as(file, *layer, result_of(2, 4));
   EXPECT_TRUE(outcome.as_seen);
   EXPECT_EQ(outcome.before, Version{1});
   EXPECT_EQ(file.seal_lowest(1), nullptr);
@@ -281,7 +285,7 @@ TEST(OpenFile, OthersChangesInTheResultAreSeen) {
   const auto layer = file.seal_lowest(1);
   ASSERT_EQ(*file.write(beneath(file, 1, 4), by(1), 0, "X", false), Edited::done);
   // Another appended 3 bytes before us.
-  EXPECT_FALSE(file.committed(*layer, result_of(3, 11), false).as_seen);
+  EXPECT_FALSE(committed_as(file, *layer, result_of(3, 11)).as_seen);
   EXPECT_EQ(file.view()->size, 11u);
   EXPECT_EQ(*file.seal_lowest(2)->base, Version{1});  // it did not read theirs
 }
@@ -291,7 +295,7 @@ TEST(OpenFile, AnEditOnAnOutdatedBaseIsDoneAgain) {
   OpenFile file(Ino{16}, &place);
   const Beneath before = beneath(file, 1, 4);
   ASSERT_EQ(*file.write(before, by(1), 0, "AB", false), Edited::done);
-  file.committed(*file.seal_lowest(1), result_of(2, 4), false);
+  committed_as(file, *file.seal_lowest(1), result_of(2, 4));
   EXPECT_EQ(*file.write(before, by(1), 0, "CD", false), Edited::outdated);
   EXPECT_FALSE(file.dirty());
 }
@@ -326,7 +330,7 @@ TEST(OpenFile, RandomLayersLookLikeAnArray) {
           DirtyBuffer::describe(layer->buffer, &request);
           base = committed(base, request);
           ++version;
-          EXPECT_TRUE(file.committed(*layer, result_of(version, base.size()), false).as_seen);
+          EXPECT_TRUE(committed_as(file, *layer, result_of(version, base.size())).as_seen);
           break;
         }
         case 4: {

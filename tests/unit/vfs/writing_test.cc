@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <random>
+#include <thread>
 
 #include "mounts.h"
 
@@ -21,6 +22,59 @@ TEST_F(TwoMounts, UnsavedWritesAreSeenHereAtOnceAndThereWhenClosed) {
   EXPECT_EQ(a.find("x")->times.attr, 0);
   ASSERT_OK(a.close(*h));
   EXPECT_EQ(text(b.read("x")), "012abc6789tail");
+}
+
+// What one process does to a file, by whichever call and thread, is never somebody else's change to
+// itself, though commits overtake its edits. The kernel writes shared mappings back for nobody.
+TEST_F(TwoMounts, AProcessNeverConflictsWithItself) {
+  a.me.tid = ::getpid();
+  ASSERT_OK(a.write("x", std::string(4096, '.')));
+  const Ino ino = a.ino("x");
+  const auto h = a.open("x", O_RDWR);
+  ASSERT_OK(h);
+  std::mutex inode;  // the kernel's: one write or truncation at a time
+  const auto step = [&](std::mt19937& random) -> Status {
+    const Caller nobody;
+    SetAttr size;
+    switch (random() % 8) {
+      case 0:
+        return a.vfs->fsync(a.me, ino, *h);
+      case 1: {
+        const auto opened = a.vfs->open(a.me, ino, O_RDONLY);
+        if (!opened.ok()) return opened.error();
+        a.vfs->release(ino, opened->handle);
+        return ok();
+      }
+      case 2: {
+        const auto read = a.vfs->read(a.me, ino, *h, random() % 4096, 100);
+        return read.ok() ? ok() : Status(read.error());
+      }
+      case 3: {
+        size.size = random() % 4096;
+        const std::lock_guard lock(inode);
+        const auto set = a.vfs->setattr(a.me, ino, size, {});
+        return set.ok() ? ok() : Status(set.error());
+      }
+      default: {
+        const bool mapped = random() % 2 == 0;
+        const std::lock_guard lock(inode);
+        const auto wrote = a.vfs->write(mapped ? nobody : a.me, ino, *h, random() % 4096, "bytes", false);
+        return wrote.ok() ? ok() : Status(wrote.error());
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (int i = 0; i < 1000 && !HasFailure(); ++i) {
+        const Status done = step(random);
+        if (!done.ok()) ADD_FAILURE() << "step " << i << ": " << done.error().message;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_OK(a.close(*h));
+  EXPECT_EQ(text(a.read("x")), text(b.read("x")));
 }
 
 TEST_F(TwoMounts, AHandleThatStaysOpenCommitsSoon) {
