@@ -34,16 +34,19 @@ using namespace std::chrono_literals;
 constexpr auto kLeftOverGrace = 2s;  // from SIGTERM to SIGKILL for what the command left running
 constexpr auto kProgress = 2s;
 
-// Ends the processes that the command left behind: their files are about to go.
-void end_left_over(const std::string& dir, pid_t spared) {
+// Ends the processes that the command left behind: their files are about to go. Only the mounts
+// that this run made tell who they are, and never a process that lives where `linkspan run` was
+// called: the workspace may hold other Linkspan mounts, and everybody on the machine sees those.
+void end_left_over(const MountReport& report, const std::string& caller_namespace, pid_t spared) {
   std::vector<std::string> devices;
   if (const auto mounts = read_mountinfo(); mounts.ok())
-    for (const auto& mount : *mounts)
-      if (mount.type == kFuseType && mount.mountpoint.rfind(dir, 0) == 0)
-        devices.push_back(mount.device);
+    for (const auto& connection : report.connections)
+      if (const auto mount = mount_at(*mounts, connection.mountpoint);
+          mount && mount->type == kFuseType)
+        devices.push_back(mount->device);
   std::vector<UniqueFd> processes;
   for (const pid_t pid : processes_seeing(devices)) {
-    if (pid == spared) continue;
+    if (pid == spared || mount_namespace(pid) == caller_namespace) continue;
     auto process = open_process({pid, process_start(pid).value_or(0)});
     if (!process) continue;
     for (const int signal : {SIGHUP, SIGTERM, SIGCONT}) signal_process(process, signal);
@@ -80,7 +83,7 @@ class Run {
   RunOptions options_;
   ResolvedRouter router_;
   RunDirectory directory_;
-  std::string bwrap_;
+  std::string bwrap_, caller_namespace_;
   std::vector<std::string> names_;  // of the tree's directories
   UniqueFd stop_;                   // closing it ends the server
   UniqueFd signals_, info_, executable_;
@@ -105,6 +108,7 @@ Status Run::prepare() {
   executable_.reset(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   if (!executable_) return system_error("/proc/self/exe", errno);
   LINKSPAN_TRY(directory_, make_run_directory());
+  caller_namespace_ = mount_namespace(::getpid());
   return enter_mount_namespace();
 }
 
@@ -125,8 +129,9 @@ void Run::serve(UniqueFd report, UniqueFd stop) {
   serve.report_fd = report.release();
   serve.stop_fd = stop.get();
   const std::string dir = directory_.path;
-  const pid_t parent = ::getppid();
-  serve.before_close = [dir, parent](MountSession&) { end_left_over(dir, parent); };
+  serve.before_close = [caller = caller_namespace_, parent = ::getppid()](MountSession& session) {
+    end_left_over(session.report(), caller, parent);
+  };
   const int status = serve_mount(std::move(serve));
   ::rmdir(dir.c_str());
   ::_exit(status);

@@ -144,6 +144,10 @@ Result<std::vector<std::string>> bwrap_arguments(const SandboxOptions& options) 
   return arguments;
 }
 
+std::string mount_namespace(pid_t pid) {
+  return link_target("/proc/" + std::to_string(pid) + "/ns/mnt");
+}
+
 std::vector<pid_t> processes_seeing(const std::vector<std::string>& devices) {
   std::vector<pid_t> found;
   std::error_code error;

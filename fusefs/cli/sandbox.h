@@ -39,6 +39,10 @@ Result<std::vector<std::string>> bwrap_arguments(const SandboxOptions& options);
 inline constexpr int kShieldedSignals[] = {1 /*HUP*/,   2 /*INT*/,   3 /*QUIT*/,
                                            10 /*USR1*/, 12 /*USR2*/, 15 /*TERM*/};
 
+// Names the mount namespace of a process ("mnt:[4026531840]"); empty if it is gone or another
+// user's.
+std::string mount_namespace(pid_t pid);
+
 // Processes other than this one that see a mount of one of these devices ("0:57").
 std::vector<pid_t> processes_seeing(const std::vector<std::string>& devices);
 

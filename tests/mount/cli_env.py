@@ -33,6 +33,7 @@ class Base:
 
     def __init__(self, name):
         self.dir = tempfile.mkdtemp(prefix=f"lsp-{name}-", dir="/tmp")
+        self.started = []
         os.chmod(self.dir, 0o755)
         self.state = self.make("state")
         self.make("state-user", uid=65534)
@@ -70,8 +71,10 @@ class Base:
                               errors="replace", **more)
 
     def start(self, *args, user=None, env=None, cwd="/", **more):
-        return subprocess.Popen((user or []) + [LINKSPAN, *args], cwd=cwd, env=self.environment(env, user),
-                                text=True, **more)
+        process = subprocess.Popen((user or []) + [LINKSPAN, *args], cwd=cwd, env=self.environment(env, user),
+                                   text=True, **more)
+        self.started.append(process)
+        return process
 
     def mounts(self):
         """Mountpoints of this test, in this namespace."""
@@ -100,9 +103,26 @@ class Base:
         equal(self.mounts(), [], "mounts that are left")
         equal(os.listdir(self.path("tmp")), [], "run directories that are left")
 
-    def clean(self):
+    def recover(self):
+        """After a test that failed: ends what it started, so that the next one begins clean."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait(timeout=30)
+        self.started.clear()
+        end = now() + 10  # a mount server sees its run's end and removes its directory
+        while (self.mounts() or os.listdir(self.path("tmp"))) and now() < end:
+            time.sleep(0.05)
+        self.unmount()
+        for name in os.listdir(self.path("tmp")):
+            shutil.rmtree(self.path(f"tmp/{name}"), ignore_errors=True)
+
+    def unmount(self):
         for point in reversed(self.mounts()):
             subprocess.run(["umount", "-l", point], capture_output=True, timeout=30)
+
+    def clean(self):
+        self.unmount()
         for pid in self.processes():
             try:
                 os.kill(pid, signal.SIGKILL)
