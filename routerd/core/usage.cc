@@ -45,11 +45,11 @@ StatFsReply Usage::statfs(VolumeId volume) const {
   const auto at = accounts_.find(volume);
   if (at == accounts_.end()) return {};
   const Account& a = at->second;
-  const auto total = [](uint64_t quota, uint64_t used, uint64_t free) {
-    return quota == 0 ? used + free : std::max(quota, used);
+  const auto total = [](uint64_t quota, uint64_t used, uint64_t unlimited) {
+    return std::max(quota == 0 ? unlimited : quota, used);
   };
-  return {total(a.quota_bytes, a.used_bytes, kFreeBytes), a.used_bytes,
-          total(a.quota_files, a.used_files, kFreeFiles), a.used_files};
+  return {total(a.quota_bytes, a.used_bytes, kUnlimitedBytes), a.used_bytes,
+          total(a.quota_files, a.used_files, kUnlimitedFiles), a.used_files};
 }
 
 Status Usage::Reservation::grow(uint64_t bytes, uint64_t files) {

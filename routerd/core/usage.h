@@ -16,9 +16,10 @@ namespace linkspan::core {
 // Threads: any. mutex_ is a leaf.
 class Usage {
  public:
-  // What a volume without a quota reports as free: no limit of ours, and the disk's is not known.
-  static constexpr uint64_t kFreeBytes = 1ull << 40;
-  static constexpr uint64_t kFreeFiles = 1ull << 32;
+  // The size that a volume without a quota reports: no limit of ours, and the disk's is not known. A
+  // constant, so that what is free goes down by what is written.
+  static constexpr uint64_t kUnlimitedBytes = 1ull << 50;
+  static constexpr uint64_t kUnlimitedFiles = 1ull << 32;
 
   // Growth that was promised to one mutation; given back when it is over.
   class Reservation {

@@ -31,7 +31,19 @@ TEST_F(QuotaTest, StatfsCountsWhatIsThere) {
   ASSERT_TRUE(m.start_remove(m.root(), "x").get().ok());
   EXPECT_EQ(statfs(m).used_bytes, 0u);
   EXPECT_EQ(statfs(m).used_files, 0u);
-  EXPECT_GT(statfs(m, "sessions").total_bytes, 1ull << 30);
+}
+
+TEST_F(QuotaTest, WithoutAQuotaTheTotalStaysAndTheRestGoesDown) {
+  Mount m = mount();
+  const StatFsReply empty = statfs(m, "sessions");
+  EXPECT_GT(empty.total_bytes, 1ull << 30);
+  const Ino x = m.create(m.root("sessions"), "x");
+  ASSERT_TRUE(m.start_write(x, std::string(300, 'x')).get().ok());
+  const StatFsReply full = statfs(m, "sessions");
+  EXPECT_EQ(full.total_bytes, empty.total_bytes);
+  EXPECT_EQ(full.total_files, empty.total_files);
+  EXPECT_EQ(full.used_bytes, empty.used_bytes + 300);
+  EXPECT_EQ(full.used_files, empty.used_files + 1);
 }
 
 TEST_F(QuotaTest, FilesArebounded) {
