@@ -36,7 +36,7 @@ Status check_place(const MountOptions& options, const std::string& mounts_dir) {
 Result<Prepared> prepare(MountOptions& options) {
   Prepared prepared;
   auto& session = prepared.serve.session;
-  options.dir = absolute_path(options.dir);
+  options.dir = real_path(options.dir);
   LINKSPAN_TRY(session.mounts_dir, mounts_directory(options.router.state_dir));
   LINKSPAN_CHECK(check_place(options, session.mounts_dir));
   LINKSPAN_CHECK(check_fuse_device());
@@ -45,7 +45,7 @@ Result<Prepared> prepare(MountOptions& options) {
     LINKSPAN_CHECK(check_workspace(session.workspace));
   }
   if (!options.expose.empty()) {
-    session.expose = absolute_path(options.expose);
+    session.expose = real_path(options.expose);
     LINKSPAN_CHECK(check_prefix(session.expose));
   }
   LINKSPAN_TRY(auto router, resolve_router(options.router));

@@ -119,8 +119,10 @@ int serve_mount(ServeOptions options) {
     mount.interrupt();
   }
   notify_stopping();
-  if (reason == Reason::unmounted)
+  if (reason == Reason::unmounted) {
     fuse::log(fuse::LogLevel::warning, unmounted + " was unmounted by somebody; ending");
+    mount.settle();
+  }
   if (options.before_close) options.before_close(mount);
   const auto failures = close_session(mount, signal_fd.get());
   for (const auto& error : failures) {

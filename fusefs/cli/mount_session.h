@@ -39,6 +39,7 @@ class MountSession final : public client::SessionListener {
 
   // The mountpoint that somebody unmounted, or empty after interrupt().
   std::string wait() { return mounts_.wait(); }
+  void settle() { mounts_.settle(); }  // after wait(): until whoever unmounts us is through
   void interrupt() { mounts_.interrupt(); }
 
   // Writes what is unsaved, takes every mount away (also in use: their users get ENOTCONN), ends

@@ -44,12 +44,21 @@ Status remove_symlink(const MountStep& step) {
   return ok();
 }
 
+// Somebody may have taken our mount away, and mounted something else there.
+Result<bool> is_still_there(const MountStep& step) {
+  LINKSPAN_TRY(const auto mounts, read_mountinfo());
+  const auto top = mount_at(mounts, step.path);
+  return top && (step.kind == Kind::bind || is_ours(*top));
+}
+
 // What is busy is detached: its users keep what they have open, nobody new finds it.
 Status undo_step(const MountStep& step) {
   switch (step.kind) {
     case Kind::cover:
     case Kind::fuse:
     case Kind::bind: {
+      LINKSPAN_TRY(const bool there, is_still_there(step));
+      if (!there) return ok();
       auto done = unmount(step, false);
       if (!done.ok() && done.code() == Code::busy) done = unmount(step, true);
       return done;
@@ -170,17 +179,8 @@ std::vector<Error> MountStack::undo() {
 
 std::vector<Error> undo_steps(const std::vector<MountStep>& steps) {
   std::vector<Error> failures;
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    const bool is_mount =
-        step->kind == Kind::cover || step->kind == Kind::fuse || step->kind == Kind::bind;
-    if (is_mount) {
-      const auto mounts = read_mountinfo();
-      if (!mounts.ok()) return {mounts.error()};
-      const auto top = mount_at(*mounts, step->path);
-      if (!top || (step->kind != Kind::bind && !is_ours(*top))) continue;
-    }
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step)
     if (auto done = undo_step(*step); !done.ok()) failures.push_back(done.error());
-  }
   return failures;
 }
 

@@ -49,7 +49,9 @@ Result<std::string> state_directory(const std::string& override) {
   return fail(Code::not_found, "no place for the state: set XDG_STATE_HOME or give --state-dir");
 }
 
-Result<std::string> mounts_directory(const std::string& override) {
+namespace {
+
+Result<std::string> find_mounts_directory(const std::string& override) {
   const bool chosen = !override.empty() || !environment("LINKSPAN_STATE_DIR").empty() ||
                       !environment("XDG_STATE_HOME").empty();
   if (!chosen && ::geteuid() == 0) return private_directory("/run/linkspan-mount/mounts", 0700);
@@ -60,6 +62,14 @@ Result<std::string> mounts_directory(const std::string& override) {
   const std::string fallback = "/tmp/linkspan-" + std::to_string(::geteuid());
   LINKSPAN_CHECK(private_directory(fallback, 0700));
   return private_directory(fallback + "/mounts", 0700);
+}
+
+}  // namespace
+
+// Mounts are made in it and found again in mountinfo, which knows no symlinks.
+Result<std::string> mounts_directory(const std::string& override) {
+  LINKSPAN_TRY(const auto dir, find_mounts_directory(override));
+  return real_path(dir);
 }
 
 Result<std::string> socket_directory(const std::string& purpose, unsigned mode) {

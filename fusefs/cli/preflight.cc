@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,15 +25,23 @@ Result<bool> is_empty(const std::string& dir) {
   return true;
 }
 
+// The kernel may still have the attributes of a mount whose process is gone: stat(2) succeeds then.
+// statfs(2) always asks the process.
+bool is_dead(const std::string& dir) {
+  struct statfs fs;
+  return ::statfs(dir.c_str(), &fs) != 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
 }  // namespace
 
 Status check_mountpoint(const std::string& dir, bool non_empty) {
   LINKSPAN_TRY(const auto mounts, read_mountinfo());
   const auto top = mount_at(mounts, dir);
   struct stat st;
+  const Error ended = fail(Code::unavailable, dir + " is a mount whose process has ended");
+  if (top && is_ours(*top) && is_dead(dir)) return ended;
   if (::stat(dir.c_str(), &st) != 0) {
-    if (errno == ENOTCONN || (top && is_ours(*top)))
-      return fail(Code::unavailable, dir + " is a mount whose process has ended");
+    if (errno == ENOTCONN || (top && is_ours(*top))) return ended;
     if (errno == ENOENT)
       return fail(Code::not_found, dir + " does not exist; make it with: mkdir -p " + dir);
     return system_error(dir, errno);

@@ -95,7 +95,7 @@ Status enter_mount_namespace() {
 
 Result<RunDirectory> make_run_directory() {
   const char* parent = ::getenv("TMPDIR");
-  const std::string place = parent && *parent == '/' ? parent : "/tmp";
+  const std::string place = real_path(parent && *parent == '/' ? parent : "/tmp");
   remove_left_over(place);
   std::string path = place + "/" + kRunPrefix + "XXXXXX";
   if (!::mkdtemp(path.data())) return system_error(place, errno);

@@ -42,7 +42,8 @@ Answer ask(const std::string& dir, const std::optional<MountState>& state,
     if (json.is_object()) return {json.value("healthy", false), *std::move(text), std::move(json)};
     return wrong(dir, "unreadable", under(dir, "status.json") + " is not JSON");
   }
-  const std::string mend = "; clean up with: linkspan umount " + dir;
+  const std::string mend =
+      "; mount it again (linkspan mount " + dir + "), or clean up with: linkspan umount " + dir;
   if (text.code() == Code::timed_out)
     return wrong(dir, "not answering",
                  text.error().message +
@@ -82,7 +83,7 @@ int status_command(const StatusOptions& options) {
   auto mounts_dir = mounts_directory(options.state_dir);
   std::vector<Answer> answers;
   if (!options.dir.empty()) {
-    const std::string dir = absolute_path(options.dir);
+    const std::string dir = real_path(options.dir);
     const auto state = mounts_dir.ok() ? load_state(*mounts_dir, dir) : std::nullopt;
     answers.push_back(ask(dir, state, timeout));
     return print(answers, options.json, true);

@@ -45,6 +45,7 @@ Code code_of(int error) {
     case ETIMEDOUT:
       return Code::timed_out;
     case ENOTCONN:
+    case ECONNABORTED:  // a request that was under way when the mount's process died
       return Code::unavailable;
     case ENOSPC:
       return Code::no_space;
@@ -123,6 +124,19 @@ std::string absolute_path(const std::string& path) {
   if (error || absolute.empty()) return path;
   while (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
   return absolute;
+}
+
+std::string real_path(const std::string& path) {
+  const std::string absolute = absolute_path(path);
+  const auto resolve = [](const std::string& from) -> std::optional<std::string> {
+    char resolved[PATH_MAX];
+    if (!::realpath(from.c_str(), resolved)) return std::nullopt;
+    return resolved;
+  };
+  if (auto whole = resolve(absolute)) return *whole;
+  const auto parent = resolve(dir_name(absolute));
+  if (!parent) return absolute;
+  return (*parent == "/" ? "" : *parent) + "/" + base_name(absolute);
 }
 
 std::string base_name(const std::string& path) {

@@ -79,7 +79,7 @@ Status ask_to_end(const MountState& state) {
 }  // namespace
 
 int umount_command(const UmountOptions& options) {
-  const std::string dir = absolute_path(options.dir);
+  const std::string dir = real_path(options.dir);
   auto mounts_dir = mounts_directory(options.state_dir);
   if (!mounts_dir.ok()) return complain(mounts_dir.error());
   const auto state = find_mount(*mounts_dir, dir);

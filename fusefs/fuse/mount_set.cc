@@ -1,8 +1,16 @@
 #include "fusefs/fuse/mount_set.h"
 
+#include <chrono>
 #include <utility>
 
 namespace linkspan::fuse {
+
+namespace {
+
+constexpr std::chrono::milliseconds kQuiet{300};  // from one mount's end to the next's
+constexpr std::chrono::seconds kSettle{5};        // in all
+
+}  // namespace
 
 MountSet::~MountSet() {
   (void)close().ok();
@@ -14,6 +22,7 @@ Status MountSet::add(MountOptions mount, Part part, Notifier* notifier) {
   options.on_ended = [this, mountpoint = options.mount.mountpoint] {
     std::lock_guard lock(mutex_);
     if (ended_.empty()) ended_ = mountpoint;
+    ++ended_count_;
     changed_.notify_all();
   };
   LINKSPAN_TRY(part.connection, Connection::open(options, part.operations.get(), notifier));
@@ -52,6 +61,15 @@ std::string MountSet::wait() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return interrupted_ || !ended_.empty(); });
   return interrupted_ ? std::string() : ended_;
+}
+
+void MountSet::settle() {
+  const auto limit = std::chrono::steady_clock::now() + kSettle;
+  std::unique_lock lock(mutex_);
+  while (ended_count_ < parts_.size() && std::chrono::steady_clock::now() < limit) {
+    const size_t before = ended_count_;
+    if (!changed_.wait_for(lock, kQuiet, [&] { return ended_count_ != before; })) return;
+  }
 }
 
 void MountSet::interrupt() {

@@ -49,6 +49,9 @@ class MountSet {
 
   // The mountpoint that ended (unmounted by somebody, aborted), or empty after interrupt().
   std::string wait();
+  // After wait(): returns when all have ended, or when none has for a while. Whoever unmounts a
+  // tree (umount -R) does it mount by mount, and fails if we take one away before him.
+  void settle();
   void interrupt();  // async-signal-safe it is not: call it from a thread that took the signal
 
   // Detaches and ends all, last first; the first error. Idempotent. Call Vfs::sync_all() before.
@@ -73,7 +76,8 @@ class MountSet {
   mutable std::mutex mutex_;  // of all below; not held while connections open or close
   std::condition_variable changed_;
   std::vector<Part> parts_;
-  std::string ended_;
+  std::string ended_;  // the first
+  size_t ended_count_ = 0;
   bool interrupted_ = false;
 };
 

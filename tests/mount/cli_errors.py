@@ -154,7 +154,7 @@ def test_status_umount_log_of_no_mount():
 
 if __name__ == "__main__":
     try:
-        labtest.main(globals(), each_seconds=180)
+        labtest.main(globals(), each_seconds=180, recover=BASE.recover)
     finally:
         ROUTER.stop()
         BASE.clean()

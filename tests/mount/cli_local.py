@@ -208,6 +208,6 @@ def test_a_damaged_cluster_is_said_with_its_log():
 
 if __name__ == "__main__":
     try:
-        labtest.main(globals(), each_seconds=400)
+        labtest.main(globals(), each_seconds=400, recover=BASE.recover)
     finally:
         BASE.clean()

@@ -201,6 +201,22 @@ def test_umount_cleans_up_a_killed_mount():
     equal(BASE.linkspan("umount", d).returncode, 1)
 
 
+def test_mount_at_once_after_a_kill():
+    """The kernel still answers stat of the dead mount from what it has cached."""
+    flags = ["--expose", BASE.make("prefix"), "--workspace", BASE.make("work")]
+    d = mount("again", *flags)
+    for n in range(3):
+        pathlib.Path(d, f"memory/n{n}").write_text("acknowledged")
+        os.stat(d)
+        os.kill(status_of(d)["pid"], signal.SIGKILL)
+        done = BASE.linkspan("mount", *ROUTER.flags(), *flags, d)
+        equal(done.returncode, 0, done.stderr)
+        equal(pathlib.Path(d, f"memory/n{n}").read_text(), "acknowledged")
+        equal(BASE.mounts().count(d), 2, "one mount and its cover")
+    umount(d)
+    BASE.nothing_left()
+
+
 def test_status_of_a_stopped_mount_does_not_hang():
     d = mount("stopped")
     pid = status_of(d)["pid"]
@@ -256,6 +272,32 @@ def test_unmounted_by_somebody_else():
     gone([pid])
     BASE.nothing_left()
     equal(BASE.linkspan("status", d).returncode, 1)
+
+
+def test_unmounted_and_its_place_taken_by_somebody_else():
+    d = mount("taken")
+    pid = status_of(d)["pid"]
+    subprocess.run(["umount", "-R", d], check=True, timeout=60)
+    subprocess.run(["umount", d], timeout=60, capture_output=True)  # the cover, unless the server was first
+    subprocess.run(["mount", "-t", "tmpfs", "another", d], check=True, timeout=60)
+    gone([pid])
+    check(f"another {d} tmpfs" in pathlib.Path("/proc/mounts").read_text(), "unmounted what is not ours")
+    subprocess.run(["umount", d], check=True, timeout=60)
+    BASE.nothing_left()
+
+
+def test_through_a_symlink():
+    d, work = BASE.make("real/dir"), BASE.make("work")
+    link = BASE.path("link")
+    os.symlink(BASE.path("real"), link)
+    for at, other in ((f"{link}/dir", d), (d, f"{link}/dir")):
+        equal(BASE.linkspan("mount", *ROUTER.flags(), "--workspace", work, at).returncode, 0)
+        pathlib.Path(at, "memory/linked").write_text("x")
+        equal(BASE.linkspan("status", other).returncode, 0)
+        done = BASE.linkspan("mount", *ROUTER.flags(), other)
+        check("already a Linkspan mount" in done.stderr, done.stderr)
+        umount(other)
+        BASE.nothing_left()
 
 
 def test_read_only():
@@ -329,11 +371,21 @@ def test_as_a_user_with_fusermount():
     done = BASE.linkspan("umount", d, user=NOBODY)
     equal(done.returncode, 0, done.stderr)
     equal((os.stat(d).st_mode & 0o777, os.listdir(d)), (0o755, []))
+    # Killed again: the next mount takes its place.
+    for _ in range(2):
+        done = BASE.linkspan("mount", *flags, d, user=NOBODY)
+        equal(done.returncode, 0, done.stderr)
+        pid = json.loads(as_user(f"cat {d}/.linkspan/status.json").stdout)["pid"]
+        os.kill(pid, signal.SIGKILL)
+    done = BASE.linkspan("umount", d, user=NOBODY)
+    equal(done.returncode, 0, done.stderr)
+    BASE.nothing_left()
+    equal(os.stat(d).st_mode & 0o777, 0o755)
 
 
 if __name__ == "__main__":
     try:
-        labtest.main(globals(), known={"test_unmounted_by_somebody_else": "umount -R by another met a busy mount"}, each_seconds=180)
+        labtest.main(globals(), each_seconds=180, recover=BASE.recover)
     finally:
         ROUTER.stop()
         BASE.clean()

@@ -32,12 +32,8 @@ def sh(name, script, status=0, **options):
 def each(test):
     def both():
         for name in USERS:
-            try:
-                test(name)
-                BASE.nothing_left()
-            except BaseException:
-                BASE.recover()
-                raise
+            test(name)
+            BASE.nothing_left()
     both.__name__ = test.__name__
     return both
 
@@ -324,7 +320,7 @@ def test_unsaved_bytes_are_written_before_it_ends():
 
 if __name__ == "__main__":
     try:
-        labtest.main(globals(), each_seconds=120)
+        labtest.main(globals(), each_seconds=120, recover=BASE.recover)
     finally:
         ROUTER.stop()
         BASE.clean()

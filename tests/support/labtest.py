@@ -117,9 +117,10 @@ def eventually(condition, seconds, what):
         time.sleep(0.01)
 
 
-def main(names, each_seconds=300, known=None, **options):
+def main(names, each_seconds=300, known=None, recover=None, **options):
     """`known`: test name -> the bug that still fails it, by SEMANTICS.md "Not kept yet". Such a test is
-    run and its result said; its failure does not fail the suite until the bug is mended."""
+    run and its result said; its failure does not fail the suite until the bug is mended. `recover` is
+    called after each failure and cleans up, so that the next test begins as if it were the first."""
     known = known or {}
     tests = [(n, f) for n, f in names.items() if n.startswith("test_") and callable(f)]
     wanted = sys.argv[1:]
@@ -139,6 +140,12 @@ def main(names, each_seconds=300, known=None, **options):
                 passed += 1
                 print(f"ok   {name} ({time.monotonic() - begun:.1f} s)", flush=True)
             except BaseException as error:  # noqa: BLE001 - reported, and the next test runs
+                if recover:
+                    try:
+                        with deadline(60):
+                            recover()
+                    except BaseException as worse:  # noqa: BLE001
+                        print(f"     not cleaned up after {name}: {worse!r}", flush=True)
                 if name in known:
                     print(f"KNOWN {name}: {known[name]} ({str(error)[:200]})", flush=True)
                     continue
