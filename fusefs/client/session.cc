@@ -311,6 +311,9 @@ Status Session::on_revocation(const Revocation& revocation, SessionStream& strea
     listener_->on_revoke(revocation);
     revoke_since_.store(0, std::memory_order_relaxed);
     counters_.revocations.fetch_add(1, std::memory_order_relaxed);
+    // Then it may have returned before all was dropped, and the router sends this one again.
+    if (!lease_.valid())
+      return fail(Code::unavailable, "the lease ran out while a revocation was carried out");
     last_revocation_ = revocation.number;
     gap_allowed_ = false;
   }

@@ -1,6 +1,7 @@
 #include "fusefs/vfs/kernel_view.h"
 
-#include <set>
+#include <algorithm>
+#include <memory>
 
 namespace linkspan::vfs {
 
@@ -74,7 +75,50 @@ void KernelView::drop_names(const std::vector<RevokedName>& names) {
   if (kernel_ && !names.empty()) kernel_->drop_names(names);
 }
 
-void KernelView::drop_all(const cache::Evicted& known, const std::function<bool(Ino)>& dirty) {
+KernelView::Reading::Reading(KernelView* view, Ino ino) : view_(view), ino_(ino) {
+  std::lock_guard lock(view_->pages_mutex_);
+  view_->reading_.insert(ino_);
+}
+
+KernelView::Reading::~Reading() {
+  std::lock_guard lock(view_->pages_mutex_);
+  view_->reading_.erase(view_->reading_.find(ino_));
+}
+
+namespace {
+
+struct Dropping {
+  std::mutex mutex;  // leaf
+  std::condition_variable changed;
+  bool done = false;
+};
+
+}  // namespace
+
+void KernelView::drop_contents(std::vector<Ino> inos, const std::function<bool()>& lease) {
+  {
+    std::lock_guard lock(pages_mutex_);
+    for (const Ino ino : inos) pages_.erase(ino);
+    std::stable_partition(inos.begin(), inos.end(),
+                          [this](Ino ino) { return reading_.count(ino) == 0; });
+  }
+  if (!kernel_ || inos.empty()) return;
+  const auto dropping = std::make_shared<Dropping>();
+  enqueue([this, dropping, inos = std::move(inos)] {
+    for (const Ino ino : inos) kernel_->drop_content(ino);
+    {
+      std::lock_guard lock(dropping->mutex);
+      dropping->done = true;
+    }
+    dropping->changed.notify_all();
+  });
+  std::unique_lock lock(dropping->mutex);
+  while (!dropping->changed.wait_for(lock, kDropWait, [&] { return dropping->done; }))
+    if (!lease()) return;
+}
+
+void KernelView::drop_all(const cache::Evicted& known, const std::function<bool(Ino)>& dirty,
+                          const std::function<bool()>& lease) {
   std::set<Ino> nodes(known.nodes.begin(), known.nodes.end());
   {
     std::lock_guard lock(pages_mutex_);
@@ -85,12 +129,12 @@ void KernelView::drop_all(const cache::Evicted& known, const std::function<bool(
   names.reserve(known.names.size());
   for (const cache::Name& name : known.names) names.push_back({name.parent, name.name});
   drop_names(names);
+  std::vector<Ino> contents;
   for (const Ino ino : nodes) {
-    if (dirty(ino))
-      drop_attributes(ino);
-    else
-      drop_content(ino);
+    drop_attributes(ino);
+    if (!dirty(ino)) contents.push_back(ino);
   }
+  drop_contents(std::move(contents), lease);
 }
 
 void KernelView::drop_content_later(Ino ino) {
@@ -117,14 +161,20 @@ void KernelView::evicted(cache::Evicted evicted, bool read_only) {
 
 void KernelView::later(std::function<void()> notice) {
   if (!kernel_) return;
+  bool full = false;
   {
     std::lock_guard lock(mutex_);
-    if (notices_.size() < kNotices) {
-      notices_.push_back(std::move(notice));
-      notice = nullptr;
-    }
+    full = notices_.size() >= kNotices;
   }
-  if (notice) return notice();
+  if (full) return notice();
+  enqueue(std::move(notice));
+}
+
+void KernelView::enqueue(std::function<void()> notice) {
+  {
+    std::lock_guard lock(mutex_);
+    notices_.push_back(std::move(notice));
+  }
   wake_.notify_one();
 }
 

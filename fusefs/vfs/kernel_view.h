@@ -4,11 +4,13 @@
 // Threads: any. Notices go out without a lock; `later` leaves them to a thread of their own.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -18,6 +20,7 @@
 
 namespace linkspan::vfs {
 
+inline constexpr std::chrono::milliseconds kDropWait{100};
 inline constexpr size_t kNotices = 65536;  // that wait; then whoever adds one sends it itself
 
 class KernelView {
@@ -33,9 +36,9 @@ class KernelView {
   bool pages_become(Ino ino, Version before, Version after);
 
   // The size that the kernel was last told is of this version, so the bytes it reads must be, too:
-  // stale size with new bytes, or the reverse, is a torn file. A read that begins after a revocation
-  // asks for attributes first (they are invalid; FUSE_AUTO_INVAL_DATA), and so is told the new one;
-  // one that began before goes on with the old. Nothing: the head.
+  // stale size with new bytes, or the reverse, is a torn file. A read that begins after a
+  // revocation asks for attributes first (they are invalid; FUSE_AUTO_INVAL_DATA), and so is told
+  // the new one; one that began before goes on with the old. Nothing: the head.
   struct Told {
     Version version;
     uint64_t size = 0;
@@ -46,11 +49,32 @@ class KernelView {
   void untell(Ino ino);
 
   // From the revocation's thread, at once.
-  void drop_content(Ino ino);
   void drop_attributes(Ino ino);
   void drop_names(const std::vector<RevokedName>& names);
+  // Pages, and attributes with them. While a READ of such a file is under way the kernel waits for
+  // it, and the READ may wait for a link that only the caller's thread can bring back: so another
+  // thread drops them. Returns when that is done; with the lease lost after kDropWait at the latest
+  // (whoever lost it acknowledges nothing, and the pages go as soon as the READs are answered).
+  void drop_contents(std::vector<Ino> inos, const std::function<bool()>& lease);
   // `dirty`: this file's pages are its local view and stay.
-  void drop_all(const cache::Evicted& known, const std::function<bool(Ino)>& dirty);
+  void drop_all(const cache::Evicted& known, const std::function<bool(Ino)>& dirty,
+                const std::function<bool()>& lease);
+
+  // While one lives a READ of the file is under way: its pages are dropped after the others'.
+  class Reading {
+   public:
+    Reading(KernelView* view, Ino ino);
+    ~Reading();
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+
+   private:
+    KernelView* view_;
+    Ino ino_;
+  };
+
+  // From an operation's thread. Not where a READ of the file may be under way.
+  void drop_content(Ino ino);
 
   // From the thread of notices, soon. Safe wherever a request of the mount is under way.
   void drop_content_later(Ino ino);
@@ -61,12 +85,14 @@ class KernelView {
 
  private:
   void later(std::function<void()> notice);
+  void enqueue(std::function<void()> notice);
   void run();
 
   KernelCache* kernel_;
   std::mutex pages_mutex_;  // leaf
   cache::LruMap<Ino, Version> pages_{65536};
   cache::LruMap<Ino, Told> told_{65536};
+  std::multiset<Ino> reading_;  // at most one a worker of the mount
 
   std::mutex mutex_;  // leaf; guards what follows
   std::condition_variable wake_;

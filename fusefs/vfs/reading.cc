@@ -69,6 +69,7 @@ Result<std::string> RouteVfs::read(const Caller& c, Ino ino, Handle h, uint64_t 
                                    size_t size) {
   const auto handle = files_.handle(h);
   if (!handle) return bad_handle();
+  const KernelView::Reading reading(&kernel_, ino);
   const Doing doing = begin(c);
   std::string out(size, '\0');
   LINKSPAN_TRY(const size_t got, read_view(c, doing, *handle, offset, out.data(), size));

@@ -47,6 +47,7 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
   }
   gate_.advance();
   kernel_.drop_names(revocation.names);
+  std::vector<Ino> contents;
   for (const RevokedNode& node : revocation.nodes) {
     // A rename over a file renumbers versions; what changed no content needs no old bytes.
     if (!node.content || !revocation.names.empty()) kernel_.untell(node.ino);
@@ -57,17 +58,21 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
       continue;
     }
     content_.drop(node.ino);
-    kernel_.drop_content(node.ino);
+    contents.push_back(node.ino);
   }
+  kernel_.drop_contents(std::move(contents), [this] { return client_->lease_valid(); });
 }
 
 void RouteVfs::on_caches_lost() {
   const cache::Evicted known = tree_.lose(/*keep_stale=*/!options_.route.writable);
   gate_.advance();
-  kernel_.drop_all(known, [this](Ino ino) {
-    const auto file = files_.find(ino);
-    return file && file->dirty();
-  });
+  kernel_.drop_all(
+      known,
+      [this](Ino ino) {
+        const auto file = files_.find(ino);
+        return file && file->dirty();
+      },
+      [this] { return client_->lease_valid(); });
 }
 
 // Called now and then from operations that fill the caches.
