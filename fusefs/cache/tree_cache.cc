@@ -189,12 +189,10 @@ std::optional<std::vector<Xattr>> TreeCache::xattrs(Ino ino, Use use) {
 std::optional<Name> TreeCache::last_name(Ino ino) {
   std::lock_guard lock(mutex_);
   const Name* name = last_names_.find(ino);
-  return name ? std::optional<Name>(*name) : std::nullopt;
-}
-
-void TreeCache::set_last_name(Ino ino, const Name& name) {
-  std::lock_guard lock(mutex_);
-  last_names_.put(ino, name);
+  if (!name) return std::nullopt;
+  const auto* told = names_.peek(*name);
+  if (told && told->fact != ino) return std::nullopt;
+  return *name;
 }
 
 void TreeCache::set_atime(Ino ino, Time atime) {

@@ -77,9 +77,9 @@ class TreeCache {
   bool listed_absent(const Name& name, Use use);
   std::optional<std::vector<Xattr>> xattrs(Ino ino, Use use);
 
-  // The name by which the node was found last; survives revocations (base_versions.h).
+  // The name by which the node was found last; survives revocations (base_versions.h), until it is
+  // known to lead elsewhere.
   std::optional<Name> last_name(Ino ino);
-  void set_last_name(Ino ino, const Name& name);
 
   // An access time that only this mount knows until the router has it.
   void set_atime(Ino ino, Time atime);

@@ -109,8 +109,13 @@ std::optional<std::string> Commits::content_of(const OpenFile& file, const Layer
 
 void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& name,
                           const Layer& layer, const OpenFile::Outcome& outcome, bool merged) {
-  if (outcome.as_seen && (layer.base || layer.buffer->whole())) {
-    for (const Process& process : outcome.knowers) {
+  if (outcome.as_seen) {
+    std::vector<Process> know;  // all of it: they wrote all, or had read what their part went into
+    for (const Process& process : outcome.knowers)
+      if (layer.buffer->whole() ||
+          parts_.bases->of_node(process, base.ino, name) == outcome.before)
+        know.push_back(process);
+    for (const Process& process : know) {
       parts_.bases->read(process, base, name);
       // The kernel wrote a shared mapping back, for nobody in particular.
       if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);

@@ -38,9 +38,10 @@ OpenFile::View OpenFile::view_now() const {
   return view;
 }
 
-void OpenFile::read_by(const Process& process) {
-  if (!process) return;
-  for (const auto& layer : layers_) know(layer.get(), process);
+void OpenFile::read_by(const Reader& reader) {
+  reader.note(base_);
+  if (!reader.process) return;
+  for (const auto& layer : layers_) know(layer.get(), reader.process);
 }
 
 std::optional<OpenFile::View> OpenFile::view() const {
@@ -48,14 +49,14 @@ std::optional<OpenFile::View> OpenFile::view() const {
   return layers_.empty() ? std::nullopt : std::optional<View>(view_now());
 }
 
-std::optional<OpenFile::View> OpenFile::view_for(const Process& reader) {
+std::optional<OpenFile::View> OpenFile::view_for(const Reader& reader) {
   std::lock_guard lock(mutex_);
   if (layers_.empty()) return std::nullopt;
   read_by(reader);
   return view_now();
 }
 
-Result<std::optional<OpenFile::Reading>> OpenFile::read(const Process& reader, uint64_t offset,
+Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, uint64_t offset,
                                                         char* out, size_t size) {
   std::lock_guard lock(mutex_);
   if (layers_.empty()) return std::optional<Reading>();

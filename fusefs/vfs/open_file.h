@@ -49,6 +49,12 @@ struct Editor {
   Time now;
 };
 
+// Who reads, and what takes note of the version that lies beneath what it reads.
+struct Reader {
+  Process process;
+  std::function<void(Version)> note;  // called under the file's lock
+};
+
 struct Layer {
   Layer(uint64_t n, DirtyBuffer::Kind kind, SpoolPlace* place, const Editor& by,
         std::optional<Version> on)
@@ -88,7 +94,7 @@ class OpenFile {
   };
   std::optional<View> view() const;  // none: clean, as committed
   // As view(), and the process reads it, unsaved writes included.
-  std::optional<View> view_for(const Process& reader);
+  std::optional<View> view_for(const Reader& reader);
 
   struct Reading {
     Version base;
@@ -97,7 +103,7 @@ class OpenFile {
     std::vector<Range> gaps;  // of the answer, as file offsets: to be read from the base
   };
   // Fills `out` (`size` zeros) with what is unsaved. None: clean.
-  Result<std::optional<Reading>> read(const Process& reader, uint64_t offset, char* out,
+  Result<std::optional<Reading>> read(const Reader& reader, uint64_t offset, char* out,
                                       size_t size);
 
   // The first byte of data (or of a hole) at or after `offset`, taking the base as all data.
@@ -157,7 +163,7 @@ class OpenFile {
  private:
   Result<Layer*> layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind);
   View view_now() const;
-  void read_by(const Process& process);
+  void read_by(const Reader& reader);
   uint64_t size_under(size_t layer) const;
   uint64_t size_now() const { return size_under(layers_.size()); }
 

@@ -48,9 +48,9 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
     }
   }
   const bool sees = reads && !truncates;
-  const auto view = sees ? file.view_for(process) : file.view();
+  const auto view = sees ? file.view_for(reader(c, ino)) : file.view();
   const Version version = view ? view->base : known.node.attr.version;
-  if (sees) note_read(c, ino, version);
+  if (sees && !view) note_read(c, ino, version);
   result.keep_cache = kernel_.pages_of(ino, version);
   kernel_.pages_are(ino, version);
   handle->may_have_read = reads && result.keep_cache;
@@ -61,6 +61,14 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
 void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
   if (!options_.route.writable) return;
   bases_.read(processes_.of_thread(c.tid), Base{ino, version}, tree_.last_name(ino));
+}
+
+Reader RouteVfs::reader(const Caller& c, Ino ino) {
+  if (!options_.route.writable) return Reader{{}, [](Version) {}};
+  const Process process = processes_.of_thread(c.tid);
+  return Reader{process, [this, process, ino, name = tree_.last_name(ino)](Version version) {
+                  bases_.read(process, Base{ino, version}, name);
+                }};
 }
 
 // ---- read -----------------------------------------------------------------------------------
@@ -82,11 +90,9 @@ Result<std::string> RouteVfs::read(const Caller& c, Ino ino, Handle h, uint64_t 
 Result<size_t> RouteVfs::read_view(const Caller& c, const Doing& doing, FileHandle& handle,
                                    uint64_t offset, char* out, size_t size) {
   OpenFile& file = *handle.file;
-  const Process reader = options_.route.writable ? processes_.of_thread(c.tid) : Process{};
-  LINKSPAN_TRY(const auto unsaved, file.read(reader, offset, out, size));
+  LINKSPAN_TRY(const auto unsaved, file.read(reader(c, file.ino), offset, out, size));
   if (!unsaved) return read_committed(c, doing, handle, offset, out, size);
   LINKSPAN_CHECK(read_gaps(doing, file.ino, *unsaved, offset, out));
-  note_read(c, file.ino, unsaved->base);
   return unsaved->bytes;
 }
 
@@ -112,16 +118,13 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
     const auto told = kernel_.last_told(file.ino);
     const auto seen =
         told.value_or(KernelView::Told{known.node.attr.version, known.node.attr.size});
-    if (offset >= seen.size) {
-      note_read(c, file.ino, seen.version);
-      return size_t{0};
-    }
+    note_read(c, file.ino, seen.version);  // first: our own commits go on from there meanwhile
+    if (offset >= seen.size) return size_t{0};
     const size_t part = std::min<uint64_t>(size, seen.size - offset);
     const auto done =
         contents_.read(doing, cache::ContentId{file.ino, seen.version}, offset, out, part, run);
     if (done.ok()) {
       handle.next_offset.store(offset + part, std::memory_order_relaxed);
-      note_read(c, file.ino, seen.version);
       return part;
     }
     if (done.code() != Code::not_found) return done.error();

@@ -119,6 +119,7 @@ class RouteVfs final : public Vfs {
                            char* out, size_t size);
   void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino);
+  Reader reader(const Caller& c, Ino ino);
   using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
   // Makes the edit on what lies beneath; the kernel may hold page locks.
   Status edit(const Caller& c, const Doing& doing, OpenFile& file, const Edit& edit);

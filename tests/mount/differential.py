@@ -13,6 +13,7 @@ import labtest  # noqa: E402
 from labtest import check  # noqa: E402
 
 STEPS = int(os.environ.get("LINKSPAN_STEPS", "6000"))
+HISTORY = 60  # calls told when a walk fails
 FALLOC_KEEP, FALLOC_PUNCH, FALLOC_ZERO = 1, 2, 16
 
 import ctypes  # noqa: E402
@@ -46,7 +47,7 @@ class Walk:
         self.sides = sides
         self.next_fd = 0
         self.open = []
-        self.base_times = {}
+        self.history = []
 
     def name(self):
         depth = self.rng.choice([1, 1, 1, 2, 2, 3])
@@ -60,6 +61,7 @@ class Walk:
                 results.append(("ok", call(side)))
             except OSError as error:
                 results.append(("errno", errno.errorcode.get(error.errno, error.errno)))
+        self.history.append(f"{what}: {results[0]!r:.80}")
         check(results[0] == results[1], f"{what}: mount {results[0]!r}, local {results[1]!r}")
         return results[0]
 
@@ -300,19 +302,17 @@ def walk(root, local, number, steps):
     os.makedirs(root)
     os.makedirs(local)
     w = Walk(rng, [Side(root), Side(local)])
-    history = []
     try:
         for i in range(steps):
-            state = rng.getstate()
             w.step()
             if i % 500 == 499:
                 w.compare_trees()
-            del state
         while w.open:
             w.do_close()
         return w.compare_trees()
     except AssertionError as error:
-        raise AssertionError(f"seed {number}, step {i}: {error}\n{history}") from error
+        last = "\n  ".join(w.history[-HISTORY:])
+        raise AssertionError(f"seed {number}, step {i}: {error}; the last calls:\n  {last}") from error
 
 
 def run(lab, route, owner_steps):

@@ -207,7 +207,7 @@ Editor by(std::optional<uint64_t> base = 1, int64_t now = 1) {
 std::string local_view(OpenFile& file, const std::string& base, uint64_t offset,
                        size_t size) {
   std::string out(size, '\0');
-  const auto reading = file.read(Process{}, offset, out.data(), size);
+  const auto reading = file.read(Reader{{}, [](Version) {}}, offset, out.data(), size);
   EXPECT_TRUE(reading.ok());
   if (!reading.ok() || !*reading) return "clean";
   for (const Range& gap : (*reading)->gaps)
