@@ -7,11 +7,9 @@ namespace linkspan::vfs {
 void BaseVersions::note(const Process& process, const Base& what,
                         const std::optional<cache::Name>& name) {
   // Never back: a read that a commit overtook tells of an older version than its process knows.
-  Base newest = what;
-  if (const Version* known = by_node_.find(NodeKey{process, what.ino}))
-    newest.version = std::max(newest.version, today(what.ino, *known));
-  by_node_.put(NodeKey{process, what.ino}, newest.version);
-  if (name) by_name_.put(NameKey{process, *name}, newest);
+  const Base known = newest(process, what);
+  by_node_.put(NodeKey{process, what.ino}, known.version);
+  if (name) by_name_.put(NameKey{process, *name}, known);
 }
 
 void BaseVersions::read(const Process& process, const Base& what,
@@ -27,7 +25,7 @@ std::optional<Version> BaseVersions::of_node(const Process& process, Ino ino,
   for (const Process& who : {process, Process{}}) {
     if (const Version* version = by_node_.find(NodeKey{who, ino})) return today(ino, *version);
     if (!name) continue;
-    if (const Base* base = by_name_.find(NameKey{who, *name})) return base->version;
+    if (const Base* base = by_name_.find(NameKey{who, *name})) return newest(who, *base).version;
   }
   return std::nullopt;
 }
@@ -36,12 +34,18 @@ std::optional<Base> BaseVersions::of_name(const Process& process, const cache::N
                                           Ino target) {
   std::lock_guard lock(mutex_);
   for (const Process& who : {process, Process{}}) {
-    if (const Base* base = by_name_.find(NameKey{who, name})) return *base;
+    if (const Base* base = by_name_.find(NameKey{who, name})) return newest(who, *base);
     if (!target) continue;
     if (const Version* version = by_node_.find(NodeKey{who, target}))
       return Base{target, today(target, *version)};
   }
   return std::nullopt;
+}
+
+// What is known by name may be known better by node: it was read again by another name.
+Base BaseVersions::newest(const Process& process, const Base& base) {
+  const Version* known = by_node_.find(NodeKey{process, base.ino});
+  return known ? Base{base.ino, std::max(base.version, today(base.ino, *known))} : base;
 }
 
 Version BaseVersions::today(Ino ino, Version version) {

@@ -66,6 +66,7 @@ class BaseVersions {
     }
   };
   Version today(Ino ino, Version version);
+  Base newest(const Process& process, const Base& base);
   void note(const Process& process, const Base& what, const std::optional<cache::Name>& name);
 
   std::mutex mutex_;  // leaf

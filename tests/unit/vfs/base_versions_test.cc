@@ -37,6 +37,13 @@ TEST(BaseVersions, ARenameIsBasedOnWhatWasReadUnderTheName) {
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{20}), (Base{Ino{20}, Version{3}}));
 }
 
+TEST(BaseVersions, WhatWasReadByAnotherLinkCountsForTheName) {
+  BaseVersions bases;
+  bases.read(kMine, {Ino{20}, Version{2}}, kName);
+  bases.read(kMine, {Ino{20}, Version{3}}, cache::Name{Ino{16}, "another link"});
+  EXPECT_EQ(bases.of_name(kMine, kName, Ino{20}), (Base{Ino{20}, Version{3}}));
+}
+
 TEST(BaseVersions, ARenumberedVersionIsTheSameContent) {
   BaseVersions bases;
   bases.read(kMine, {Ino{20}, Version{2}}, std::nullopt);
