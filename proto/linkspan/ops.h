@@ -123,7 +123,8 @@ struct RemoveRequest {
 };
 
 // rename(2) and renameat2(2). Two names of the same node: nothing happens, success. Replacing
-// continues the target's history: the moved file's next version number follows the target's last.
+// continues the target's history. The new version's number is above the target's last and the moved
+// file's own: no number of a node is ever used twice, so numbers in a history ascend with gaps.
 // With `base`, a target that is not (base_ino, base_version) any more is a `conflict`.
 // `not_found`, `exists` (no_replace), `not_empty`, `is_directory`, `not_directory`, `loop`,
 // `cross_volume`, `too_many_links`.

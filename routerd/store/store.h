@@ -18,8 +18,8 @@
 //   mtime and ctime. A symlink's mode is 0777.
 // - Nothing can be created in, linked or moved into a directory that was removed: `not_found`.
 // - Replacing rename: the entry keeps its cookie. An exchange keeps both cookies and both nodes'
-//   histories. The moved file's list of versions becomes the target's plus one, its own is given
-//   up; the replaced node keeps its list. A rename between two names of one node, and a create that
+//   histories. The moved file's list of versions becomes the target's plus one, numbered above both
+//   files' last; its own is given up; the replaced node keeps its list. A rename between two names of one node, and a create that
 //   found the file, log nothing and change no time.
 // - A change by number (write, setattr) is logged under one of the node's names; without any, under
 //   an empty path. ChangesRequest::under matches the node, and the directories that hold `path` and

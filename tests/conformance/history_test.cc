@@ -309,6 +309,22 @@ TEST_P(Prune, KeepsSoManyVersions) {
   EXPECT_EQ(world().attr(ino).version, Version{11});
 }
 
+// A saved file's version is numbered above its own: rows count, not numbers.
+TEST_P(Prune, KeepsSoManyVersionsThoughNumbersHaveGaps) {
+  world().make_file(root(), "target", "first");
+  Ino ino;
+  for (int save = 0; save < 4; ++save) {
+    ino = world().make_file(root(), "temp", "save");
+    for (int more = 0; more <= 10 * save; ++more) must(world().append(ino, "+"));
+    must(world().rename(root(), "temp", root(), "target"));
+  }
+  ASSERT_EQ(world().versions(ino).size(), 6u);
+  ASSERT_GT(world().attr(ino).version.value, 30u);
+  retain(4, 90);
+  prune(world().now());
+  EXPECT_EQ(world().versions(ino).size(), 4u);
+}
+
 TEST_P(Prune, KeepsPiecesThatYoungerVersionsShare) {
   constexpr uint64_t kSize = 4 * limits::kChunkBytes;
   const Ino ino = world().make_file(root(), "file", std::string(kSize, 'a'));

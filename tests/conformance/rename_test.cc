@@ -310,6 +310,20 @@ TEST_P(Rename, BaseGuardsTheTarget) {
   must(world().rename(request));
 }
 
+// The mounts know content by node and version: a number must never mean two contents.
+TEST_P(Rename, AReplacingFileNeverUsesANumberTwice) {
+  world().make_file(root(), "target", "one");
+  const Ino temp = world().make_file(root(), "temp", "a");
+  for (const char* more : {"b", "c", "d"}) must(world().append(temp, more));
+  const Version before = world().attr(temp).version;
+  must(world().rename(root(), "temp", root(), "target"));
+  EXPECT_EQ(world().attr(temp).version, Version{before.value + 1});
+  EXPECT_EQ(world().versions(temp).size(), 3u) << "created, written, replaced";
+  EXPECT_EQ(world().content(temp, Version{2}), "one");
+  EXPECT_EQ(world().content(temp), "abcd");
+  EXPECT_EQ(code_of(store_->read(world().scope, {temp, before, 0, 10})), Code::not_found);
+}
+
 TEST_P(Rename, MergedContentIsTheOneNewVersion) {
   const Ino target = world().make_file(root(), "target", "theirs");
   const Ino temp = world().make_file(root(), "temp", "mine");

@@ -255,10 +255,13 @@ std::string PlainModel::rename(const Op& op) {
   uint64_t version = 0;
   if (to.node && from.node->file() && to.node->file()) {
     std::string content = from.node->content();
+    const uint64_t own = from.node->versions.back().number;
     from.node->versions = to.node->versions;
     if (names_of(to.node) > 0)
       for (Version& old : to.node->versions) old.replaced = now_;
+    const uint64_t above = std::max(own, from.node->versions.back().number);
     add_version(from.node, "rename", std::move(content));
+    from.node->versions.back().number = above + 1;
     version = from.node->versions.back().number;
   }
   touch(from.node);

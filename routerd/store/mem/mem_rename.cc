@@ -1,4 +1,6 @@
 // rename(2) and renameat2(2), in the order in which Linux checks.
+#include <algorithm>
+
 #include "linkspan/limits.h"
 #include "routerd/store/checks.h"
 #include "routerd/store/mem/mem_mutate.h"
@@ -92,7 +94,7 @@ void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
   from.history = to.history;
   if (to.attr.nlink > 0)
     for (Record& record : to.history) record.replaced = tx.mutation().now;
-  from.attr.version = to.attr.version;
+  from.attr.version = std::max(from.attr.version, to.attr.version);
   tx.add_version(from, std::move(content), "rename");
   tx.reply.version = from.attr.version;
 }

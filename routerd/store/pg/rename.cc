@@ -158,7 +158,7 @@ Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
   const Ino clean = from.dver <= 1 ? from.attr.ino : Ino{};
   tx.write(sql::kDropHistory, tx.params().u64(from.history).id(clean).id(tx.mutation().seq));
   from.history = to.history;
-  from.attr.version = to.attr.version;
+  from.attr.version = std::max(from.attr.version, to.attr.version);
   to.owns_history = false;
   if (to.attr.nlink > 0) tx.own_history(to);
   make_version(tx, from, "rename");

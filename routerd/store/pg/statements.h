@@ -497,15 +497,19 @@ inline constexpr Statement kLazyCommit{"lazy_commit", "SET LOCAL synchronous_com
   "linkspan.change c "                                                                  \
   "WHERE c.tenant = $1::integer AND c.seq > $2::bigint ORDER BY c.seq LIMIT $3::bigint)"
 // (tenant, after, rows, volume, before time, distance, limit): of each history that got a version
-// in the window and before the time, removes the versions that lie the distance or more behind it
+// in the window and before the time, removes the versions that have the distance or more behind
+// up to it (rows count: numbers have gaps)
 // -> removed, last seq of the window, its first row of the volume at or after the time, rows
 inline constexpr Statement kTrimVersions{
     "trim_versions", LS_WINDOW
     ", old AS (SELECT w.history, w.version, w.fork FROM w WHERE w.volume = $4::integer "
     "AND w.at < $5::bigint AND w.history IS NOT NULL), "
-    "due AS (SELECT h.history, max(h.version) - $6::bigint AS upto FROM (SELECT history, version "
+    "due AS (SELECT m.history, (SELECT v.version FROM linkspan.version v "
+    "WHERE v.tenant = $1::integer AND v.history = m.history AND v.version <= m.last "
+    "ORDER BY v.version DESC OFFSET $6::bigint LIMIT 1) AS upto FROM "
+    "(SELECT h.history, max(h.version) AS last FROM (SELECT history, version "
     "FROM old UNION ALL SELECT fork, version - 1 FROM old WHERE fork IS NOT NULL) h "
-    "GROUP BY h.history), victim AS (SELECT v.ctid FROM due "
+    "GROUP BY h.history) m), victim AS (SELECT v.ctid FROM due "
     "JOIN linkspan.version v ON v.tenant = $1::integer AND v.history = due.history "
     "AND v.version <= due.upto LIMIT $7::bigint FOR UPDATE OF v SKIP LOCKED), "
     "gone AS (DELETE FROM linkspan.version v WHERE v.ctid = ANY(ARRAY(SELECT ctid FROM victim)) "
