@@ -45,7 +45,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   daemon::set_up_log(effective.config.log_level, effective.config.log_format);
-  return daemon::serve(effective.config, flags.ready_fd);
+  return daemon::serve(effective.config, flags.ready_fd, std::chrono::seconds(flags.wait_store_s));
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ Example:
   linkspan-routerd --config /etc/linkspan/router.toml --check-config
   linkspan-routerd --store mem: --listen unix:/tmp/router.sock --config try.toml)";
 
+constexpr int kWaitStoreMost = 24 * 60 * 60;
+
 void add_options(CLI::App* app, CommandLine* out, bool* check) {
   app->add_option("--config", out->config, "The configuration, TOML")->type_name("FILE");
   app->add_option("--store", out->store,
@@ -34,6 +36,10 @@ void add_options(CLI::App* app, CommandLine* out, bool* check) {
       ->type_name("MODE");
   app->add_option("--spool-dir", out->spool_dir, "Where large uploads wait (/var/tmp)")
       ->type_name("DIR");
+  app->add_option("--wait-store", out->wait_store_s,
+                  "How long a store that is away is tried again at the start (30); 0: not at all")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0, kWaitStoreMost));
   app->add_option("--lease-ms", out->lease_ms,
                   "How long a mount may serve its caches without a word (5000)")
       ->type_name("N");

@@ -21,6 +21,7 @@ struct CommandLine {
   std::optional<int64_t> lease_ms, workers;
   bool allow_plaintext_tcp = false;
   int ready_fd = -1;
+  int wait_store_s = 30;  // for a store that is away at the start
 };
 
 // Never exits by itself. Mistakes: Action::exit with code 2 and a message that names the mend.

@@ -21,6 +21,7 @@ using namespace std::chrono_literals;
 // Of the store's pool, beside one for each worker: the core's background, the health check.
 constexpr unsigned kOtherConnections = 2;
 constexpr std::chrono::seconds kMetricsPeriod = 60s;  // of the debug line
+constexpr std::chrono::seconds kStoreRetry = 1s;
 // After the grace: answers and ended streams on their way, the store's own end.
 constexpr std::chrono::seconds kStopSlack = 10s;
 
@@ -91,6 +92,24 @@ Result<std::unique_ptr<store::Store>> open_store(const config::Config& config) {
   return store::make_pg_store({config.store.text, config.workers + kOtherConnections});
 }
 
+// A store that is away is tried again for `patience`: at boot the router may be up first.
+// `interrupted` when a signal ended the wait.
+Result<std::unique_ptr<store::Store>> await_store(const config::Config& config,
+                                                  std::chrono::seconds patience) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  std::string said;
+  for (;;) {
+    auto store = open_store(config);
+    if (store.ok() || store.code() != Code::unavailable) return store;
+    if (std::chrono::steady_clock::now() + kStoreRetry > until) return store;
+    if (store.error().message != said)
+      spdlog::warn("the store is away, trying again for {} s (--wait-store): {}", patience.count(),
+                   store.error().message);
+    said = store.error().message;
+    if (wait_signal(kStoreRetry) != 0) return fail(Code::interrupted, "stopped while waiting");
+  }
+}
+
 Status provision(store::Store* store, const config::Config& config) {
   for (const store::TenantSpec& tenant : config.tenants) {
     const auto made = store->provision(tenant, Clock::system().now());
@@ -158,10 +177,11 @@ void block_signals() {
   signal(SIGPIPE, SIG_IGN);
 }
 
-int serve(const config::Config& config, int ready_fd) {
+int serve(const config::Config& config, int ready_fd, std::chrono::seconds wait_store) {
   raise_descriptor_limit();
   rpc::adopt_grpc_log();
-  auto store = open_store(config);
+  auto store = await_store(config, wait_store);
+  if (!store.ok() && store.code() == Code::interrupted) return 0;
   if (!store.ok())
     return failed("store " + config::without_password(config.store.text) + ": " +
                   store.error().message);

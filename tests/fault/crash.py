@@ -128,6 +128,28 @@ def test_postgres_killed(lab):
     crash(lab, "postgres", "postgres", 3, writers_stop=False)
 
 
+def test_router_started_before_postgres(lab):
+    lab.do("kill", "router")
+    lab.do("kill", "postgres")
+    read, write = os.pipe()
+    router = subprocess.Popen([f"{labtest.BUILD}/routerd/linkspan-routerd", "--config", f"{lab.dir}/router.toml", "--listen",
+                               f"unix:{lab.base}/early", "--ready-fd", str(write)], pass_fds=[write],
+                              stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    try:
+        said = router.stderr.readline()
+        check("the store is away" in said and "--wait-store" in said, said)
+        lab.do("restart", "postgres")
+        with os.fdopen(read) as ready:
+            check("listen" in ready.readline(), "it is ready once Postgres is there")
+    finally:
+        router.terminate()
+        _, text = router.communicate(timeout=60)
+        lab.do("restart", "router")
+    equal(router.returncode, 0, text)
+    labtest.sh(f"echo back > {lab.mounts[0]}/memory/early && grep back {lab.mounts[1]}/memory/early")
+
+
 def test_mount_killed(lab):
     crash(lab, "mount", "mount:1", 4, writers_stop=True)
 
