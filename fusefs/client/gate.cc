@@ -9,7 +9,11 @@ namespace linkspan::client {
 // ---- CallGuard ---------------------------------------------------------------------------------
 
 CallGuard::CallGuard(Gate& gate, const Call& call)
-    : gate_(gate), token_(call.cancel), deadline_(call.deadline) {
+    : gate_(gate),
+      token_(call.cancel),
+      deadline_(call.deadline),
+      try_deadline_(call.deadline > Steady::max() - call.longer ? Steady::max()
+                                                                : call.deadline + call.longer) {
   if (token_ == nullptr) return;
   token_->set([this] {
     cancelled_.store(true, std::memory_order_release);

@@ -42,6 +42,7 @@ class CallGuard {
 
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   Steady deadline() const { return deadline_; }
+  Steady try_deadline() const { return try_deadline_; }
   // While a try runs, cancelling it calls `cancel_try` (which must not block). False: the link was
   // given up meanwhile, or the call cancelled; nothing may be sent.
   bool begin_try(uint64_t link, std::function<void()> cancel_try);
@@ -53,7 +54,7 @@ class CallGuard {
 
   Gate& gate_;
   CancelToken* const token_;
-  const Steady deadline_;
+  const Steady deadline_, try_deadline_;
   std::atomic<bool> cancelled_{false};
   std::mutex mutex_;  // last of all locks (after a token's and the gate's); held over cancel_try_
   std::function<void()> cancel_try_;

@@ -138,7 +138,7 @@ std::optional<Failure> GrpcClient::attempt(CallLoop& loop, const Live& live, Rep
     return Failure{fail(Code::unavailable, "the connection broke"), Origin::unsent};
   grpc::ClientContext context;
   context.AddMetadata(wire::kSessionKey, live.credential);
-  set_deadline(&context, loop.guard().deadline());
+  set_deadline(&context, loop.guard().try_deadline());
   if (!loop.guard().begin_try(live.link, [&context] { context.TryCancel(); }))
     return Failure{fail(Code::unavailable, "the link was given up"), Origin::unsent};
   const grpc::Status status = send(context, reply);

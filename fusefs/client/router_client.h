@@ -44,6 +44,9 @@ struct Call {
   // (OpHeader:: answered_below does not pass it). An answer, also an error of the router's, resets
   // it to 0.
   OpNumber* operation = nullptr;
+  // A try that is under way over a link that works may go on for so much longer: a large commit.
+  // Waiting for the router, or for another try, ends at the deadline all the same.
+  std::chrono::milliseconds longer{0};
 };
 
 struct SessionInfo {

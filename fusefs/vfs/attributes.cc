@@ -124,14 +124,18 @@ Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, c
   const bool sizes = set.size.has_value();
   const bool times = set.mtime || set.mtime_now;
   std::optional<Turn> turn;
+  Doing left = doing;
   if (file && (sizes || times)) {
-    LINKSPAN_CHECK(file->take_turn(doing.patience()));
+    LINKSPAN_TRY(left, commits_.take_turn(doing, *file));
     turn.emplace(file.get());
-    if (sizes) LINKSPAN_CHECK(commits_.commit_with_turn(doing, *file));
+    if (sizes) {
+      LINKSPAN_CHECK(commits_.commit_with_turn(left, *file));
+      left = doing.renewed(options_);
+    }
   }
   const auto before = tree_.known_node(ino);
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, client_->set_attributes(doing.call(), request));
+  LINKSPAN_TRY(const MutationReply reply, client_->set_attributes(left.call(), request));
   tree_.changed(ticket, reply);
   if (file && times) file->times_were_set();
   if (file && sizes) file->base_changed();

@@ -18,8 +18,10 @@ struct Doing {
     return Doing{options.clock->steady() + std::chrono::milliseconds(options.route.timeout_ms),
                  cancel};
   }
-  client::Call call(OpNumber* operation = nullptr) const {
-    return client::Call{deadline, cancel, operation};
+  // The same caller, with the whole time again: after a part that was done.
+  Doing renewed(const VfsOptions& options) const { return until_timeout(options, cancel); }
+  client::Call call(OpNumber* operation = nullptr, std::chrono::milliseconds longer = {}) const {
+    return client::Call{deadline, cancel, operation, longer};
   }
   cache::Patience patience() const {
     cache::Patience patience;

@@ -3,6 +3,15 @@
 #include <algorithm>
 
 namespace linkspan::vfs {
+namespace {
+
+// Beyond the route's timeout.
+std::chrono::milliseconds time_for(uint64_t bytes) {
+  return std::chrono::milliseconds(bytes * 1000 / kLeastCommitRate);
+}
+
+}  // namespace
+
 Commits::Commits(Parts parts) : parts_(parts) {
   if (!parts_.options->route.writable) return;
   for (unsigned i = 0; i < kCommitters; ++i) threads_.emplace_back([this] { run(); });
@@ -27,17 +36,27 @@ void Commits::stop() {
 
 Status Commits::commit(const Doing& doing, OpenFile& file) {
   if (!file.dirty()) return ok();
-  LINKSPAN_CHECK(file.take_turn(doing.patience()));
+  LINKSPAN_TRY(const Doing left, take_turn(doing, file));
   const Turn turn(&file);
-  return commit_with_turn(doing, file);
+  return commit_with_turn(left, file);
+}
+
+Result<Doing> Commits::take_turn(const Doing& doing, OpenFile& file) {
+  cache::Patience patience = doing.patience();
+  patience.deadline += time_for(file.dirty_bytes());
+  const uint64_t moment = file.moment();
+  LINKSPAN_CHECK(file.take_turn(patience));
+  return file.moment() == moment ? doing : doing.renewed(*parts_.options);
 }
 
 Status Commits::commit_with_turn(const Doing& doing, OpenFile& file) {
   const uint64_t last = file.last_layer();
   if (file.orphan()) return ok();  // nobody else will ever see it
   Status first = ok();
+  Doing left = doing;
   while (const auto layer = file.seal_lowest(last)) {
-    const auto done = commit_layer(doing, file, layer);
+    const auto done = commit_layer(left, file, layer);
+    if (done.ok()) left = doing.renewed(*parts_.options);
     if (done.ok()) continue;
     if (first.ok()) first = done;
     if (done.code() != Code::conflict) break;  // a conflict's bytes are the router's: go on
@@ -54,7 +73,9 @@ Status Commits::commit_layer(const Doing& doing, OpenFile& file,
   request.mtime = layer->mtime;
   request.keep_mtime = layer->keep_mtime;
   const cache::Ticket ticket = parts_.tree->ticket();
-  auto reply = parts_.tree->client()->commit(doing.call(&layer->operation), std::move(request));
+  const auto longer = time_for(layer->buffer->bytes());
+  auto reply =
+      parts_.tree->client()->commit(doing.call(&layer->operation, longer), std::move(request));
   if (!reply.ok()) {
     failed(file, *layer, reply.error());
     return reply.error();

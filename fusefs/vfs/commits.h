@@ -26,6 +26,7 @@ namespace linkspan::vfs {
 
 inline constexpr unsigned kCommitters = 4;                          // background threads
 inline constexpr std::chrono::milliseconds kCommitRetryDelay{500};  // while the router is away
+inline constexpr uint64_t kLeastCommitRate = 2 << 20;               // bytes a second
 
 class Commits {
  public:
@@ -40,8 +41,12 @@ class Commits {
   explicit Commits(Parts parts);
   ~Commits();
 
-  // All that was unsaved when it was called, in order. Nothing is sent for a clean file.
+  // All that was unsaved when it was called, in order. Nothing is sent for a clean file. The time
+  // of `doing` is for each commit, and more of it for large ones while the router takes them: a
+  // commit of 1 GiB needs longer than the router may stay silent.
   Status commit(const Doing& doing, OpenFile& file);
+  // Takes the file's turn, behind the commit that is under way; the time that is left then.
+  Result<Doing> take_turn(const Doing& doing, OpenFile& file);
   Status commit_with_turn(const Doing& doing, OpenFile& file);
 
   // In the background, after `delay` at the latest.

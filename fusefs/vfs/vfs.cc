@@ -26,10 +26,11 @@ Status RouteVfs::writable() const {
 }
 
 Status RouteVfs::sync_all(const Caller& c) {
-  const Doing doing = begin(c);
+  Doing doing = begin(c);
   Status first = ok();
   for (const auto& file : files_.dirty()) {
     const auto done = commits_.commit(doing, *file);
+    if (done.ok()) doing = begin(c);
     if (!done.ok() && first.ok()) first = done;
   }
   return first;
