@@ -31,8 +31,9 @@ enum class Method : uint8_t {
   set_attributes,
   commit,
   set_xattr,
+  data_ranges,
 };
-inline constexpr size_t kMethods = 16;
+inline constexpr size_t kMethods = 17;
 std::string_view to_string(Method method);
 
 struct MethodCounters {

@@ -65,6 +65,10 @@ class GrpcClient final : public RouterClient {
     return ask<v1::ReadDirRequest>(Method::readdir, call, request, &v1::Fs::Stub::ReadDir);
   }
   Result<ReadReply> read(const Call& call, const ReadRequest& request) override;
+  Result<DataRangesReply> data_ranges(const Call& call, const DataRangesRequest& request) override {
+    return ask<v1::DataRangesRequest>(Method::data_ranges, call, request,
+                                      &v1::Fs::Stub::DataRanges);
+  }
   Result<XattrsReply> xattrs(const Call& call, Ino ino) override {
     return ask<v1::XattrsRequest>(Method::xattrs, call, ino, &v1::Fs::Stub::GetXattrs);
   }

@@ -109,6 +109,8 @@ class RouterClient {
   virtual Result<NodeReply> getattr(const Call& call, const GetAttrRequest& request) = 0;
   virtual Result<ReadDirReply> readdir(const Call& call, const ReadDirRequest& request) = 0;
   virtual Result<ReadReply> read(const Call& call, const ReadRequest& request) = 0;
+  virtual Result<DataRangesReply> data_ranges(const Call& call,
+                                              const DataRangesRequest& request) = 0;
   virtual Result<XattrsReply> xattrs(const Call& call, Ino ino) = 0;
   virtual Result<StatFsReply> statfs(const Call& call, Ino ino) = 0;
   virtual Result<std::vector<VersionInfo>> versions(const Call& call,

@@ -58,7 +58,8 @@ Version BaseVersions::today(Ino ino, Version version) {
 void BaseVersions::renumbered(Ino ino, Version from, Version to) {
   std::lock_guard lock(mutex_);
   Renumbered next{{}, to};
-  if (const Renumbered* last = renumbered_.find(ino); last && last->to == from) next.from = last->from;
+  if (const Renumbered* last = renumbered_.find(ino); last && last->to == from)
+    next.from = last->from;
   if (next.from.size() == kRenumbered) next.from.erase(next.from.begin());
   next.from.push_back(from);
   renumbered_.put(ino, std::move(next));

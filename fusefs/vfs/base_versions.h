@@ -38,8 +38,8 @@ class BaseVersions {
   // What a rename over this name is based on; `target` is the node there now, as far as known.
   std::optional<Base> of_name(const Process& process, const cache::Name& name, Ino target);
 
-  // Whoever read `from` has read `to`: a rename gave the same content another version number, or what
-  // became `to` was written through a shared mapping, which every process here may have seen.
+  // Whoever read `from` has read `to`: a rename gave the same content another version number, or
+  // what became `to` was written through a shared mapping, which every process here may have seen.
   void renumbered(Ino ino, Version from, Version to);
   // The name was made anew or is gone: what was read under it is of another file.
   void forget_name(const Process& process, const cache::Name& name);

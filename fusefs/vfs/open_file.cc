@@ -76,15 +76,15 @@ Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, ui
   return std::optional<Reading>(std::move(reading));
 }
 
-std::optional<uint64_t> OpenFile::seek(uint64_t offset, bool data) const {
+std::optional<Sought> OpenFile::seek(uint64_t offset, bool data, const DataMap& base) const {
   std::lock_guard lock(mutex_);
-  if (layers_.empty()) return std::nullopt;
+  if (layers_.empty() || base_ != base.version) return std::nullopt;
   const uint64_t size = size_now();
-  if (offset >= size) return UINT64_MAX;
-  // Lay the ranges over one another, lowest first: the base is data, what nothing covers a hole.
+  if (offset >= size) return Sought{Sought::What::nothing, 0};
+  // Lay the ranges over one another, lowest first: what nothing covers is a hole.
   RangeMap map;
   map.set(0, size, true);
-  map.set(0, base_size_, false);
+  for (const Range& range : base.data) map.set(range.begin, range.end, false);
   uint64_t beneath = base_size_;
   for (const auto& layer : layers_) {
     const DirtyBuffer& buffer = *layer->buffer;
@@ -93,9 +93,11 @@ std::optional<uint64_t> OpenFile::seek(uint64_t offset, bool data) const {
                  [&](RangeMap::Piece p) { map.set(p.begin, p.end, p.hole); });
     beneath = buffer.size_over(beneath);
   }
-  for (RangeMap::Piece piece; offset < size && map.next(offset, &piece); offset = piece.end)
-    if (piece.hole != data) return std::max(offset, piece.begin);
-  return data ? UINT64_MAX : size;  // the end of file is a hole
+  const uint64_t known = base.until < base_size_ ? std::min(base.until, size) : size;
+  for (RangeMap::Piece piece; offset < known && map.next(offset, &piece); offset = piece.end)
+    if (piece.hole != data) return Sought{Sought::What::found, std::max(offset, piece.begin)};
+  if (known < size) return Sought{Sought::What::unknown, known};
+  return data ? Sought{} : Sought{Sought::What::found, size};  // the end of file is a hole
 }
 
 // ---- edits ----------------------------------------------------------------------------------

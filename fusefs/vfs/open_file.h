@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "fusefs/cache/patience.h"
+#include "fusefs/vfs/data_map.h"
 #include "fusefs/vfs/dirty_buffer.h"
 #include "fusefs/vfs/processes.h"
 #include "linkspan/clock.h"
@@ -106,9 +107,9 @@ class OpenFile {
   Result<std::optional<Reading>> read(const Reader& reader, uint64_t offset, char* out,
                                       size_t size);
 
-  // The first byte of data (or of a hole) at or after `offset`, taking the base as all data.
-  // None: clean. SIZE_MAX: past the end.
-  std::optional<uint64_t> seek(uint64_t offset, bool data) const;
+  // The first byte of data (or of a hole) at or after `offset`, which `base` tells. None: what lies
+  // beneath is not what `base` is about, or the file is clean.
+  std::optional<Sought> seek(uint64_t offset, bool data, const DataMap& base) const;
 
   // -- edits ----------------------------------------------------------------------------------
   uint64_t moment() const;

@@ -74,6 +74,16 @@ bool OpenFiles::other_readers(Ino ino, const std::vector<Process>& than) const {
   });
 }
 
+bool OpenFiles::mapped_by_other(const FileHandle& asking, const Process& asker) const {
+  std::lock_guard lock(mutex_);
+  if (asking.file->handles < 2) return false;
+  return std::any_of(handles_.begin(), handles_.end(), [&](const auto& entry) {
+    const FileHandle& handle = *entry.second;
+    return handle.reads && handle.writes && handle.file == asking.file && &handle != &asking &&
+           (!asker || handle.opener != asker);
+  });
+}
+
 Handle OpenFiles::open_directory() {
   std::lock_guard lock(mutex_);
   return next_++;

@@ -20,9 +20,11 @@ struct FileHandle {
   Process opener;
   bool reads = false;
   bool writes = false;
-  std::atomic<bool> may_have_read{false};  // the kernel's pages were kept: a read may go unseen
-  std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
-  std::atomic<uint32_t> sequential{0};     // how many reads in a row were
+  std::atomic<bool> may_have_read{false};   // the kernel's pages were kept: a read may go unseen
+  std::atomic<uint64_t> next_offset{0};     // where a sequential reader goes on
+  std::atomic<uint32_t> sequential{0};      // how many reads in a row were
+  std::mutex data_map_mutex;                // leaf
+  std::shared_ptr<const DataMap> data_map;  // the last that seek() asked for; may be null
 };
 
 class OpenFiles {
@@ -42,6 +44,10 @@ class OpenFiles {
   // A process that is none of these has the file open for reading: it may read unseen, from the
   // kernel's pages.
   bool other_readers(Ino ino, const std::vector<Process>& than) const;
+
+  // Somebody else than who asks through this handle may have mapped the file and written to the
+  // mapping: bytes that the kernel has not told us.
+  bool mapped_by_other(const FileHandle& asking, const Process& asker) const;
 
   Handle open_directory();
 

@@ -1,4 +1,4 @@
-// open, read, seek, and the reading half of copy_range.
+// open, read, and the reading half of copy_range.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -132,24 +132,6 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
     // The version went while we read: others commit faster than we read. The next one, then.
   }
   return fail(Code::busy, "the file changes faster than it can be read");
-}
-
-// ---- seek -----------------------------------------------------------------------------------
-
-Result<std::optional<uint64_t>> RouteVfs::seek(const Caller& c, Ino ino, Handle h, uint64_t offset,
-                                               bool data) {
-  const auto handle = files_.handle(h);
-  if (!handle) return bad_handle();
-  if (const auto at = handle->file->seek(offset, data))
-    return *at == UINT64_MAX ? std::optional<uint64_t>() : at;
-  LINKSPAN_TRY(const KnownNode known, tree_.node(begin(c), ino));
-  const uint64_t size = known.node.attr.size;
-  if (offset >= size) return std::optional<uint64_t>();
-  // Where the holes of committed content are, only the store knows: all of it counts as data, but
-  // for a file that has none.
-  const bool hollow = known.node.attr.allocated == 0;
-  if (data) return hollow ? std::optional<uint64_t>() : std::optional<uint64_t>(offset);
-  return std::optional<uint64_t>(hollow ? offset : size);
 }
 
 // ---- copy_range -----------------------------------------------------------------------------

@@ -23,6 +23,7 @@ namespace linkspan::vfs {
 
 inline constexpr double kUntilPush = 3600;  // seconds: the kernel keeps it until it is told to drop
 inline constexpr unsigned kEditTries = 16;  // edits that our own commits overtook, of one call
+inline constexpr unsigned kSeekSteps = 64;  // of one seek: pages of data ranges, and tries
 inline constexpr unsigned kReadTries = 8;   // reads whose version was pruned meanwhile, of one call
 
 class RouteVfs final : public Vfs {
@@ -117,6 +118,9 @@ class RouteVfs final : public Vfs {
                                 uint64_t offset, char* out, size_t size);
   Result<size_t> read_view(const Caller& c, const Doing& doing, FileHandle& handle, uint64_t offset,
                            char* out, size_t size);
+  Result<std::shared_ptr<const DataMap>> data_map(const Doing& doing, FileHandle& handle,
+                                                  const Attr& attr, Version version,
+                                                  uint64_t offset);
   void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino);
   Reader reader(const Caller& c, Ino ino);

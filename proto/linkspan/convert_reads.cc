@@ -57,6 +57,19 @@ Result<ReadRequest> from_wire(const v1::ReadRequest& m) {
   return ReadRequest{Ino(m.ino()), Version(m.version()), m.offset(), m.length()};
 }
 
+void to_wire(const DataRangesRequest& request, v1::DataRangesRequest* out) {
+  out->set_ino(request.ino.value);
+  out->set_version(request.version.value);
+  out->set_offset(request.offset);
+}
+
+Result<DataRangesRequest> from_wire(const v1::DataRangesRequest& m) {
+  LINKSPAN_CHECK(check_ino("ino", m.ino()));
+  LINKSPAN_CHECK(check_range("version", m.version(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_range("offset", m.offset(), 0, kMaxOffset));
+  return DataRangesRequest{Ino(m.ino()), Version(m.version()), m.offset()};
+}
+
 void to_wire(Ino ino, v1::XattrsRequest* out) {
   out->set_ino(ino.value);
 }
@@ -192,6 +205,36 @@ Result<ReadReply> from_wire(v1::ReadReply&& m) {
   LINKSPAN_CHECK(check_bytes("data", m.data().size(), 0, limits::kReadBytes));
   LINKSPAN_CHECK(check_file_size("size", m.size()));
   return ReadReply{std::move(*m.mutable_data()), Version(m.version()), m.size(), Seq(m.as_of())};
+}
+
+void to_wire(const DataRangesReply& reply, v1::DataRangesReply* out) {
+  out->mutable_edges()->Reserve(static_cast<int>(2 * reply.ranges.size()));
+  for (const DataRange& range : reply.ranges) {
+    out->add_edges(range.begin);
+    out->add_edges(range.end);
+  }
+  out->set_until(reply.until);
+  out->set_size(reply.size);
+  out->set_version(reply.version.value);
+}
+
+Result<DataRangesReply> from_wire(v1::DataRangesReply&& m) {
+  LINKSPAN_CHECK(check_count("edges", m.edges_size(), 2 * limits::kDataRanges));
+  if (m.edges_size() % 2 != 0) return bad("edges", "a range without an end");
+  LINKSPAN_CHECK(check_file_size("size", m.size()));
+  LINKSPAN_CHECK(check_range("until", m.until(), 0, m.size()));
+  DataRangesReply reply;
+  reply.ranges.reserve(static_cast<size_t>(m.edges_size()) / 2);
+  for (int i = 0; i < m.edges_size(); i += 2) {
+    const uint64_t least = i == 0 ? 0 : m.edges(i - 1) + 1;
+    LINKSPAN_CHECK(check_range("edges", m.edges(i), least, m.until()));
+    LINKSPAN_CHECK(check_range("edges", m.edges(i + 1), m.edges(i) + 1, m.until()));
+    reply.ranges.push_back({m.edges(i), m.edges(i + 1)});
+  }
+  reply.until = m.until();
+  reply.size = m.size();
+  reply.version = Version(m.version());
+  return reply;
 }
 
 void to_wire(XattrsReply&& reply, v1::XattrsReply* out) {

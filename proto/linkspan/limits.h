@@ -20,6 +20,7 @@ inline constexpr size_t kReadBytes = 1 << 20;        // of one Read
 inline constexpr size_t kExtentBytes = 1 << 20;      // of one extent in a commit
 inline constexpr size_t kMessageBytes = 4 << 20;     // of a gRPC message, both directions
 inline constexpr size_t kPageBytes = 1 << 20;        // of one ReadDir page with inline content
+inline constexpr size_t kDataRanges = 16384;         // of one DataRanges
 inline constexpr uint32_t kPageEntries = 4096;       // of one ReadDir page
 inline constexpr size_t kXattrNameBytes = 255;
 inline constexpr size_t kXattrValueBytes = 64 << 10;   // XATTR_SIZE_MAX
@@ -30,7 +31,8 @@ inline constexpr size_t kCachedNodes = 200000;
 inline constexpr size_t kRouterQueue = 4096;       // operations that wait for a worker
 inline constexpr size_t kRevocationQueue = 65536;  // unacknowledged per session, then it is ended
 inline constexpr size_t kSessionsPerToken = 1024;
-inline constexpr size_t kInterestsPerSession = 2 * kCachedNodes;  // remembered; beyond, some are revoked
+inline constexpr size_t kInterestsPerSession =
+    2 * kCachedNodes;  // remembered; beyond, some are revoked
 inline constexpr uint32_t kHistoryPage = 1000;
 inline constexpr size_t kExtentsPerPart = 4096;  // of one message of a commit's stream
 inline constexpr size_t kPartBytes = 1 << 20;    // of their data, beyond which a new part begins

@@ -69,12 +69,33 @@ struct ReadRequest {
   uint64_t offset = 0;
   uint32_t length = 0;  // <= limits::kReadBytes
 };
-// Short only at the end of file; holes read as zeros. `is_directory`, `not_found` (no such version).
+// Short only at the end of file; holes read as zeros. `is_directory`, `not_found` (no such
+// version).
 struct ReadReply {
   std::string data;
   Version version;
   uint64_t size = 0;  // of that version
   Seq as_of;
+};
+
+// For SEEK_DATA and SEEK_HOLE. `is_directory`, `not_found` (no such version).
+struct DataRangesRequest {
+  Ino ino;
+  Version version;      // 0: the head
+  uint64_t offset = 0;  // what lies before it is not told
+};
+struct DataRange {  // bytes [begin, end)
+  uint64_t begin = 0, end = 0;
+  bool operator==(const DataRange&) const = default;
+};
+// Of [offset, until) everything: what is in no range is a hole. Exact to the chunk: the data of a
+// chunk (kChunkBytes) ends behind its last stored byte, and zeros before that one count as data.
+// Ranges ascend and do not touch; at most kDataRanges.
+struct DataRangesReply {
+  std::vector<DataRange> ranges;
+  uint64_t until = 0;  // `size`, unless there are too many ranges; then above offset
+  uint64_t size = 0;   // of that version
+  Version version;
 };
 
 struct Xattr {
@@ -99,9 +120,9 @@ struct OpHeader {
   bool retry = false;
 };
 
-// A new node under (parent, name). In a directory with the set-gid bit the node takes its group, and
-// a new directory the bit too. `exists`, unless `exclusive` is false and both are plain files: then
-// the existing node is answered with created = false.
+// A new node under (parent, name). In a directory with the set-gid bit the node takes its group,
+// and a new directory the bit too. `exists`, unless `exclusive` is false and both are plain files:
+// then the existing node is answered with created = false.
 struct CreateRequest {
   OpHeader op;
   Ino parent;
@@ -208,8 +229,8 @@ struct CommitRequest {
   uint64_t keep_below = UINT64_MAX;
   uint64_t size = 0;
   bool append = false;
-  Time mtime;              // of the last write, by the mount's clock
-  bool keep_mtime = false; // utimensat came after the last write: do not touch it
+  Time mtime;               // of the last write, by the mount's clock
+  bool keep_mtime = false;  // utimensat came after the last write: do not touch it
   std::shared_ptr<ExtentSource> extents;
 };
 
@@ -238,10 +259,10 @@ struct MutationReply {
   Seq seq;
   Seq as_of;
   std::vector<Node> nodes;
-  uint64_t offset = 0;    // append: where the bytes went
-  bool merged = false;    // the content is a merge of the caller's and another's
-  bool created = true;    // create: false if it was there
-  Version version;        // commit, truncate, replacing rename: the version made
+  uint64_t offset = 0;  // append: where the bytes went
+  bool merged = false;  // the content is a merge of the caller's and another's
+  bool created = true;  // create: false if it was there
+  Version version;      // commit, truncate, replacing rename: the version made
   bool operator==(const MutationReply&) const = default;
 };
 

@@ -62,6 +62,13 @@ Result<ReadReply> RouterCore::read(const Credentials& who, const ReadRequest& re
   return reply;
 }
 
+// Tells of a version, not of the head: nothing that a revocation would have to take back.
+Result<DataRangesReply> RouterCore::data_ranges(const Credentials& who,
+                                                const DataRangesRequest& request) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  return store_->data_ranges(call.grant->scope, request);
+}
+
 Result<XattrsReply> RouterCore::xattrs(const Credentials& who, Ino ino) {
   LINKSPAN_TRY(const Call call, enter(who));
   View view(*call.tenant, *call.session);

@@ -27,10 +27,10 @@ struct Credentials {  // of one call: which session, proved by its secret
 struct AttachRequest {
   std::string token;
   std::string client;
-  SessionId resume;          // 0: a new session
+  SessionId resume;  // 0: a new session
   std::string resume_secret;
   uint64_t resume_revocation = 0;
-  std::string peer;          // address, for the operator
+  std::string peer;  // address, for the operator
 };
 struct AttachReply {
   SessionId session;
@@ -48,17 +48,18 @@ struct AttachReply {
 // after end().
 //
 // Caches that were lost are told of by welcome(resumed = false) followed by a revocation of
-// everything, which is acknowledged like any other: at a stream's beginning, or, when a lease ran out
-// under a stream, at the next renewal (before its renewed()). Revocation numbers ascend; after such a
-// loss some are left out. A session that does not acknowledge within a lease is not renewed any more
-// (no renewed() comes) until it has acknowledged or lost its caches.
+// everything, which is acknowledged like any other: at a stream's beginning, or, when a lease ran
+// out under a stream, at the next renewal (before its renewed()). Revocation numbers ascend; after
+// such a loss some are left out. A session that does not acknowledge within a lease is not renewed
+// any more (no renewed() comes) until it has acknowledged or lost its caches.
 class StreamSink {
  public:
   virtual ~StreamSink() = default;
   virtual void welcome(std::chrono::milliseconds lease, bool resumed) = 0;
   virtual void renewed(uint64_t nonce, std::chrono::milliseconds lease) = 0;
   virtual void revoke(const Revocation& revocation) = 0;
-  // Last call. `unavailable`: this stream only, a newer one took its place; else the session is over.
+  // Last call. `unavailable`: this stream only, a newer one took its place; else the session is
+  // over.
   virtual void end(const Error& why) = 0;
 };
 
@@ -68,7 +69,8 @@ struct RouterOptions {
   std::chrono::milliseconds lease = limits::kLease;
   std::chrono::milliseconds session_grace = limits::kSessionGrace;
   std::string name;  // version and instance, shown by `linkspan status`
-  // What a session may have cached is remembered for so many nodes; of more, some are revoked again.
+  // What a session may have cached is remembered for so many nodes; of more, some are revoked
+  // again.
   size_t interests_per_session = limits::kInterestsPerSession;
   const Clock* clock = &Clock::system();
 };
@@ -80,8 +82,8 @@ class Router {
   // `unauthenticated` names what is wrong with the token, never the token.
   virtual Result<AttachReply> attach(const AttachRequest& request) = 0;
   virtual Status detach(const Credentials& who) = 0;
-  // The stream is up: resends revocations after `last_revocation`, or says resumed = false. A second
-  // stream of one session replaces the first.
+  // The stream is up: resends revocations after `last_revocation`, or says resumed = false. A
+  // second stream of one session replaces the first.
   virtual Status open_stream(const Credentials& who, uint64_t last_revocation,
                              std::shared_ptr<StreamSink> sink) = 0;
   virtual void renew(SessionId session, OpNumber answered_below, uint64_t nonce) = 0;
@@ -92,6 +94,8 @@ class Router {
   virtual Result<NodeReply> getattr(const Credentials& who, const GetAttrRequest& request) = 0;
   virtual Result<ReadDirReply> readdir(const Credentials& who, const ReadDirRequest& request) = 0;
   virtual Result<ReadReply> read(const Credentials& who, const ReadRequest& request) = 0;
+  virtual Result<DataRangesReply> data_ranges(const Credentials& who,
+                                              const DataRangesRequest& request) = 0;
   virtual Result<XattrsReply> xattrs(const Credentials& who, Ino ino) = 0;
   virtual Result<StatFsReply> statfs(const Credentials& who, Ino ino) = 0;
   virtual Result<std::vector<VersionInfo>> versions(const Credentials& who,
@@ -102,7 +106,8 @@ class Router {
   virtual void remove(const Credentials& who, RemoveRequest request, MutationDone done) = 0;
   virtual void rename(const Credentials& who, RenameRequest request, MutationDone done) = 0;
   virtual void link(const Credentials& who, LinkRequest request, MutationDone done) = 0;
-  virtual void set_attributes(const Credentials& who, SetAttrRequest request, MutationDone done) = 0;
+  virtual void set_attributes(const Credentials& who, SetAttrRequest request,
+                              MutationDone done) = 0;
   virtual void commit(const Credentials& who, CommitRequest request, MutationDone done) = 0;
   virtual void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) = 0;
 

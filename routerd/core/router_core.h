@@ -44,6 +44,8 @@ class RouterCore final : public Router {
   Result<NodeReply> getattr(const Credentials& who, const GetAttrRequest& request) override;
   Result<ReadDirReply> readdir(const Credentials& who, const ReadDirRequest& request) override;
   Result<ReadReply> read(const Credentials& who, const ReadRequest& request) override;
+  Result<DataRangesReply> data_ranges(const Credentials& who,
+                                      const DataRangesRequest& request) override;
   Result<XattrsReply> xattrs(const Credentials& who, Ino ino) override;
   Result<StatFsReply> statfs(const Credentials& who, Ino ino) override;
   Result<std::vector<VersionInfo>> versions(const Credentials& who,

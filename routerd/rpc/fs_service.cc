@@ -97,6 +97,14 @@ FsService::Unary* FsService::Read(Context* context, const v1::ReadRequest* in, v
               });
 }
 
+FsService::Unary* FsService::DataRanges(Context* context, const v1::DataRangesRequest* in,
+                                        v1::DataRangesReply* out) {
+  return read(Rpc::data_ranges, context, in, out,
+              [](Router& r, const Credentials& who, const DataRangesRequest& request) {
+                return r.data_ranges(who, request);
+              });
+}
+
 FsService::Unary* FsService::GetXattrs(Context* context, const v1::XattrsRequest* in,
                                        v1::XattrsReply* out) {
   return read(Rpc::xattrs, context, in, out,

@@ -17,6 +17,7 @@ class FsService final : public v1::Fs::CallbackService {
   Unary* GetAttr(Context*, const v1::GetAttrRequest*, v1::NodeReply*) override;
   Unary* ReadDir(Context*, const v1::ReadDirRequest*, v1::ReadDirReply*) override;
   Unary* Read(Context*, const v1::ReadRequest*, v1::ReadReply*) override;
+  Unary* DataRanges(Context*, const v1::DataRangesRequest*, v1::DataRangesReply*) override;
   Unary* GetXattrs(Context*, const v1::XattrsRequest*, v1::XattrsReply*) override;
   Unary* StatFs(Context*, const v1::StatFsRequest*, v1::StatFsReply*) override;
   Unary* Versions(Context*, const v1::VersionsRequest*, v1::VersionsReply*) override;

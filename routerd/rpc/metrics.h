@@ -34,8 +34,9 @@ enum class Rpc : uint8_t {
   versions,
   changes,
   prefetch,
+  data_ranges,
 };
-inline constexpr size_t kRpcs = 19;
+inline constexpr size_t kRpcs = 20;
 std::string_view to_string(Rpc rpc);  // "Lookup", as in the .proto
 
 // Upper bounds of the latency buckets, microseconds; one more holds the rest.

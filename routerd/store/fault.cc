@@ -90,6 +90,10 @@ Result<ReadDirReply> FaultStore::readdir(const Scope& scope, const ReadDirReques
 Result<ReadReply> FaultStore::read(const Scope& scope, const ReadRequest& request) {
   return run(StoreCall::read, [&] { return base_->read(scope, request); });
 }
+Result<DataRangesReply> FaultStore::data_ranges(const Scope& scope,
+                                                const DataRangesRequest& request) {
+  return run(StoreCall::data_ranges, [&] { return base_->data_ranges(scope, request); });
+}
 Result<XattrsReply> FaultStore::xattrs(const Scope& scope, Ino ino) {
   return run(StoreCall::xattrs, [&] { return base_->xattrs(scope, ino); });
 }

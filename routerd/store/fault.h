@@ -35,6 +35,7 @@ enum class StoreCall : uint8_t {
   getattr,
   readdir,
   read,
+  data_ranges,
   xattrs,
   versions,
   changes,
@@ -85,6 +86,8 @@ class FaultStore final : public Store {
   Result<NodeReply> getattr(const Scope& scope, const GetAttrRequest& request) override;
   Result<ReadDirReply> readdir(const Scope& scope, const ReadDirRequest& request) override;
   Result<ReadReply> read(const Scope& scope, const ReadRequest& request) override;
+  Result<DataRangesReply> data_ranges(const Scope& scope,
+                                      const DataRangesRequest& request) override;
   Result<XattrsReply> xattrs(const Scope& scope, Ino ino) override;
   Result<std::vector<VersionInfo>> versions(const Scope& scope,
                                             const VersionsRequest& request) override;

@@ -157,6 +157,8 @@ class Store {
   virtual Result<NodeReply> getattr(const Scope& scope, const GetAttrRequest& request) = 0;
   virtual Result<ReadDirReply> readdir(const Scope& scope, const ReadDirRequest& request) = 0;
   virtual Result<ReadReply> read(const Scope& scope, const ReadRequest& request) = 0;
+  virtual Result<DataRangesReply> data_ranges(const Scope& scope,
+                                              const DataRangesRequest& request) = 0;
   virtual Result<XattrsReply> xattrs(const Scope& scope, Ino ino) = 0;
   virtual Result<std::vector<VersionInfo>> versions(const Scope& scope,
                                                     const VersionsRequest& request) = 0;

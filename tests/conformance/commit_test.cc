@@ -316,6 +316,63 @@ TEST_P(Commit, ManyExtentsInOneCommit) {
   EXPECT_EQ(must(world().overwrite(ino, (megabytes << 19) + 1, "!")).usage.bytes, 0);
 }
 
+TEST_P(Commit, DataRangesTellTheHoles) {
+  using Ranges = std::vector<DataRange>;
+  const Ino ino = world().make_file(root(), "file");
+  EXPECT_EQ(world().data_ranges(ino), Ranges{});
+  must(world().commit(request(ino, 0, 10 * kChunk,
+                              {data(kChunk + 7, "one"), data(3 * kChunk, std::string(kChunk, 'x')),
+                               data(4 * kChunk, std::string(kChunk, 'y')),
+                               Extent{5 * kChunk, kChunk, ""}, data(8 * kChunk, "eight")})));
+  const Ranges second{
+      {kChunk, kChunk + 10}, {3 * kChunk, 5 * kChunk}, {8 * kChunk, 8 * kChunk + 5}};
+  EXPECT_EQ(world().data_ranges(ino), second);
+  EXPECT_EQ(world().data_ranges(ino, {}, 4 * kChunk + 1),
+            (Ranges{{4 * kChunk + 1, 5 * kChunk}, {8 * kChunk, 8 * kChunk + 5}}));
+  EXPECT_EQ(world().data_ranges(ino, {}, 8 * kChunk + 5), Ranges{});
+  EXPECT_EQ(world().data_ranges(ino, {}, 1ull << 50), Ranges{});
+  // Holes over data, a cut within a chunk, and data over a hole.
+  must(world().commit(request(ino, UINT64_MAX, 10 * kChunk,
+                              {Extent{0, 3 * kChunk + 5, ""}, data(6 * kChunk, "six")})));
+  EXPECT_EQ(world().data_ranges(ino), (Ranges{{3 * kChunk, 5 * kChunk},
+                                              {6 * kChunk, 6 * kChunk + 3},
+                                              {8 * kChunk, 8 * kChunk + 5}}));
+  must(world().truncate(ino, 3 * kChunk + 9));
+  must(world().truncate(ino, 20 * kChunk));
+  EXPECT_EQ(world().data_ranges(ino), (Ranges{{3 * kChunk, 3 * kChunk + 9}}));
+  must(world().append(ino, "end"));
+  EXPECT_EQ(world().data_ranges(ino, {}, 4 * kChunk), (Ranges{{20 * kChunk, 20 * kChunk + 3}}));
+  EXPECT_EQ(world().data_ranges(ino, Version{2}), second) << "old versions stay what they were";
+  EXPECT_EQ(world().content(ino, Version{2}).substr(kChunk + 7, 3), "one");
+  // Refusals.
+  const auto ask = [&](Ino of, uint64_t version) {
+    return code_of(world().store().data_ranges(world().scope, {of, Version{version}, 0}));
+  };
+  EXPECT_EQ(ask(ino, 99), Code::not_found);
+  EXPECT_EQ(ask(root(), 0), Code::is_directory);
+  EXPECT_EQ(ask(Ino{999999}, 0), Code::stale_node);
+  store::Scope elsewhere = world().scope;
+  elsewhere.readable = {world().other_volume()};
+  elsewhere.writable = {};
+  EXPECT_EQ(code_of(world().store().data_ranges(elsewhere, {ino, {}, 0})), Code::stale_node);
+}
+
+TEST_P(Commit, DataRangesComeInPages) {
+  constexpr size_t kPieces = limits::kDataRanges + 10;
+  const Ino ino = world().make_file(root(), "file");
+  std::vector<Extent> list;
+  for (size_t i = 0; i < kPieces; ++i) list.push_back(data(2 * i * kChunk, "x"));
+  must(world().commit(request(ino, 0, 2 * kPieces * kChunk, std::move(list))));
+  const DataRangesReply page = must(world().store().data_ranges(world().scope, {ino, {}, 0}));
+  EXPECT_EQ(page.ranges.size(), limits::kDataRanges);
+  EXPECT_LT(page.until, page.size);
+  EXPECT_EQ(page.size, 2 * kPieces * kChunk);
+  const auto all = world().data_ranges(ino);
+  ASSERT_EQ(all.size(), kPieces);
+  for (size_t i = 0; i < kPieces; ++i)
+    ASSERT_EQ(all[i], (DataRange{2 * i * kChunk, 2 * i * kChunk + 1})) << i;
+}
+
 TEST_P(Commit, UsageCountsWhatLivesIsStored) {
   const auto used = [&] {
     World again = World::reopen(store_, tenant_);

@@ -380,6 +380,19 @@ Snapshot StoreSubject::snapshot() {
   return out;
 }
 
+// What no data range covers reads as zeros, and the stores agree on the ranges.
+void StoreSubject::tell_holes(const std::string& path, Ino ino, const VersionInfo& info,
+                              std::vector<std::string>* out) {
+  std::string content = world_.content(ino, info.version);
+  std::string line = path + " " + std::to_string(info.version.value) + " data";
+  for (const DataRange& range : world_.data_ranges(ino, info.version)) {
+    content.replace(range.begin, range.end - range.begin, range.end - range.begin, '\0');
+    line += " " + std::to_string(range.begin) + "-" + std::to_string(range.end);
+  }
+  if (content != std::string(content.size(), '\0')) out->push_back(line + " hide bytes");
+  if (verbose_) out->push_back(line);
+}
+
 std::vector<std::string> StoreSubject::epilogue() {
   std::vector<std::string> out;
   for (const Change& change : world_.changes()) {
@@ -396,6 +409,7 @@ std::vector<std::string> StoreSubject::epilogue() {
     for (auto at = infos.rbegin(); at != infos.rend(); ++at)
       out.push_back(path + " " + std::to_string(at->version.value) + " " +
                     digest(world_.content(*ino, at->version)));
+    for (auto at = infos.rbegin(); at != infos.rend(); ++at) tell_holes(path, *ino, *at, &out);
   }
   const store::TenantState state = must(world_.store().open_tenant(tenant_));
   for (const store::Volume& volume : state.volumes) {

@@ -49,6 +49,8 @@ class StoreSubject final : public Subject {
   std::string xattr(const Op& op);
   std::string prune(const Op& op);
   std::string tell_reply(const store::Applied& applied);
+  void tell_holes(const std::string& path, Ino ino, const VersionInfo& info,
+                  std::vector<std::string>* out);
   std::string name_of(Ino ino);
 
   Result<Ino> find(const std::string& designator);

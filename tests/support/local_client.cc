@@ -306,6 +306,14 @@ Result<ReadReply> LocalClient::read(const client::Call& call, const ReadRequest&
   return reply;
 }
 
+Result<DataRangesReply> LocalClient::data_ranges(const client::Call& call,
+                                                 const DataRangesRequest& request) {
+  LINKSPAN_CHECK(enter(call, "data_ranges"));
+  auto reply = router_->router().data_ranges(who_, request);
+  LINKSPAN_CHECK(leave("data_ranges"));
+  return reply;
+}
+
 Result<XattrsReply> LocalClient::xattrs(const client::Call& call, Ino ino) {
   LINKSPAN_CHECK(enter(call, "xattrs"));
   return router_->router().xattrs(who_, ino);

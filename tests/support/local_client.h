@@ -70,6 +70,8 @@ class LocalClient final : public client::RouterClient {
   Result<NodeReply> getattr(const client::Call& call, const GetAttrRequest& request) override;
   Result<ReadDirReply> readdir(const client::Call& call, const ReadDirRequest& request) override;
   Result<ReadReply> read(const client::Call& call, const ReadRequest& request) override;
+  Result<DataRangesReply> data_ranges(const client::Call& call,
+                                      const DataRangesRequest& request) override;
   Result<XattrsReply> xattrs(const client::Call& call, Ino ino) override;
   Result<StatFsReply> statfs(const client::Call& call, Ino ino) override;
   Result<std::vector<VersionInfo>> versions(const client::Call& call,

@@ -255,6 +255,22 @@ std::string World::content(Ino ino, Version version) {
   }
 }
 
+std::vector<DataRange> World::data_ranges(Ino ino, Version version, uint64_t from) {
+  std::vector<DataRange> out;
+  for (;;) {
+    const DataRangesReply reply = must(store_->data_ranges(scope, {ino, version, from}));
+    for (const DataRange& range : reply.ranges) {
+      if (!out.empty() && out.back().end == range.begin && range.begin == from)
+        out.back().end = range.end;
+      else
+        out.push_back(range);
+    }
+    if (reply.until >= reply.size) return out;
+    if (reply.until <= from) throw std::runtime_error("a page of data ranges that tells nothing");
+    from = reply.until;
+  }
+}
+
 std::vector<VersionInfo> World::versions(Ino ino, Version before, uint32_t limit) {
   return must(store_->versions(scope, {ino, before, limit}));
 }

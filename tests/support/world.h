@@ -92,6 +92,8 @@ class World {
   Attr attr(Ino ino);
   std::optional<Node> find(Ino parent, const std::string& name, bool want_content = false);
   std::string content(Ino ino, Version version = {});
+  // All of them, page by page.
+  std::vector<DataRange> data_ranges(Ino ino, Version version = {}, uint64_t from = 0);
   std::vector<VersionInfo> versions(Ino ino, Version before = {}, uint32_t limit = 100);
   std::vector<Change> changes(Seq after = {}, uint32_t limit = limits::kHistoryPage);
   std::vector<std::string> names(Ino dir);

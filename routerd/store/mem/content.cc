@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "linkspan/limits.h"
+#include "routerd/store/data_ranges.h"
 
 namespace linkspan::store::mem {
 namespace {
@@ -24,6 +25,18 @@ std::string Content::read(uint64_t offset, uint64_t length) const {
     if (from < to) out.replace(from - offset, to - from, *it->second, from - start, to - from);
   }
   return out;
+}
+
+void Content::tell_ranges(uint64_t offset, DataRangesReply* out) const {
+  out->size = out->until = size_;
+  size_t seen = 0;
+  for (auto it = chunks_.lower_bound(offset / kChunk); it != chunks_.end(); ++it) {
+    if (++seen > limits::kDataRanges) {
+      out->until = it->first * kChunk;
+      return;
+    }
+    add_chunk(*out, offset, it->first, it->second->size());
+  }
 }
 
 void Content::resize(uint64_t size) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "linkspan/ops.h"
+
 namespace linkspan::store::mem {
 
 // A value: copying one copies the map of its pieces, not the bytes. Not thread-safe.
@@ -18,6 +20,8 @@ class Content {
 
   // Short only at the end.
   std::string read(uint64_t offset, uint64_t length) const;
+  // What data_ranges() answers, for a size that is set.
+  void tell_ranges(uint64_t offset, DataRangesReply* out) const;
   // Cuts, or grows with zeros.
   void resize(uint64_t size);
   // Both within size().

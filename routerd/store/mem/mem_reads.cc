@@ -17,6 +17,16 @@ Status check_has_content(const MemNode& node) {
   return fail(Code::invalid, what + " has no content");
 }
 
+// 0: the head.
+Result<const Record*> find_version(const MemNode& node, Version version) {
+  LINKSPAN_CHECK(check_has_content(node));
+  const Version wanted = version ? version : node.attr.version;
+  for (const Record& record : node.history)
+    if (record.info.version == wanted) return &record;
+  return fail(Code::not_found, "node " + std::to_string(node.attr.ino.value) + " has no version " +
+                                   std::to_string(wanted.value));
+}
+
 bool touches(const LoggedChange& logged, Ino under) {
   return !under || logged.change.ino == under || logged.parent == under ||
          logged.old_parent == under;
@@ -69,15 +79,23 @@ Result<ReadReply> MemStore::read(const Scope& scope, const ReadRequest& request)
   const std::lock_guard lock(mutex_);
   LINKSPAN_TRY(Tenant * tenant, scoped_tenant(scope));
   LINKSPAN_TRY(const MemNode* node, tenant->find(scope, request.ino));
-  LINKSPAN_CHECK(check_has_content(*node));
-  const Version wanted = request.version ? request.version : node->attr.version;
-  for (const Record& record : node->history) {
-    if (record.info.version != wanted) continue;
-    return ReadReply{
-        record.content->read(request.offset, request.length), wanted, record.content->size(), {}};
-  }
-  return fail(Code::not_found, "node " + std::to_string(request.ino.value) + " has no version " +
-                                   std::to_string(wanted.value));
+  LINKSPAN_TRY(const Record* record, find_version(*node, request.version));
+  return ReadReply{record->content->read(request.offset, request.length),
+                   record->info.version,
+                   record->content->size(),
+                   {}};
+}
+
+Result<DataRangesReply> MemStore::data_ranges(const Scope& scope,
+                                              const DataRangesRequest& request) {
+  const std::lock_guard lock(mutex_);
+  LINKSPAN_TRY(Tenant * tenant, scoped_tenant(scope));
+  LINKSPAN_TRY(const MemNode* node, tenant->find(scope, request.ino));
+  LINKSPAN_TRY(const Record* record, find_version(*node, request.version));
+  DataRangesReply reply;
+  reply.version = record->info.version;
+  record->content->tell_ranges(request.offset, &reply);
+  return reply;
 }
 
 Result<XattrsReply> MemStore::xattrs(const Scope& scope, Ino ino) {

@@ -1,6 +1,7 @@
 // Lookups, attributes, content.
 #include "linkspan/limits.h"
 #include "routerd/store/checks.h"
+#include "routerd/store/data_ranges.h"
 #include "routerd/store/pg/content.h"
 #include "routerd/store/pg/postgres_store.h"
 #include "routerd/store/pg/small_content.h"
@@ -13,17 +14,22 @@ int32_t number(TenantId tenant) {
   return static_cast<int32_t>(tenant.value);
 }
 
-// The columns of sql::kRead.
+// The columns of sql::kRead, and, up to the chunk, of sql::kDataChunks.
 enum ReadColumn { kVolume, kKind, kVersion, kSize, kChunk, kStart, kLength, kData };
+constexpr int kFilled = kChunk + 1;
+
+Status check_version(const Scope& scope, Ino ino, Version version, const Rows& rows) {
+  if (rows.empty()) return no_node(ino);
+  const VolumeId volume{static_cast<uint64_t>(rows.i32(0, kVolume))};
+  LINKSPAN_CHECK(check_visible(scope, ino, volume));
+  LINKSPAN_CHECK(check_has_content(ino, static_cast<Kind>(rows.i16(0, kKind))));
+  if (!rows.null(0, kVersion)) return ok();
+  return fail(Code::not_found, "node " + std::to_string(ino.value) + " has no version " +
+                                   std::to_string(version.value));
+}
 
 Result<ReadReply> assemble(const Scope& scope, const ReadRequest& request, const Rows& rows) {
-  if (rows.empty()) return no_node(request.ino);
-  const VolumeId volume{static_cast<uint64_t>(rows.i32(0, kVolume))};
-  LINKSPAN_CHECK(check_visible(scope, request.ino, volume));
-  LINKSPAN_CHECK(check_has_content(request.ino, static_cast<Kind>(rows.i16(0, kKind))));
-  if (rows.null(0, kVersion))
-    return fail(Code::not_found, "node " + std::to_string(request.ino.value) + " has no version " +
-                                     std::to_string(request.version.value));
+  LINKSPAN_CHECK(check_version(scope, request.ino, request.version, rows));
   ReadReply reply;
   reply.version = Version{rows.u64(0, kVersion)};
   reply.size = rows.u64(0, kSize);
@@ -36,6 +42,21 @@ Result<ReadReply> assemble(const Scope& scope, const ReadRequest& request, const
     lay(reply.data, request.offset, static_cast<uint32_t>(rows.i32(row, kChunk)),
         static_cast<uint32_t>(rows.i32(row, kStart)), static_cast<uint32_t>(rows.i32(row, kLength)),
         data);
+  }
+  return reply;
+}
+
+Result<DataRangesReply> assemble(const Scope& scope, const DataRangesRequest& request,
+                                 const Rows& rows) {
+  LINKSPAN_CHECK(check_version(scope, request.ino, request.version, rows));
+  DataRangesReply reply;
+  reply.version = Version{rows.u64(0, kVersion)};
+  reply.size = reply.until = rows.u64(0, kSize);
+  for (int row = 0; row < rows.count() && !rows.null(row, kChunk); ++row) {
+    const auto chunk = static_cast<uint64_t>(rows.i32(row, kChunk));
+    add_chunk(reply, request.offset, chunk, static_cast<uint64_t>(rows.i32(row, kFilled)));
+    if (static_cast<size_t>(row) + 1 == limits::kDataRanges)
+      reply.until = std::min(reply.size, (chunk + 1) * limits::kChunkBytes);
   }
   return reply;
 }
@@ -112,6 +133,22 @@ Result<ReadReply> PostgresStore::read(const Scope& scope, const ReadRequest& req
     return assemble(scope, request, rows);
   };
   return with_connection<ReadReply>(pool_, use);
+}
+
+Result<DataRangesReply> PostgresStore::data_ranges(const Scope& scope,
+                                                   const DataRangesRequest& request) {
+  const uint64_t first = std::min(request.offset, limits::kFileBytes) / limits::kChunkBytes;
+  const std::function<Result<DataRangesReply>(Connection&)> use =
+      [&](Connection& conn) -> Result<DataRangesReply> {
+    Params params;
+    params.i32(number(scope.tenant)).id(request.ino).i32(static_cast<int32_t>(first));
+    params.i64(int64_t{limits::kDataRanges});
+    if (request.version) params.id(request.version);
+    LINKSPAN_TRY(const Rows rows,
+                 conn.run(request.version ? sql::kVersionDataChunks : sql::kDataChunks, params));
+    return assemble(scope, request, rows);
+  };
+  return with_connection<DataRangesReply>(pool_, use);
 }
 
 Result<XattrsReply> PostgresStore::xattrs(const Scope& scope, Ino ino) {

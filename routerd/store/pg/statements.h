@@ -319,6 +319,23 @@ inline constexpr Statement kReadVersion{
     "FROM linkspan.node n LEFT JOIN linkspan.version o ON o.tenant = n.tenant "
     "AND o.history = n.history AND o.version = $5::bigint AND o.version <= "
     "n.version" LS_RANGE_ROWS};
+#define LS_DATA_CHUNKS                                                                          \
+  " LEFT JOIN LATERAL (SELECT DISTINCT ON (s.chunk) s.chunk, s.filled FROM linkspan.segment s " \
+  "WHERE s.tenant = n.tenant AND s.ino = o.ino AND s.chunk >= $3::integer "                     \
+  "AND s.dver BETWEEN o.floor AND o.dver ORDER BY s.chunk, s.dver DESC, s.part DESC "           \
+  "LIMIT $4::bigint) h ON true WHERE n.tenant = $1::integer AND n.ino = $2::bigint ORDER BY "   \
+  "h.chunk"
+// (tenant, ino, first chunk, limit) -> volume, kind, version, size, chunk, filled
+inline constexpr Statement kDataChunks{
+    "data_chunks",
+    "SELECT n.volume, n.kind, n.version, n.size, h.chunk, h.filled FROM linkspan.node n "
+    "CROSS JOIN LATERAL (SELECT n.ino, n.dver, n.floor) o" LS_DATA_CHUNKS};
+// (tenant, ino, first chunk, limit, version) -> the same; version null: there is none
+inline constexpr Statement kVersionDataChunks{
+    "version_data_chunks",
+    "SELECT n.volume, n.kind, o.version, o.size, h.chunk, h.filled FROM linkspan.node n "
+    "LEFT JOIN linkspan.version o ON o.tenant = n.tenant AND o.history = n.history "
+    "AND o.version = $5::bigint AND o.version <= n.version" LS_DATA_CHUNKS};
 
 // -- reads of nodes ------------------------------------------------------------------------------
 // (tenant, dir, name) -> kind and volume of the directory, node (nulls: no such name)

@@ -57,6 +57,9 @@ class ForwardStore final : public Store {
   Result<ReadDirReply> readdir(const Scope& s, const ReadDirRequest& r) override {
     return pass<ReadDirReply>("readdir", [&] { return inner_->readdir(s, r); });
   }
+  Result<DataRangesReply> data_ranges(const Scope& s, const DataRangesRequest& r) override {
+    return pass<DataRangesReply>("data_ranges", [&] { return inner_->data_ranges(s, r); });
+  }
   Result<ReadReply> read(const Scope& s, const ReadRequest& r) override {
     return pass<ReadReply>("read", [&] { return inner_->read(s, r); });
   }

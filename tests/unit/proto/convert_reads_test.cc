@@ -120,6 +120,12 @@ TEST(ConvertReads, RequestsKeepEveryField) {
   EXPECT_EQ(read->offset, 1ull << 40);
   EXPECT_EQ(read->length, 8u);
   EXPECT_EQ(*round_trip<v1::XattrsRequest>(Ino(9)), Ino(9));
+  const auto ranges =
+      round_trip<v1::DataRangesRequest>(DataRangesRequest{Ino(6), Version(7), 1ull << 40});
+  ASSERT_TRUE(ranges.ok());
+  EXPECT_EQ(ranges->ino, Ino(6));
+  EXPECT_EQ(ranges->version, Version(7));
+  EXPECT_EQ(ranges->offset, 1ull << 40);
   EXPECT_EQ(*round_trip<v1::StatFsRequest>(Ino(10)), Ino(10));
 }
 
@@ -193,6 +199,13 @@ TEST(ConvertReads, RepliesKeepEveryField) {
   EXPECT_EQ(read->version, Version(1));
   EXPECT_EQ(read->size, 2u);
   EXPECT_EQ(read->as_of, Seq(3));
+  const auto ranges =
+      round_trip<v1::DataRangesReply>(DataRangesReply{{{0, 3}, {5, 8}}, 9, 10, Version(4)});
+  ASSERT_TRUE(ranges.ok());
+  EXPECT_EQ(ranges->ranges, (std::vector<DataRange>{{0, 3}, {5, 8}}));
+  EXPECT_EQ(ranges->until, 9u);
+  EXPECT_EQ(ranges->size, 10u);
+  EXPECT_EQ(ranges->version, Version(4));
   const auto statfs = round_trip<v1::StatFsReply>(StatFsReply{1, 2, 3, 4});
   ASSERT_TRUE(statfs.ok());
   EXPECT_EQ(statfs->total_bytes, 1u);
@@ -258,6 +271,15 @@ TEST(ConvertReads, RefusesRepliesOutOfBounds) {
   EXPECT_THAT(refusal(round_trip<v1::ReadReply>(
                   ReadReply{std::string(limits::kReadBytes + 1, 'x'), {}, 0, {}})),
               StartsWith("invalid: data:"));
+  const auto ranges = [](std::vector<DataRange> list, uint64_t until, uint64_t size) {
+    return refusal(round_trip<v1::DataRangesReply>(DataRangesReply{list, until, size, Version(1)}));
+  };
+  EXPECT_EQ(ranges({{0, 1}, {2, 5}}, 5, 5), "accepted");
+  EXPECT_THAT(ranges({{0, 1}, {1, 5}}, 5, 5), StartsWith("invalid: edges:"));
+  EXPECT_THAT(ranges({{2, 2}}, 5, 5), StartsWith("invalid: edges:"));
+  EXPECT_THAT(ranges({{2, 6}}, 5, 9), StartsWith("invalid: edges:"));
+  EXPECT_THAT(ranges({}, 6, 5), StartsWith("invalid: until:"));
+  EXPECT_THAT(ranges({}, 0, UINT64_MAX), StartsWith("too-large: size:"));
   EXPECT_THAT(refusal(round_trip<v1::ReadReply>(ReadReply{"", {}, UINT64_MAX, {}})),
               StartsWith("too-large: size:"));
   EXPECT_THAT(refusal(from_wire(v1::NodeReply())), StartsWith("invalid: node.attr:"));

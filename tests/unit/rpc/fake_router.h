@@ -131,6 +131,11 @@ class FakeRouter final : public core::Router {
     LINKSPAN_CHECK(check(who));
     return ReadReply{std::string(request.length, 'x'), Version(1), request.length, Seq(5)};
   }
+  Result<DataRangesReply> data_ranges(const core::Credentials& who,
+                                      const DataRangesRequest&) override {
+    LINKSPAN_CHECK(check(who));
+    return DataRangesReply{{{0, 1}}, 2, 2, Version(1)};
+  }
   Result<XattrsReply> xattrs(const core::Credentials& who, Ino) override {
     LINKSPAN_CHECK(check(who));
     return XattrsReply{};

@@ -204,8 +204,7 @@ Editor by(std::optional<uint64_t> base = 1, int64_t now = 1) {
   return editor;
 }
 
-std::string local_view(OpenFile& file, const std::string& base, uint64_t offset,
-                       size_t size) {
+std::string local_view(OpenFile& file, const std::string& base, uint64_t offset, size_t size) {
   std::string out(size, '\0');
   const auto reading = file.read(Reader{{}, [](Version) {}}, offset, out.data(), size);
   EXPECT_TRUE(reading.ok());
@@ -360,18 +359,52 @@ TEST(OpenFile, SeekFindsHolesOfTheLocalView) {
   SpoolPlace place;
   OpenFile file(Ino{16}, &place);
   const Beneath at = beneath(file, 1, 100);
-  EXPECT_FALSE(file.seek(0, true));  // clean
+  const DataMap all{Version{1}, {}, 100, 0, 100, {{0, 100}}};
+  EXPECT_FALSE(file.seek(0, true, all));  // clean
   ASSERT_EQ(*file.truncate(at, by(), 50), Edited::done);
   ASSERT_EQ(*file.write(at, by(), 200, std::string(10, 'x'), false), Edited::done);
   ASSERT_EQ(*file.punch(at, by(), 10, 20), Edited::done);
-  EXPECT_EQ(file.seek(0, false), 10u);
-  EXPECT_EQ(file.seek(12, false), 12u);
-  EXPECT_EQ(file.seek(12, true), 20u);
-  EXPECT_EQ(file.seek(20, false), 50u);
-  EXPECT_EQ(file.seek(60, true), 200u);
-  EXPECT_EQ(file.seek(205, false), 210u);
-  EXPECT_EQ(file.seek(210, false), UINT64_MAX);
-  EXPECT_EQ(file.seek(210, true), UINT64_MAX);
+  const auto found = [](uint64_t there) { return Sought{Sought::What::found, there}; };
+  const Sought nothing{};
+  EXPECT_EQ(file.seek(0, false, all), found(10));
+  EXPECT_EQ(file.seek(12, false, all), found(12));
+  EXPECT_EQ(file.seek(12, true, all), found(20));
+  EXPECT_EQ(file.seek(20, false, all), found(50));
+  EXPECT_EQ(file.seek(60, true, all), found(200));
+  EXPECT_EQ(file.seek(205, false, all), found(210));
+  EXPECT_EQ(file.seek(210, false, all), nothing);
+  EXPECT_EQ(file.seek(210, true, all), nothing);
+  EXPECT_FALSE(file.seek(0, true, DataMap{Version{2}, {}, 100, 0, 100, {}})) << "another base";
+  // Over a base with a hole, and over one of which only the beginning is known.
+  const DataMap sparse{Version{1}, {}, 100, 0, 100, {{5, 8}, {30, 40}}};
+  EXPECT_EQ(file.seek(0, true, sparse), found(5));
+  EXPECT_EQ(file.seek(8, true, sparse), found(30));
+  EXPECT_EQ(file.seek(30, false, sparse), found(40));
+  EXPECT_EQ(file.seek(40, true, sparse), found(200));
+  const DataMap part{Version{1}, {}, 100, 0, 35, {{5, 8}, {30, 35}}};
+  EXPECT_EQ(file.seek(8, true, part), found(30));
+  EXPECT_EQ(file.seek(30, false, part), (Sought{Sought::What::unknown, 35}));
+}
+
+TEST(DataMap, SeeksWhatItKnows) {
+  const auto found = [](uint64_t there) { return Sought{Sought::What::found, there}; };
+  const Sought nothing{};
+  const DataMap map{Version{1}, {}, 100, 0, 100, {{10, 20}, {50, 90}}};
+  EXPECT_EQ(map.seek(0, true), found(10));
+  EXPECT_EQ(map.seek(0, false), found(0));
+  EXPECT_EQ(map.seek(10, false), found(20));
+  EXPECT_EQ(map.seek(19, true), found(19));
+  EXPECT_EQ(map.seek(20, true), found(50));
+  EXPECT_EQ(map.seek(60, false), found(90));
+  EXPECT_EQ(map.seek(90, true), nothing);
+  const DataMap page{Version{1}, {}, 100, 20, 60, {{50, 60}}};
+  EXPECT_FALSE(page.tells(19));
+  EXPECT_FALSE(page.tells(60));
+  EXPECT_EQ(page.seek(20, false), found(20));
+  EXPECT_EQ(page.seek(20, true), found(50));
+  EXPECT_EQ(page.seek(55, false), (Sought{Sought::What::unknown, 60}));
+  const DataMap dense{Version{1}, {}, 100, 0, 100, {{0, 100}}};
+  EXPECT_EQ(dense.seek(3, false), found(100));
 }
 
 TEST(OpenFile, TheTurnIsOneThreadsAndAWaiterGivesUp) {

@@ -58,7 +58,8 @@ TEST_F(TwoMounts, AProcessNeverConflictsWithItself) {
       default: {
         const bool mapped = random() % 2 == 0;
         const std::lock_guard lock(inode);
-        const auto wrote = a.vfs->write(mapped ? nobody : a.me, ino, *h, random() % 4096, "bytes", false);
+        const auto wrote =
+            a.vfs->write(mapped ? nobody : a.me, ino, *h, random() % 4096, "bytes", false);
         return wrote.ok() ? ok() : Status(wrote.error());
       }
     }
@@ -233,18 +234,73 @@ TEST_F(TwoMounts, FallocateAndHoles) {
             Code::unsupported);
   EXPECT_EQ(a.vfs->fallocate(a.me, x, *h, 0, 0, 0).code(), Code::invalid);
   EXPECT_EQ(a.vfs->fallocate(a.me, x, *h, 0, limits::kFileBytes, 1).code(), Code::too_large);
-  const std::string expected = std::string("01") + std::string(3, '\0') + "56789" +
-                               std::string(12, '\0');
+  const std::string expected =
+      std::string("01") + std::string(3, '\0') + "56789" + std::string(12, '\0');
   EXPECT_EQ(text(a.pread(*h, 0, 100)), expected);
   EXPECT_EQ(*a.vfs->seek(a.me, x, *h, 0, false), 2u);
   EXPECT_EQ(*a.vfs->seek(a.me, x, *h, 2, true), 5u);
   ASSERT_OK(a.close(*h));
   EXPECT_EQ(text(b.read("x")), expected);
   const auto r = b.open("x", O_RDONLY);
-  EXPECT_EQ(*b.vfs->seek(b.me, x, *r, 3, true), 3u);  // committed: all of it counts as data
-  EXPECT_EQ(*b.vfs->seek(b.me, x, *r, 3, false), 22u);
+  EXPECT_EQ(*b.vfs->seek(b.me, x, *r, 3, true), 3u);  // a hole within a chunk counts as data
+  EXPECT_EQ(*b.vfs->seek(b.me, x, *r, 3, false), 10u);
+  EXPECT_EQ(*b.vfs->seek(b.me, x, *r, 10, true), std::nullopt);
   EXPECT_EQ(*b.vfs->seek(b.me, x, *r, 22, true), std::nullopt);
   ASSERT_OK(b.close(*r));
+}
+
+TEST_F(TwoMounts, SeekFindsHolesOfCommittedContent) {
+  constexpr uint64_t kChunk = limits::kChunkBytes;
+  const auto h = a.open("x", O_RDWR | O_CREAT);
+  const Ino x = a.ino("x");
+  const auto seek = [&](auto& mount, Handle handle, uint64_t offset, bool data) {
+    const auto at = mount.vfs->seek(mount.me, x, handle, offset, data);
+    EXPECT_TRUE(at.ok());
+    return at.ok() ? *at : std::optional<uint64_t>(UINT64_MAX);
+  };
+  ASSERT_OK(a.pwrite(*h, 2 * kChunk, "two"));
+  ASSERT_OK(a.pwrite(*h, 5 * kChunk, std::string(kChunk, '5')));
+  ASSERT_OK(a.vfs->fallocate(a.me, x, *h, 0, 0, 9 * kChunk));
+  ASSERT_OK(a.vfs->fsync(a.me, x, *h));
+  // The same through another mount, and unsaved writes over it here.
+  const auto r = b.open("x", O_RDONLY);
+  EXPECT_EQ(seek(b, *r, 0, true), 2 * kChunk);
+  EXPECT_EQ(seek(b, *r, 0, false), 0u);
+  EXPECT_EQ(seek(b, *r, 2 * kChunk, false), 2 * kChunk + 3);
+  EXPECT_EQ(seek(b, *r, 2 * kChunk + 3, true), 5 * kChunk);
+  EXPECT_EQ(seek(b, *r, 5 * kChunk + 9, false), 6 * kChunk);
+  EXPECT_EQ(seek(b, *r, 6 * kChunk, true), std::nullopt);
+  EXPECT_EQ(seek(b, *r, 9 * kChunk, false), std::nullopt);
+  ASSERT_OK(a.pwrite(*h, kChunk, "one"));
+  ASSERT_OK(a.vfs->fallocate(a.me, x, *h, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5 * kChunk,
+                             kChunk / 2));
+  EXPECT_EQ(seek(a, *h, 0, true), kChunk);
+  EXPECT_EQ(seek(a, *h, kChunk, false), kChunk + 3);
+  EXPECT_EQ(seek(a, *h, kChunk + 3, true), 2 * kChunk);
+  EXPECT_EQ(seek(a, *h, 3 * kChunk, true), 5 * kChunk + kChunk / 2);
+  // Committed by the close; the other mount sees it when it asks again.
+  ASSERT_OK(a.close(*h));
+  EXPECT_EQ(seek(b, *r, 0, true), kChunk);
+  EXPECT_EQ(seek(b, *r, 6 * kChunk, true), std::nullopt);
+  ASSERT_OK(b.close(*r));
+}
+
+TEST_F(TwoMounts, SeekTellsNoHolesThatAnotherProcessMayHaveFilledThroughAMapping) {
+  const auto h = a.open("x", O_RDWR | O_CREAT);
+  const Ino x = a.ino("x");
+  ASSERT_OK(a.pwrite(*h, 1 << 20, "x"));
+  ASSERT_OK(a.vfs->fsync(a.me, x, *h));
+  OtherProcess other;
+  Caller copier = a.me;
+  copier.tid = other.tid();
+  const auto r = a.vfs->open(copier, x, O_RDONLY);
+  ASSERT_TRUE(r.ok());
+  EXPECT_EQ(*a.vfs->seek(copier, x, r->handle, 0, true), 0u);
+  EXPECT_EQ(*a.vfs->seek(copier, x, r->handle, 0, false), (1u << 20) + 1);
+  EXPECT_EQ(*a.vfs->seek(a.me, x, *h, 0, true), 1u << 20);
+  ASSERT_OK(a.close(*h));
+  EXPECT_EQ(*a.vfs->seek(copier, x, r->handle, 0, true), 1u << 20);
+  a.vfs->release(x, r->handle);
 }
 
 TEST_F(TwoMounts, CopyRange) {
@@ -252,8 +308,7 @@ TEST_F(TwoMounts, CopyRange) {
   const auto from = a.open("from", O_RDWR);
   const auto to = a.open("to", O_RDWR | O_CREAT);
   ASSERT_OK(a.pwrite(*from, 0, "X"));  // unsaved bytes are copied, too
-  const auto copied =
-      a.vfs->copy_range(a.me, a.ino("from"), *from, 0, a.ino("to"), *to, 5, 4);
+  const auto copied = a.vfs->copy_range(a.me, a.ino("from"), *from, 0, a.ino("to"), *to, 5, 4);
   EXPECT_EQ(*copied, 4u);
   EXPECT_EQ(*a.vfs->copy_range(a.me, a.ino("from"), *from, 10, a.ino("to"), *to, 9, 4), 0u);
   ASSERT_OK(a.close(*from));
@@ -282,7 +337,8 @@ TEST_F(TwoMounts, ABigFileGoesThroughTheSpoolAndBack) {
   EXPECT_TRUE(text(b.read("big")) == big);
 }
 
-// ---- errors --------------------------------------------------------------------------------------
+// ---- errors
+// --------------------------------------------------------------------------------------
 
 TEST_F(TwoMounts, ARefusedCommitIsTheErrorOfClose) {
   const auto h = a.open("x", O_WRONLY | O_CREAT);
@@ -364,7 +420,8 @@ TEST_F(TwoMounts, ABareTruncationIsCommittedByTheLastClose) {
   EXPECT_EQ(b.attr("x").size, 0u);
 }
 
-// ---- random edits against an array ---------------------------------------------------------------
+// ---- random edits against an array
+// ---------------------------------------------------------------
 
 TEST_F(TwoMounts, RandomEditsOfOneFileLookLikeAnArrayOnBothSides) {
   for (unsigned seed = 1; seed <= 40; ++seed) {
