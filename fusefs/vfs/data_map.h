@@ -24,7 +24,6 @@ struct Sought {
 // A value; constant once it is made.
 struct DataMap {
   Version version;
-  Seq seq;  // of the node when it was made: a rename may give the version's number to other content
   uint64_t size = 0;
   uint64_t begin = 0, until = 0;  // what is known
   std::vector<Range> data;        // ascending, disjoint; the rest of what is known is holes

@@ -38,7 +38,6 @@ Result<std::shared_ptr<const DataMap>> RouteVfs::data_map(const Doing& doing, Fi
                                                           uint64_t offset) {
   auto map = std::make_shared<DataMap>();
   map->version = version;
-  map->seq = attr.seq;
   if (version == attr.version && (attr.allocated == 0 || attr.allocated == attr.size)) {
     map->size = map->until = attr.size;
     if (attr.allocated > 0) map->data = {Range{0, attr.size}};
@@ -47,8 +46,7 @@ Result<std::shared_ptr<const DataMap>> RouteVfs::data_map(const Doing& doing, Fi
   {
     const std::lock_guard lock(handle.data_map_mutex);
     const DataMap* last = handle.data_map.get();
-    if (last && last->version == version && last->seq == attr.seq && last->tells(offset))
-      return handle.data_map;
+    if (last && last->version == version && last->tells(offset)) return handle.data_map;
   }
   LINKSPAN_TRY(const DataRangesReply reply,
                client_->data_ranges(doing.call(), {handle.file->ino, version, offset}));

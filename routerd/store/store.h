@@ -192,7 +192,7 @@ struct StoreOptions {
   unsigned connections = 16;  // pg: of the pool
 };
 
-// A replaying wrapper's hooks, limits and the like belong to decorators; see fault.h there.
+// Wrappers that refuse, lose or delay calls: fault.h.
 std::unique_ptr<Store> make_mem_store();
 
 }  // namespace linkspan::store

@@ -60,7 +60,6 @@ class Connection {
   bool at_rest() const {
     return !unsynced_ && sent_.empty() && PQtransactionStatus(conn_.get()) == PQTRANS_IDLE;
   }
-  int server_version() const { return PQserverVersion(conn_.get()); }
 
  private:
   struct Finish {

@@ -359,7 +359,7 @@ TEST(OpenFile, SeekFindsHolesOfTheLocalView) {
   SpoolPlace place;
   OpenFile file(Ino{16}, &place);
   const Beneath at = beneath(file, 1, 100);
-  const DataMap all{Version{1}, {}, 100, 0, 100, {{0, 100}}};
+  const DataMap all{Version{1}, 100, 0, 100, {{0, 100}}};
   EXPECT_FALSE(file.seek(0, true, all));  // clean
   ASSERT_EQ(*file.truncate(at, by(), 50), Edited::done);
   ASSERT_EQ(*file.write(at, by(), 200, std::string(10, 'x'), false), Edited::done);
@@ -374,14 +374,14 @@ TEST(OpenFile, SeekFindsHolesOfTheLocalView) {
   EXPECT_EQ(file.seek(205, false, all), found(210));
   EXPECT_EQ(file.seek(210, false, all), nothing);
   EXPECT_EQ(file.seek(210, true, all), nothing);
-  EXPECT_FALSE(file.seek(0, true, DataMap{Version{2}, {}, 100, 0, 100, {}})) << "another base";
+  EXPECT_FALSE(file.seek(0, true, DataMap{Version{2}, 100, 0, 100, {}})) << "another base";
   // Over a base with a hole, and over one of which only the beginning is known.
-  const DataMap sparse{Version{1}, {}, 100, 0, 100, {{5, 8}, {30, 40}}};
+  const DataMap sparse{Version{1}, 100, 0, 100, {{5, 8}, {30, 40}}};
   EXPECT_EQ(file.seek(0, true, sparse), found(5));
   EXPECT_EQ(file.seek(8, true, sparse), found(30));
   EXPECT_EQ(file.seek(30, false, sparse), found(40));
   EXPECT_EQ(file.seek(40, true, sparse), found(200));
-  const DataMap part{Version{1}, {}, 100, 0, 35, {{5, 8}, {30, 35}}};
+  const DataMap part{Version{1}, 100, 0, 35, {{5, 8}, {30, 35}}};
   EXPECT_EQ(file.seek(8, true, part), found(30));
   EXPECT_EQ(file.seek(30, false, part), (Sought{Sought::What::unknown, 35}));
 }
@@ -389,7 +389,7 @@ TEST(OpenFile, SeekFindsHolesOfTheLocalView) {
 TEST(DataMap, SeeksWhatItKnows) {
   const auto found = [](uint64_t there) { return Sought{Sought::What::found, there}; };
   const Sought nothing{};
-  const DataMap map{Version{1}, {}, 100, 0, 100, {{10, 20}, {50, 90}}};
+  const DataMap map{Version{1}, 100, 0, 100, {{10, 20}, {50, 90}}};
   EXPECT_EQ(map.seek(0, true), found(10));
   EXPECT_EQ(map.seek(0, false), found(0));
   EXPECT_EQ(map.seek(10, false), found(20));
@@ -397,13 +397,13 @@ TEST(DataMap, SeeksWhatItKnows) {
   EXPECT_EQ(map.seek(20, true), found(50));
   EXPECT_EQ(map.seek(60, false), found(90));
   EXPECT_EQ(map.seek(90, true), nothing);
-  const DataMap page{Version{1}, {}, 100, 20, 60, {{50, 60}}};
+  const DataMap page{Version{1}, 100, 20, 60, {{50, 60}}};
   EXPECT_FALSE(page.tells(19));
   EXPECT_FALSE(page.tells(60));
   EXPECT_EQ(page.seek(20, false), found(20));
   EXPECT_EQ(page.seek(20, true), found(50));
   EXPECT_EQ(page.seek(55, false), (Sought{Sought::What::unknown, 60}));
-  const DataMap dense{Version{1}, {}, 100, 0, 100, {{0, 100}}};
+  const DataMap dense{Version{1}, 100, 0, 100, {{0, 100}}};
   EXPECT_EQ(dense.seek(3, false), found(100));
 }
 
