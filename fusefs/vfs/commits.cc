@@ -133,8 +133,7 @@ void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& na
   if (outcome.as_seen) {
     std::vector<Process> know;  // all of it: they wrote all, or had read what their part went into
     for (const Process& process : outcome.knowers)
-      if (layer.buffer->whole() ||
-          parts_.bases->of_node(process, base.ino, name) == outcome.before)
+      if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, name) == outcome.before)
         know.push_back(process);
     for (const Process& process : know) {
       parts_.bases->read(process, base, name);

@@ -13,12 +13,22 @@ Status check_name(const std::string& name) {
   return ok();
 }
 
+// A directory (or a file to link) that another mount removed meanwhile: on a local disk, the name
+// in it is not found, and ESTALE is no answer that programs expect there.
+template <class T>
+Result<T> by_name(Result<T> result) {
+  if (result.ok() || result.code() != Code::stale_node) return result;
+  Error error = result.error();
+  error.code = Code::not_found;
+  return error;
+}
+
 }  // namespace
 
 Result<Entry> RouteVfs::lookup(const Caller& c, Ino parent, const std::string& name) {
   const uint64_t as_of = gate_.now();
   LINKSPAN_CHECK(check_name(name));
-  LINKSPAN_TRY(const KnownName known, tree_.lookup(begin(c), cache::Name{parent, name}));
+  LINKSPAN_TRY(const KnownName known, by_name(tree_.lookup(begin(c), cache::Name{parent, name})));
   forget_evicted();
   if (known.node) return entry(*known.node, known.name_cached, known.node_cached, as_of);
   Entry none;
@@ -46,7 +56,7 @@ Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
   }
   const cache::Name name{request.parent, request.name};
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(MutationReply reply, client_->create(doing.call(), std::move(request)));
+  LINKSPAN_TRY(MutationReply reply, by_name(client_->create(doing.call(), std::move(request))));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   Tree::OwnChange change;
   change.names = {{name, reply.nodes.front().attr.ino}};
@@ -137,7 +147,7 @@ Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bo
   request.name = name;
   request.directory = directory;
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, client_->remove(begin(c).call(), request));
+  LINKSPAN_TRY(const MutationReply reply, by_name(client_->remove(begin(c).call(), request)));
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, Ino{}}}, {parent}});
   mark_orphans(reply);
   bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
@@ -192,7 +202,7 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
     }
   }
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, client_->rename(doing.call(), request));
+  LINKSPAN_TRY(const MutationReply reply, by_name(client_->rename(doing.call(), request)));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   renamed(process, request, reply, ticket, target_before, moved_before);
   return ok();
@@ -243,7 +253,7 @@ Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::st
   request.parent = parent;
   request.name = name;
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, client_->link(doing.call(), request));
+  LINKSPAN_TRY(const MutationReply reply, by_name(client_->link(doing.call(), request)));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, ino}}, {parent}});
   return entry_of(cache::Name{parent, name}, reply.nodes.front());

@@ -136,11 +136,15 @@ TEST_F(CallsTest, WhatWasNeverAppliedMayGoToANewSession) {
   };
   ASSERT_TRUE(client->create(within(20s), some_create()).ok());
   const auto record = router.record();
-  ASSERT_EQ(record.operations.size(), 2u);
-  EXPECT_THAT(record.sessions, ElementsAre(100, 101));
-  EXPECT_EQ(record.operations[1].number(), 2u);
-  EXPECT_EQ(record.operations[1].answered_below(), 2u);
-  EXPECT_FALSE(record.operations[1].retry());
+  // It may have asked in the old session more than once before it was attached anew.
+  ASSERT_GE(record.operations.size(), 2u);
+  EXPECT_EQ(record.sessions.front(), 100u);
+  EXPECT_EQ(std::count(record.sessions.begin(), record.sessions.end(), 101u), 1);
+  EXPECT_EQ(record.sessions.back(), 101u);
+  EXPECT_EQ(record.operations.front().number(), 1u);
+  EXPECT_EQ(record.operations.back().number(), 2u);
+  EXPECT_EQ(record.operations.back().answered_below(), 2u);
+  EXPECT_FALSE(record.operations.back().retry());
 }
 
 TEST_F(CallsTest, CallsWaitForTheRouterAndGoOn) {
