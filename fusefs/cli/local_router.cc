@@ -47,12 +47,6 @@ std::string token_section(const std::string& hash, const std::string& principal,
   return text;
 }
 
-std::string tail_of(const std::string& path) {
-  const auto text = read_file(path, 64 << 20);
-  if (!text.ok()) return {};
-  return trim(text->size() > 1200 ? text->substr(text->size() - 1200) : *text);
-}
-
 // Waits for the line that says it listens; the error is what its log says.
 Status await_ready(const UniqueFd& ready, const UniqueFd& watch, const LocalLayout& layout,
                    std::chrono::milliseconds timeout) {
@@ -73,7 +67,7 @@ Status await_ready(const UniqueFd& ready, const UniqueFd& watch, const LocalLayo
     return fail(Code::unavailable, std::string("the private router ") +
                                        (n > 0 ? "ended while starting" : "was not ready in time") +
                                        " (log: " + layout.router_log() + "):\n" +
-                                       tail_of(layout.router_log()));
+                                       tail_of_file(layout.router_log()));
   }
 }
 

@@ -1,6 +1,7 @@
 #include "fusefs/cli/postgres_cluster.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -22,7 +23,6 @@ constexpr auto kReadyPoll = 20ms;  // postmaster.pid has no event of its own
 constexpr auto kStopTimeout = 30s;
 constexpr int kStartTries = 10;  // after a kill
 constexpr auto kStartPause = 300ms;
-constexpr size_t kLogTailBytes = 1200;
 
 Result<int> major_version(const std::string& bin) {
   LINKSPAN_TRY(const auto output, run_program({.argv = {bin + "/postgres", "--version"}}, 10s));
@@ -43,29 +43,39 @@ std::vector<std::string> candidate_directories() {
   return found;
 }
 
-std::string log_tail(const std::string& path) {
-  const auto text = read_file(path, 64 << 20);
-  if (!text.ok()) return {};
-  return trim(text->size() > kLogTailBytes ? text->substr(text->size() - kLogTailBytes) : *text);
-}
-
 Result<UniqueFd> open_log(const ClusterOptions& options) {
   UniqueFd log(::open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!log) return system_error(options.log, errno);
   return log;
 }
 
-// The postmaster that a lock file names, if it runs. A file whose process is gone goes too: its
-// number may mean another program by now, or one that died and that nobody has waited for (a
-// container without an init), and PostgreSQL would refuse to start for either. Nobody else uses
+// Is it a server of this very data directory? One of another (the machine's own PostgreSQL) may
+// have got the number since. A server's working directory is its data directory; where we may not
+// look at that (root without CAP_SYS_PTRACE), its command line tells.
+bool serves(pid_t pid, const std::string& data) {
+  const std::string proc = "/proc/" + std::to_string(pid);
+  char cwd[PATH_MAX];
+  const ssize_t n = ::readlink((proc + "/cwd").c_str(), cwd, sizeof cwd);
+  if (n > 0) return std::string_view(cwd, static_cast<size_t>(n)) == real_path(data);
+  const auto command = read_file(proc + "/cmdline");
+  if (!command.ok()) return false;
+  const auto words = split(*command, '\0');
+  const auto flag = std::find(words.begin(), words.end(), "-D");
+  return flag != words.end() && flag + 1 != words.end() && *(flag + 1) == data;
+}
+
+// The postmaster of `data` that a lock file names, if it runs. A file whose process is gone goes
+// too: its number may mean another program by now, or one that died and that nobody has waited for
+// (a container without an init), and PostgreSQL would refuse to start for either. Nobody else uses
 // these directories: we hold the supervisor's lock.
-std::optional<ProcessId> owner_of(const std::string& lock_file) {
+std::optional<ProcessId> owner_of(const std::string& lock_file, const std::string& data) {
   const auto text = read_file(lock_file);
   if (!text.ok()) return std::nullopt;
   const pid_t pid = std::atoi(text->c_str());
   const auto start = process_start(pid);
   const auto name = read_file("/proc/" + std::to_string(pid) + "/comm");
-  if (start && name.ok() && trim(*name) == "postgres") return ProcessId{pid, *start};
+  if (start && name.ok() && trim(*name) == "postgres" && serves(pid, data))
+    return ProcessId{pid, *start};
   ::unlink(lock_file.c_str());
   return std::nullopt;
 }
@@ -73,7 +83,7 @@ std::optional<ProcessId> owner_of(const std::string& lock_file) {
 Status end_previous(const ClusterOptions& options) {
   for (const auto& lock_file :
        {options.data + "/postmaster.pid", options.sockets + "/.s.PGSQL.5432.lock"}) {
-    const auto previous = owner_of(lock_file);
+    const auto previous = owner_of(lock_file, options.data);
     const auto process = previous ? open_process(*previous) : UniqueFd();
     if (!process) continue;
     signal_process(process, SIGINT);  // fast shutdown
@@ -81,7 +91,7 @@ Status end_previous(const ClusterOptions& options) {
       return fail(Code::busy, "an earlier PostgreSQL (pid " + std::to_string(previous->pid) +
                                   ") on " + options.data + " does not end; look into " +
                                   options.log);
-    (void)owner_of(lock_file);
+    (void)owner_of(lock_file, options.data);
   }
   return ok();
 }
@@ -119,7 +129,7 @@ Result<ProcessId> try_start(const ClusterOptions& options, int log,
     return fail(late ? Code::timed_out : Code::busy,
                 std::string("PostgreSQL ") +
                     (late ? "was not ready in time" : "ended while starting") +
-                    " (log: " + options.log + "):\n" + log_tail(options.log));
+                    " (log: " + options.log + "):\n" + tail_of_file(options.log));
   }
   return process;
 }

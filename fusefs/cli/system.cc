@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -81,6 +82,24 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   auto text = read_fd(fd.get(), max_bytes);
   if (!text.ok()) return Error{text.code(), path + ": " + text.error().message, 0};
   return text;
+}
+
+std::string tail_of_file(const std::string& path, size_t max_bytes) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat st;
+  if (!fd || ::fstat(fd.get(), &st) != 0) return {};
+  const off_t from = std::max<off_t>(0, st.st_size - static_cast<off_t>(max_bytes));
+  std::string text(max_bytes, '\0');
+  size_t size = 0;
+  while (size < max_bytes) {
+    const ssize_t n = ::pread(fd.get(), text.data() + size, max_bytes - size,
+                              from + static_cast<off_t>(size));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    size += static_cast<size_t>(n);
+  }
+  text.resize(size);
+  return trim(text);
 }
 
 Status write_all(int fd, std::string_view data) {

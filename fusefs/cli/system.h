@@ -48,6 +48,9 @@ Error system_error(const std::string& what, int error);
 inline constexpr size_t kSmallFileBytes = 1 << 20;  // of a state, token or proc file
 Result<std::string> read_file(const std::string& path, size_t max_bytes = kSmallFileBytes);
 Result<std::string> read_fd(int fd, size_t max_bytes = kSmallFileBytes);
+// The end of a log, however long that is, for an error's text. Empty if it cannot be read.
+inline constexpr size_t kLogTailBytes = 1200;
+std::string tail_of_file(const std::string& path, size_t max_bytes = kLogTailBytes);
 // Replaces the file at once (temporary file, fsync, rename).
 Status write_file(const std::string& path, std::string_view content, mode_t mode);
 Status write_all(int fd, std::string_view data);

@@ -5,6 +5,7 @@ a user without rights."""
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 
@@ -107,6 +108,29 @@ def test_every_kill_is_survived(name):
         process.communicate(timeout=60)
         eventually(lambda: not servers(name), 40, f"{name}: all end after a kill of {victim}")
         equal(sh(name, "cat /memory/survivor"), "before\n", f"after a kill of {victim}")
+
+
+@each
+def test_a_lock_file_left_by_a_crash_does_not_end_another_postgresql(name):
+    """After a reboot the pid in it may be the machine's own server."""
+    sh(name, "echo kept > /memory/reboot")
+    other = BASE.path(f"tmp/{name}-other/postgres")
+    os.makedirs(os.path.dirname(other))
+    shutil.copy(shutil.which("sleep"), other)
+    os.chmod(other, 0o755)
+    stranger = subprocess.Popen([other, "1000"], cwd="/", preexec_fn=lambda: name == "root" or os.setuid(65534))
+    try:
+        eventually(lambda: pathlib.Path(f"/proc/{stranger.pid}/comm").read_text() == "postgres\n", 10, "it runs")
+        lock = pathlib.Path(state(name)["state_dir"], "pg/postmaster.pid")
+        lock.write_text(f"{stranger.pid}\n{lock.parent}\n")
+        owner = os.stat(lock.parent)
+        os.chown(lock, owner.st_uid, owner.st_gid)
+        equal(sh(name, "cat /memory/reboot"), "kept\n")
+        equal(stranger.poll(), None, "it was ended")
+    finally:
+        stranger.kill()
+        stranger.wait()
+        shutil.rmtree(os.path.dirname(other))
 
 
 @each
