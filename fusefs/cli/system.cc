@@ -92,8 +92,8 @@ std::string tail_of_file(const std::string& path, size_t max_bytes) {
   std::string text(max_bytes, '\0');
   size_t size = 0;
   while (size < max_bytes) {
-    const ssize_t n = ::pread(fd.get(), text.data() + size, max_bytes - size,
-                              from + static_cast<off_t>(size));
+    const ssize_t n =
+        ::pread(fd.get(), text.data() + size, max_bytes - size, from + static_cast<off_t>(size));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     size += static_cast<size_t>(n);

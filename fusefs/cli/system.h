@@ -57,8 +57,8 @@ Status write_all(int fd, std::string_view data);
 // mkdir -p; directories that it makes get `mode`.
 Status make_directories(const std::string& path, mode_t mode);
 std::string absolute_path(const std::string& path);  // lexically; symlinks stay
-// As the kernel names it in mountinfo: absolute, without symlinks. What does not exist (or is a mount
-// that cannot be asked) is named after its parent.
+// As the kernel names it in mountinfo: absolute, without symlinks. What does not exist (or is a
+// mount that cannot be asked) is named after its parent.
 std::string real_path(const std::string& path);
 std::string base_name(const std::string& path);
 std::string dir_name(const std::string& path);

@@ -96,5 +96,20 @@ TEST(TextTest, PathsAndSplitting) {
   EXPECT_EQ(trim(" \n"), "");
 }
 
+TEST(ProcessTest, TheEndOfALogOfAnySize) {
+  char path[] = "/tmp/linkspan-log-XXXXXX";
+  const UniqueFd fd(::mkstemp(path));
+  ASSERT_TRUE(fd);
+  EXPECT_EQ(tail_of_file(path), "");
+  ASSERT_TRUE(write_all(fd.get(), "short\n").ok());
+  EXPECT_EQ(tail_of_file(path), "short");
+  ASSERT_EQ(::ftruncate(fd.get(), 200 << 20), 0);
+  ASSERT_EQ(::lseek(fd.get(), 0, SEEK_END), 200 << 20);
+  ASSERT_TRUE(write_all(fd.get(), "the reason\n").ok());
+  EXPECT_EQ(tail_of_file(path, 11), "the reason");
+  EXPECT_EQ(tail_of_file("/nonexistent"), "");
+  ::unlink(path);
+}
+
 }  // namespace
 }  // namespace linkspan::cli
