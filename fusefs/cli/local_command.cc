@@ -29,6 +29,7 @@ void print_servers(const LocalLayout& layout) {
 }  // namespace
 
 int local_start_command(const LocalOptions& options) {
+  (void)take_token_variables();  // not for the servers
   auto stack = LocalStack::join(options.state_dir);
   if (!stack.ok()) return complain(stack.error());
   if (auto kept = write_file(stack->layout().keep(), "", 0600); !kept.ok())

@@ -7,6 +7,8 @@
 namespace linkspan::cli {
 
 Result<ResolvedRouter> resolve_router(RouterOptions& options) {
+  // First: the embedded default's servers are programs that get our environment.
+  const TokenVariables variables = take_token_variables(options.token);
   ResolvedRouter resolved;
   resolved.address = options.address;
   const bool own_token = !options.token.file.empty() || options.token.fd >= 0;
@@ -18,7 +20,7 @@ Result<ResolvedRouter> resolve_router(RouterOptions& options) {
   } else if (resolved.address.empty()) {
     if (const char* address = ::getenv("LINKSPAN_ROUTER")) resolved.address = address;
   }
-  LINKSPAN_TRY(resolved.token, read_token(options.token));
+  LINKSPAN_TRY(resolved.token, read_token(options.token, variables));
   LINKSPAN_CHECK(check_router_address(resolved.address));
   return resolved;
 }

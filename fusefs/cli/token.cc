@@ -1,5 +1,6 @@
 #include "fusefs/cli/token.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,9 +62,12 @@ bool has_token_form(const std::string& token) {
                      [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; });
 }
 
-Result<std::string> read_token(const TokenSource& source) {
-  const std::string variable = take_environment("LINKSPAN_TOKEN");
-  const std::string variable_file = take_environment("LINKSPAN_TOKEN_FILE");
+TokenVariables take_token_variables(const TokenSource& source) {
+  if (source.fd > 2) ::fcntl(source.fd, F_SETFD, FD_CLOEXEC);
+  return {take_environment("LINKSPAN_TOKEN"), take_environment("LINKSPAN_TOKEN_FILE")};
+}
+
+Result<std::string> read_token(const TokenSource& source, const TokenVariables& variables) {
   if (!source.file.empty()) return from_file(source.file, "--token-file");
   if (source.fd >= 0) {
     auto text = read_fd(source.fd, kTokenFileBytes);
@@ -72,8 +76,8 @@ Result<std::string> read_token(const TokenSource& source) {
     if (!text.ok()) return fail(Code::unauthenticated, where + ": " + text.error().message);
     return checked(*text, where);
   }
-  if (!variable.empty()) return checked(variable, "LINKSPAN_TOKEN");
-  if (!variable_file.empty()) return from_file(variable_file, "LINKSPAN_TOKEN_FILE");
+  if (!variables.token.empty()) return checked(variables.token, "LINKSPAN_TOKEN");
+  if (!variables.file.empty()) return from_file(variables.file, "LINKSPAN_TOKEN_FILE");
   if (const char* credentials = ::getenv("CREDENTIALS_DIRECTORY")) {
     // systemd keeps these files private by itself, with modes of its own.
     const std::string path = std::string(credentials) + "/linkspan-token";

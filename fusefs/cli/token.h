@@ -12,11 +12,18 @@ struct TokenSource {
   int fd = -1;       // --token-fd
 };
 
-// The first of: `source`, $LINKSPAN_TOKEN, $LINKSPAN_TOKEN_FILE,
-// $CREDENTIALS_DIRECTORY/linkspan-token. The environment variables are removed from this process
-// (and wiped from its visible environment) in any case. `unauthenticated` names the mend;
-// it is also the answer to a file that others can write, or one of our own that they can read.
-Result<std::string> read_token(const TokenSource& source);
+// What the environment says of the token.
+struct TokenVariables {
+  std::string token, file;  // LINKSPAN_TOKEN, LINKSPAN_TOKEN_FILE
+};
+// Removes them from this process, and wipes them from its visible environment; the descriptor of
+// `source` is closed in programs that are run from here. To be called before any is.
+TokenVariables take_token_variables(const TokenSource& source = {});
+
+// The first of: `source`, `variables`, $CREDENTIALS_DIRECTORY/linkspan-token. `unauthenticated`
+// names the mend; it is also the answer to a file that others can write, or one of our own that
+// they can read.
+Result<std::string> read_token(const TokenSource& source, const TokenVariables& variables);
 
 // "lsp_" and 43 base64url characters.
 bool has_token_form(const std::string& token);

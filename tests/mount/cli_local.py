@@ -84,6 +84,22 @@ def test_secrets_and_servers_are_private(name):
 
 
 @each
+def test_a_token_of_the_environment_does_not_reach_the_servers(name):
+    secret = "lsp_" + "x" * 43
+    equal(local(name, "local", "start", env={"LINKSPAN_TOKEN": secret}).returncode, 0)
+    check(len(servers(name)) >= 3, servers(name))
+    for pid, command in servers(name).items():
+        check(secret.encode() not in pathlib.Path(f"/proc/{pid}/environ").read_bytes(), command)
+    equal(local(name, "local", "stop").returncode, 0)
+    process = BASE.start("run", "--local", "--", "sh", "-c", "echo $$; read line", user=USERS[name], cwd=WORK[name],
+                         env={"LINKSPAN_TOKEN": secret}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    for pid, command in servers(name).items():
+        check(secret.encode() not in pathlib.Path(f"/proc/{pid}/environ").read_bytes(), command)
+    process.communicate("\n", timeout=60)
+
+
+@each
 def test_concurrent_users_share_and_the_last_one_ends_it(name):
     script = "echo $$ > /memory/c-$$; until test $(ls /memory/c-* | wc -l) = 3; do sleep 0.05; done; rm -f /memory/unused; echo all"
     processes = [BASE.start("run", "--local", "--", "sh", "-c", script, user=USERS[name], cwd=WORK[name],

@@ -13,6 +13,10 @@ namespace {
 
 const std::string kGood = "lsp_" + std::string(43, 'a');
 
+Result<std::string> read_one(const TokenSource& source) {
+  return read_token(source, take_token_variables(source));
+}
+
 class TokenTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -45,12 +49,12 @@ TEST_F(TokenTest, Form) {
 }
 
 TEST_F(TokenTest, FileIsTrimmedAndItsModeChecked) {
-  auto token = read_token({.file = file(kGood + "\n", 0600)});
+  auto token = read_one({.file = file(kGood + "\n", 0600)});
   ASSERT_TRUE(token.ok()) << token.error().message;
   EXPECT_EQ(*token, kGood);
-  EXPECT_TRUE(read_token({.file = file(kGood, 0640)}).ok());
+  EXPECT_TRUE(read_one({.file = file(kGood, 0640)}).ok());
   for (const mode_t mode : {0644u, 0620u, 0602u, 0666u}) {
-    auto refused = read_token({.file = file(kGood, mode)});
+    auto refused = read_one({.file = file(kGood, mode)});
     ASSERT_FALSE(refused.ok()) << std::oct << mode;
     EXPECT_EQ(refused.code(), Code::unauthenticated);
     EXPECT_NE(refused.error().message.find("chmod 600"), std::string::npos);
@@ -59,7 +63,7 @@ TEST_F(TokenTest, FileIsTrimmedAndItsModeChecked) {
 
 TEST_F(TokenTest, NeverShowsWhatItRead) {
   const std::string secret = "nearly-a-token-but-not-quite";
-  auto refused = read_token({.file = file(secret, 0600)});
+  auto refused = read_one({.file = file(secret, 0600)});
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().message.find(secret), std::string::npos);
 }
@@ -67,12 +71,12 @@ TEST_F(TokenTest, NeverShowsWhatItRead) {
 TEST_F(TokenTest, EnvironmentIsUsedAndRemoved) {
   ::setenv("LINKSPAN_TOKEN", kGood.c_str(), 1);
   const char* memory = ::getenv("LINKSPAN_TOKEN");
-  auto token = read_token({});
+  auto token = read_one({});
   ASSERT_TRUE(token.ok());
   EXPECT_EQ(*token, kGood);
   EXPECT_EQ(::getenv("LINKSPAN_TOKEN"), nullptr);
   EXPECT_EQ(*memory, '\0');
-  EXPECT_FALSE(read_token({}).ok());
+  EXPECT_FALSE(read_one({}).ok());
 }
 
 TEST_F(TokenTest, OrderOfSources) {
@@ -80,14 +84,14 @@ TEST_F(TokenTest, OrderOfSources) {
   const std::string path = file(other, 0600);
   ::setenv("LINKSPAN_TOKEN", kGood.c_str(), 1);
   ::setenv("LINKSPAN_TOKEN_FILE", "/nonexistent", 1);
-  EXPECT_EQ(read_token({.file = path}).value(), other);
+  EXPECT_EQ(read_one({.file = path}).value(), other);
   EXPECT_EQ(::getenv("LINKSPAN_TOKEN"), nullptr);
   EXPECT_EQ(::getenv("LINKSPAN_TOKEN_FILE"), nullptr);
   ::setenv("LINKSPAN_TOKEN_FILE", path.c_str(), 1);
-  EXPECT_EQ(read_token({}).value(), other);
+  EXPECT_EQ(read_one({}).value(), other);
   file(kGood, 0644, "/linkspan-token");  // systemd looks after its modes
   ::setenv("CREDENTIALS_DIRECTORY", dir_.c_str(), 1);
-  EXPECT_EQ(read_token({}).value(), kGood);
+  EXPECT_EQ(read_one({}).value(), kGood);
 }
 
 TEST_F(TokenTest, Descriptor) {
@@ -95,8 +99,8 @@ TEST_F(TokenTest, Descriptor) {
   ASSERT_TRUE(pipe.ok());
   ASSERT_TRUE(write_all(pipe->write.get(), kGood + "\n").ok());
   pipe->write.reset();
-  EXPECT_EQ(read_token({.fd = pipe->read.release()}).value(), kGood);
-  auto closed = read_token({.fd = 9999});
+  EXPECT_EQ(read_one({.fd = pipe->read.release()}).value(), kGood);
+  auto closed = read_one({.fd = 9999});
   ASSERT_FALSE(closed.ok());
   EXPECT_NE(closed.error().message.find("--token-fd 9999"), std::string::npos);
 }
