@@ -53,6 +53,26 @@ Result<bool> is_empty_directory(const std::string& path) {
   return empty;
 }
 
+// A later try may find it better, so the bytes are still there.
+bool may_pass(Code code) {
+  switch (code) {
+    case Code::busy:
+    case Code::timed_out:
+    case Code::unavailable:
+    case Code::interrupted:
+    case Code::session_lost:
+    case Code::would_block:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool named(const std::vector<Error>& failures, const Error& error) {
+  return std::any_of(failures.begin(), failures.end(),
+                     [&](const auto& other) { return other.message == error.message; });
+}
+
 }  // namespace
 
 MountSession::MountSession(SessionOptions options)
@@ -306,6 +326,9 @@ std::vector<Error> MountSession::close(client::CancelToken* cancel) {
   add(stack_.undo_above_fuse());
   if (auto closed = mounts_.close(); !closed.ok()) failures.push_back(closed.error());
   sync(cancel, &failures);
+  // What was refused for good is dropped: the second try has nothing to say of it.
+  for (auto& error : first_try)
+    if (!may_pass(error.code) && !named(failures, error)) failures.push_back(std::move(error));
   add(stack_.undo());
   if (client_) client_->detach();
   if (options_.mounts_dir.empty()) return failures;
