@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,30 +17,46 @@ namespace linkspan::cli {
 
 namespace {
 
-// First byte: the errno, 0 if what follows is the content.
-[[noreturn]] void read_in_child(const std::string& path, int to) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  unsigned char error = fd ? 0 : static_cast<unsigned char>(errno);
+struct Answer {
+  int error = 0;  // errno; 0: what follows counts
   std::string text;
+};
+
+Answer read_whole(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return {errno, {}};
+  Answer answer;
   char buffer[16384];
-  for (ssize_t n; error == 0 && text.size() < kSmallFileBytes;) {
-    if ((n = ::read(fd.get(), buffer, sizeof buffer)) == 0) break;
-    if (n < 0)
-      error = static_cast<unsigned char>(errno);
-    else
-      text.append(buffer, static_cast<size_t>(n));
+  while (answer.text.size() < kSmallFileBytes) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0) return {errno, {}};
+    if (n == 0) break;
+    answer.text.append(buffer, static_cast<size_t>(n));
   }
-  (void)write_all(to, std::string(1, static_cast<char>(error)) + text).ok();
-  ::_exit(0);
+  return answer;
 }
 
-}  // namespace
+// The kernel may still have the attributes of a mount whose process is gone: stat(2) succeeds then,
+// statfs(2) asks the process. Those who may not ask it hear nothing but from stat(2).
+Answer stat_both(const std::string& path) {
+  struct statfs fs;
+  struct stat st;
+  if (::statfs(path.c_str(), &fs) != 0 || ::stat(path.c_str(), &st) != 0) return {errno, {}};
+  return {};
+}
 
-Result<std::string> read_within(const std::string& path, std::chrono::milliseconds timeout) {
+// Runs `ask` in a child that is given up at the deadline. It says the errno in a byte, then the
+// text.
+Result<std::string> within(const std::string& path, std::chrono::milliseconds timeout,
+                           Answer (*ask)(const std::string&)) {
   LINKSPAN_TRY(auto pipe, make_pipe());
   const pid_t child = ::fork();
   if (child < 0) return system_error("fork", errno);
-  if (child == 0) read_in_child(path, pipe.write.get());
+  if (child == 0) {
+    const Answer answer = ask(path);
+    (void)write_all(pipe.write.get(), static_cast<char>(answer.error) + answer.text).ok();
+    ::_exit(0);
+  }
   pipe.write.reset();
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   std::string text;
@@ -64,6 +82,18 @@ Result<std::string> read_within(const std::string& path, std::chrono::millisecon
   if (text.empty()) return fail(Code::io, path + ": the reading process died");
   if (text[0] != 0) return system_error(path, static_cast<unsigned char>(text[0]));
   return text.substr(1);
+}
+
+}  // namespace
+
+Result<std::string> read_within(const std::string& path, std::chrono::milliseconds timeout) {
+  return within(path, timeout, read_whole);
+}
+
+Status stat_within(const std::string& path, std::chrono::milliseconds timeout) {
+  const auto answer = within(path, timeout, stat_both);
+  if (!answer.ok()) return answer.error();
+  return ok();
 }
 
 }  // namespace linkspan::cli

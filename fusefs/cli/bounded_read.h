@@ -11,5 +11,7 @@ namespace linkspan::cli {
 // The file's content, read by a child process that is given up at the deadline. `timed_out`;
 // `unavailable` (ENOTCONN: the mount is dead); `not_found` and others as open(2) says.
 Result<std::string> read_within(const std::string& path, std::chrono::milliseconds timeout);
+// Whether a mount answers; errors as above, `access_denied` for another user's.
+Status stat_within(const std::string& path, std::chrono::milliseconds timeout);
 
 }  // namespace linkspan::cli

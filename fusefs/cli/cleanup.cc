@@ -1,13 +1,14 @@
 #include "fusefs/cli/cleanup.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fusefs/cli/bounded_read.h"
 #include "fusefs/cli/mount_stack.h"
 #include "fusefs/cli/mountinfo.h"
 
 namespace linkspan::cli {
 
-namespace {
-
-// What is ours at `dir` and below, as steps in the order they were mounted.
 std::vector<MountStep> steps_from_mountinfo(const std::string& dir) {
   std::vector<MountStep> steps;
   const auto mounts = read_mountinfo();
@@ -28,7 +29,40 @@ std::vector<MountStep> steps_from_mountinfo(const std::string& dir) {
   return steps;
 }
 
-}  // namespace
+MountHealth ask_mount(const std::string& dir) {
+  const auto mounts = read_mountinfo();
+  const auto top = mounts.ok() ? mount_at(*mounts, dir) : std::nullopt;
+  if (!top || !is_ours(*top)) return {};
+  if (top->type != kFuseType) return {.health = Health::cover};
+  const auto asked = stat_within(dir, kAskMount);
+  if (asked.ok()) return {Health::alive, top->user, {}, {}};
+  if (asked.code() == Code::unavailable) return {Health::dead, top->user, {}, {}};
+  return {Health::silent, top->user, asked.error().message, asked.code()};
+}
+
+Error cannot_ask(const std::string& dir, const MountHealth& mount) {
+  const bool anothers = mount.code == Code::access_denied;
+  const std::string whose = mount.user ? "user " + std::to_string(*mount.user) : "another user";
+  return fail(Code::busy,
+              "cannot ask the mount at " + dir + " (" + mount.why +
+                  (anothers ? "): it is of " + whose + "; run this as that user"
+                            : "): its process may be stopped; continue it (kill -CONT)") +
+                  ", or take it away: linkspan umount --lazy " + dir);
+}
+
+void detach(const std::string& dir, std::vector<MountStep> steps) {
+  // What is mounted inside of the top goes with it, at once. One by one the kernel might wait at
+  // the first of them.
+  std::erase_if(steps, [&](const auto& step) { return step.path.rfind(dir + "/", 0) == 0; });
+  const pid_t child = ::fork();
+  if (child == 0) {
+    (void)detach_steps(steps);
+    ::_exit(0);
+  }
+  const ProcessId id{child, process_start(child).value_or(0)};
+  if (const auto watch = open_process(id)) wait_for_end(watch, kDetachWait);
+  ::waitpid(child, nullptr, WNOHANG);
+}
 
 bool is_mounted_here(const std::string& dir) {
   const auto mounts = read_mountinfo();
@@ -44,8 +78,15 @@ Status clean_up_dead(const std::string& mounts_dir, const std::string& dir) {
     if (is_alive(state->process))
       return fail(Code::busy, "process " + std::to_string(state->process.pid) + " serves " + dir +
                                   "; end it with: linkspan umount " + dir);
-    failures = undo_steps(state->steps);
   }
+  const auto asked = ask_mount(dir);
+  if (asked.health == Health::silent) return cannot_ask(dir, asked);
+  if (asked.health == Health::alive)
+    return fail(Code::busy, "the mount at " + dir +
+                                " is served by a process that cannot be told; "
+                                "take it away with: linkspan umount --lazy " +
+                                dir);
+  if (state) failures = undo_steps(state->steps);
   for (auto& error : undo_steps(steps_from_mountinfo(dir))) failures.push_back(std::move(error));
   if (!failures.empty()) return failures.front();
   forget_state(mounts_dir, dir);

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <thread>
+#include <utility>
 
 #include "fusefs/cli/console.h"
 #include "fusefs/cli/notify.h"
@@ -80,8 +81,9 @@ int report_error(const ServeOptions& options, const Error& error) {
   return kFailure;
 }
 
-// A second signal gives up writing what is unsaved.
-std::vector<Error> close_session(MountSession& session, int signal_fd) {
+// A second signal gives up writing what is unsaved. `linkspan umount --lazy` unmounts, then sends
+// one: after an unmount the first that comes is still the first.
+std::vector<Error> close_session(MountSession& session, int signal_fd, bool first_is_due) {
   client::CancelToken cancel;
   std::vector<Error> failures;
   bool done = false;
@@ -92,7 +94,7 @@ std::vector<Error> close_session(MountSession& session, int signal_fd) {
     if (fds[0].revents) {
       signalfd_siginfo info;
       [[maybe_unused]] const ssize_t n = ::read(signal_fd, &info, sizeof info);
-      cancel.cancel();
+      if (!std::exchange(first_is_due, false)) cancel.cancel();
     }
     done = fds[1].revents != 0;
   }
@@ -124,7 +126,7 @@ int serve_mount(ServeOptions options) {
     mount.settle();
   }
   if (options.before_close) options.before_close(mount);
-  const auto failures = close_session(mount, signal_fd.get());
+  const auto failures = close_session(mount, signal_fd.get(), reason == Reason::unmounted);
   for (const auto& error : failures) {
     fuse::log(fuse::LogLevel::error, error.message);
     complain(error);

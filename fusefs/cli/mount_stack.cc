@@ -48,7 +48,9 @@ Status remove_symlink(const MountStep& step) {
 Result<bool> is_still_there(const MountStep& step) {
   LINKSPAN_TRY(const auto mounts, read_mountinfo());
   const auto top = mount_at(mounts, step.path);
-  return top && (step.kind == Kind::bind || is_ours(*top));
+  if (!top) return false;
+  if (step.kind != Kind::bind) return is_ours(*top);
+  return step.device.empty() || top->device == step.device;
 }
 
 // What is busy is detached: its users keep what they have open, nobody new finds it.
@@ -136,7 +138,12 @@ Status MountStack::seal() {
 
 Status MountStack::bind(const std::string& from, const std::string& to) {
   push({Kind::bind, to});
-  if (::mount(from.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0) return ok();
+  if (::mount(from.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0) {
+    if (const auto mounts = read_mountinfo(); mounts.ok())
+      if (const auto top = mount_at(*mounts, to)) steps_.back().device = top->device;
+    if (on_change_) on_change_(steps_);
+    return ok();
+  }
   const int error = errno;
   pop();
   return system_error("cannot bind " + from + " to " + to, error);
@@ -174,6 +181,17 @@ std::vector<Error> MountStack::undo_above_fuse() {
 std::vector<Error> MountStack::undo() {
   std::vector<Error> failures;
   while (!steps_.empty()) undo_last(&failures);
+  return failures;
+}
+
+std::vector<Error> detach_steps(const std::vector<MountStep>& steps) {
+  std::vector<Error> failures;
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (step->kind != Kind::cover && step->kind != Kind::fuse && step->kind != Kind::bind) continue;
+    const auto there = is_still_there(*step);
+    if (!there.ok() || !*there) continue;
+    if (auto done = unmount(*step, true); !done.ok()) failures.push_back(done.error());
+  }
   return failures;
 }
 

@@ -50,6 +50,8 @@ class MountStack {
   OnChange on_change_;
 };
 
+// Detaches the mounts among `steps`, last first, but only what is still ours; the rest is left.
+std::vector<Error> detach_steps(const std::vector<MountStep>& steps);
 // For a mount whose process is gone: undoes `steps`, but only what is still ours.
 std::vector<Error> undo_steps(const std::vector<MountStep>& steps);
 

@@ -37,6 +37,7 @@ std::string to_json(const MountState& state) {
     Json entry{{"kind", std::string(to_string(step.kind))}, {"path", step.path}};
     if (!step.target.empty()) entry["target"] = step.target;
     if (step.kind == Kind::mode) entry["mode"] = step.mode;
+    if (!step.device.empty()) entry["device"] = step.device;
     steps.push_back(std::move(entry));
   }
   return dump(Json{{"dir", state.dir},
@@ -64,7 +65,8 @@ Result<MountState> state_from_json(const std::string& text) {
                                       [&](const auto& known) { return known.second == name; });
       if (kind == std::end(kKinds)) return fail(Code::invalid, "unknown step " + name);
       state.steps.push_back({kind->first, entry.at("path").get<std::string>(),
-                             entry.value("target", ""), entry.value("mode", 0u)});
+                             entry.value("target", ""), entry.value("mode", 0u),
+                             entry.value("device", "")});
     }
   } catch (const Json::exception& error) {
     return fail(Code::invalid, error.what());

@@ -16,6 +16,7 @@ struct MountStep {
   std::string path;    // absolute
   std::string target;  // symlink: what it says
   unsigned mode = 0;   // mode: what it was
+  std::string device;  // bind: of what is bound, as mountinfo has it; empty: not known (yet)
   bool operator==(const MountStep&) const = default;
 };
 std::string_view to_string(MountStep::Kind kind);

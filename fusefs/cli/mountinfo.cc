@@ -1,5 +1,7 @@
 #include "fusefs/cli/mountinfo.h"
 
+#include <cstdlib>
+
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
@@ -22,6 +24,14 @@ std::string unescape(const std::string& text) {
   return plain;
 }
 
+// "rw,user_id=1000,group_id=1000"
+std::optional<uid_t> user_of(const std::string& options) {
+  for (const auto& option : split(options, ','))
+    if (option.rfind("user_id=", 0) == 0)
+      return static_cast<uid_t>(std::strtoul(option.c_str() + 8, nullptr, 10));
+  return std::nullopt;
+}
+
 constexpr size_t kMountinfoBytes = 16 << 20;
 
 }  // namespace
@@ -35,7 +45,8 @@ std::vector<MountEntry> parse_mountinfo(const std::string& text) {
     while (dash < fields.size() && fields[dash] != "-") ++dash;
     if (dash + 2 >= fields.size()) continue;
     mounts.push_back({fields[2], unescape(fields[3]), unescape(fields[4]),
-                      unescape(fields[dash + 1]), unescape(fields[dash + 2])});
+                      unescape(fields[dash + 1]), unescape(fields[dash + 2]),
+                      dash + 3 < fields.size() ? user_of(fields[dash + 3]) : std::nullopt});
   }
   return mounts;
 }

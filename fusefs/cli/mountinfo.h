@@ -1,6 +1,8 @@
 // /proc/self/mountinfo: what is mounted where, in this mount namespace.
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,11 +12,12 @@
 namespace linkspan::cli {
 
 struct MountEntry {
-  std::string device;      // "0:57"
-  std::string root;        // within its filesystem
-  std::string mountpoint;  // unescaped
-  std::string type;        // "fuse.linkspan"
-  std::string source;      // "linkspan"
+  std::string device;                        // "0:57"
+  std::string root;                          // within its filesystem
+  std::string mountpoint;                    // unescaped
+  std::string type;                          // "fuse.linkspan"
+  std::string source;                        // "linkspan"
+  std::optional<uid_t> user = std::nullopt;  // whose FUSE mount it is
 };
 
 inline constexpr const char* kFuseType = "fuse.linkspan";

@@ -3,14 +3,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <memory>
 
-#include "fusefs/cli/mountinfo.h"
+#include "fusefs/cli/cleanup.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
@@ -25,32 +24,34 @@ Result<bool> is_empty(const std::string& dir) {
   return true;
 }
 
-// The kernel may still have the attributes of a mount whose process is gone: stat(2) succeeds then.
-// statfs(2) always asks the process.
-bool is_dead(const std::string& dir) {
-  struct statfs fs;
-  return ::statfs(dir.c_str(), &fs) != 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+Status check_directory(const std::string& dir) {
+  struct stat st;
+  if (::stat(dir.c_str(), &st) == 0) {
+    if (S_ISDIR(st.st_mode)) return ok();
+    return fail(Code::not_directory, dir + " is not a directory");
+  }
+  if (errno == ENOENT)
+    return fail(Code::not_found, dir + " does not exist; make it with: mkdir -p " + dir);
+  return system_error(dir, errno);
 }
 
 }  // namespace
 
 Status check_mountpoint(const std::string& dir, bool non_empty) {
-  LINKSPAN_TRY(const auto mounts, read_mountinfo());
-  const auto top = mount_at(mounts, dir);
-  struct stat st;
-  const Error ended = fail(Code::unavailable, dir + " is a mount whose process has ended");
-  if (top && is_ours(*top) && is_dead(dir)) return ended;
-  if (::stat(dir.c_str(), &st) != 0) {
-    if (errno == ENOTCONN || (top && is_ours(*top))) return ended;
-    if (errno == ENOENT)
-      return fail(Code::not_found, dir + " does not exist; make it with: mkdir -p " + dir);
-    return system_error(dir, errno);
+  const auto asked = ask_mount(dir);
+  switch (asked.health) {
+    case Health::dead:
+      return fail(Code::unavailable, dir + " is a mount whose process has ended");
+    case Health::cover:
+      return fail(Code::unavailable, dir + " has the cover of a mount whose process has ended");
+    case Health::alive:
+      return fail(Code::busy, dir + " is already a Linkspan mount; see: linkspan status " + dir);
+    case Health::silent:
+      return cannot_ask(dir, asked);
+    case Health::none:
+      break;
   }
-  if (!S_ISDIR(st.st_mode)) return fail(Code::not_directory, dir + " is not a directory");
-  if (top && top->type == kFuseType)
-    return fail(Code::busy, dir + " is already a Linkspan mount; see: linkspan status " + dir);
-  if (top && is_ours(*top))
-    return fail(Code::unavailable, dir + " has the cover of a mount whose process has ended");
+  LINKSPAN_CHECK(check_directory(dir));
   LINKSPAN_TRY(const bool empty, is_empty(dir));
   if (!empty && !non_empty)
     return fail(Code::not_empty, dir +

@@ -50,9 +50,13 @@ Answer ask(const std::string& dir, const std::optional<MountState>& state,
                      "; its process may be stopped (kill -CONT), else: "
                      "linkspan umount --lazy " +
                      dir);
+  const auto asked = ask_mount(dir);
+  if (asked.health == Health::silent && !(state && !is_alive(state->process)))
+    return wrong(dir, "not answering", cannot_ask(dir, asked).message);
   if (text.code() == Code::unavailable || (state && !is_alive(state->process)) ||
-      is_mounted_here(dir))
+      asked.health == Health::dead || asked.health == Health::cover)
     return wrong(dir, "dead", "the process that served " + dir + " has ended" + mend);
+  if (asked.health == Health::alive) return wrong(dir, "unreadable", text.error().message);
   return wrong(dir, "not mounted", dir + " is not a Linkspan mount");
 }
 

@@ -19,6 +19,8 @@ TEST(MountinfoTest, ParsesOptionalFieldsAndEscapes) {
   ASSERT_EQ(mounts.size(), 5u);
   EXPECT_EQ(mounts[2].type, "fuse.linkspan");
   EXPECT_EQ(mounts[2].device, "0:40");
+  EXPECT_EQ(mounts[2].user, std::optional<uid_t>(0));
+  EXPECT_FALSE(mounts[3].user);
   EXPECT_EQ(mounts[3].mountpoint, "/mnt/with space\ttab\\slash");
   EXPECT_EQ(mounts[3].root, "/sub");
 }
