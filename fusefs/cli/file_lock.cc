@@ -18,6 +18,12 @@ Result<UniqueFd> open_lock(const std::string& path) {
   return file;
 }
 
+bool is_at(const UniqueFd& file, const std::string& path) {
+  struct stat open, there;
+  return ::fstat(file.get(), &open) == 0 && ::stat(path.c_str(), &there) == 0 &&
+         open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+}
+
 bool try_lock(const UniqueFd& file, int operation) {
   return ::flock(file.get(), operation | LOCK_NB) == 0;
 }

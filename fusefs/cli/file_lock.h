@@ -14,6 +14,8 @@ Result<UniqueFd> open_lock(const std::string& path);
 // `operation`: LOCK_SH or LOCK_EX. False: the time is over. Uses SIGALRM: from a process's only
 // thread.
 Result<bool> lock_within(const UniqueFd& file, int operation, std::chrono::milliseconds timeout);
+// Is the open file still the one at `path`? A lock on a file that was removed keeps nobody out.
+bool is_at(const UniqueFd& file, const std::string& path);
 bool try_lock(const UniqueFd& file, int operation);
 void unlock(const UniqueFd& file);
 // Processes that took a lock which is still held on this file (from /proc/locks).

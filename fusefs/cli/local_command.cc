@@ -3,6 +3,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -24,6 +26,29 @@ void print_servers(const LocalLayout& layout) {
   std::cout << "router  " << layout.router_address() << "\ntoken   " << layout.agent_token()
             << "\npublisher token  " << layout.publisher_token() << "\nstate   " << layout.root
             << "\n";
+}
+
+Status remove_tree(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) return fail(Code::io, "cannot remove " + path + ": " + error.message());
+  return ok();
+}
+
+// Nobody starts the servers, nor do they run, until it is out of the way. Who waits for the start
+// lock meanwhile finds that it is not the file of that name any more.
+Status remove_all_of(const LocalLayout& layout) {
+  LINKSPAN_TRY(const auto start, open_lock(layout.start_lock()));
+  LINKSPAN_TRY(const auto supervisor, open_lock(layout.supervisor_lock()));
+  if (!try_lock(start, LOCK_EX) || !is_at(start, layout.start_lock()) ||
+      !try_lock(supervisor, LOCK_EX))
+    return fail(Code::busy,
+                "the private servers are just starting or stopping; first: linkspan local stop");
+  LINKSPAN_CHECK(remove_tree(layout.sockets));
+  const std::string away = layout.root + ".pruned";
+  LINKSPAN_CHECK(remove_tree(away));  // of one that was killed
+  if (::rename(layout.root.c_str(), away.c_str()) != 0) return system_error(layout.root, errno);
+  return remove_tree(away);
 }
 
 }  // namespace
@@ -106,10 +131,7 @@ int local_prune_command(const LocalOptions& options) {
     std::getline(std::cin, answer);
     if (answer != "y" && answer != "yes") return kFailure;
   }
-  std::error_code error;
-  std::filesystem::remove_all(layout->root, error);
-  if (error) return complain("cannot remove " + layout->root + ": " + error.message());
-  std::filesystem::remove_all(layout->sockets, error);
+  if (auto removed = remove_all_of(*layout); !removed.ok()) return complain(removed.error());
   say("removed " + layout->root);
   return kSuccess;
 }

@@ -62,12 +62,16 @@ Result<LocalLayout> local_layout(const std::string& state_override) {
   return layout;
 }
 
-Status make_local_directories(const LocalLayout& layout) {
+Status make_local_root(const LocalLayout& layout) {
   LINKSPAN_CHECK(make_directories(dir_name(layout.root), layout.user ? 0755 : 0700));
   const mode_t mode = layout.user ? 0711 : 0700;
   if (::mkdir(layout.root.c_str(), mode) != 0 && errno != EEXIST)
     return system_error(layout.root, errno);
   if (::chmod(layout.root.c_str(), mode) != 0) return system_error(layout.root, errno);
+  return ok();
+}
+
+Status make_local_directories(const LocalLayout& layout) {
   LINKSPAN_CHECK(check_passable(layout));
   LINKSPAN_CHECK(own_directory(layout, layout.postgres_sockets(), 0700));
   return own_directory(layout, layout.router_sockets(), 0700);

@@ -35,7 +35,9 @@ struct LocalLayout {
 
 // Names only; nothing is created but the socket directory.
 Result<LocalLayout> local_layout(const std::string& state_override);
-// Creates the directories with the owners they need, and says which part of the path the servers'
+// The directory of the lock files and all else.
+Status make_local_root(const LocalLayout& layout);
+// With the start lock: creates the other directories with the owners they need, and says which part of the path the servers'
 // user cannot pass.
 Status make_local_directories(const LocalLayout& layout);
 

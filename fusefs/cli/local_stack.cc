@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kQuiet = 1s;        // waited before saying what for
 constexpr auto kStartWait = 180s;  // for another's start, initdb included
+constexpr int kPrunes = 10;        // that may come between, in a row
 constexpr auto kStopWait = 60s;    // for servers that are stopping
 
 Status wait_for_lock(const UniqueFd& file, int operation, std::chrono::milliseconds timeout,
@@ -82,6 +83,21 @@ Status start_supervisor(const LocalLayout& layout) {
   return await_supervisor(ready.read, log_path);
 }
 
+// The start lock; `local prune` may have taken away the file that we waited for.
+Result<UniqueFd> lock_start(const std::string& state_dir) {
+  for (int tries = 0; tries < kPrunes; ++tries) {
+    LINKSPAN_TRY(const auto layout, local_layout(state_dir));
+    LINKSPAN_CHECK(make_local_root(layout));
+    auto start = open_lock(layout.start_lock());
+    if (!start.ok() && start.code() == Code::not_found) continue;
+    if (!start.ok()) return start.error();
+    LINKSPAN_CHECK(wait_for_lock(*start, LOCK_EX, kStartWait,
+                                 "another linkspan is starting the private servers; waiting"));
+    if (is_at(*start, layout.start_lock())) return start;
+  }
+  return fail(Code::busy, "`linkspan local prune` removes the private servers again and again");
+}
+
 }  // namespace
 
 std::optional<ProcessId> find_supervisor(const LocalLayout& layout) {
@@ -96,11 +112,9 @@ std::optional<ProcessId> find_supervisor(const LocalLayout& layout) {
 }
 
 Result<LocalStack> LocalStack::join(const std::string& state_dir) {
+  LINKSPAN_TRY(const auto start, lock_start(state_dir));
   LINKSPAN_TRY(auto layout, local_layout(state_dir));
   LINKSPAN_CHECK(make_local_directories(layout));
-  LINKSPAN_TRY(const auto start, open_lock(layout.start_lock()));
-  LINKSPAN_CHECK(wait_for_lock(start, LOCK_EX, kStartWait,
-                               "another linkspan is starting the private servers; waiting"));
   LINKSPAN_TRY(auto users, open_lock(layout.users_lock()));
   LINKSPAN_CHECK(
       wait_for_lock(users, LOCK_SH, kStopWait, "the private servers are just stopping; waiting"));

@@ -2,6 +2,7 @@
 """--local: the private PostgreSQL and router. Made once, shared by several users, ended by the last,
 kept between runs, and mended after every kind of kill; as root (which drops to another user) and as
 a user without rights."""
+import fcntl
 import json
 import os
 import pathlib
@@ -182,6 +183,27 @@ def test_start_stop_status_prune(name):
     equal(local(name, "local", "prune", "--yes").returncode, 0)
     check(not pathlib.Path(answer["state_dir"]).exists())
     equal(sh(name, "ls /memory"), "")
+
+
+@each
+def test_prune_and_starts_do_not_meet_halfway(name):
+    root = pathlib.Path(state(name)["state_dir"])
+    equal(sh(name, "true"), "")
+    with open(root / "start.lock", "a", encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = local(name, "local", "prune", "--yes")
+        equal(done.returncode, 1)
+        check("starting" in done.stderr, done.stderr)
+        check((root / "pg/PG_VERSION").exists(), "removed under a start")
+        # Who waits for a lock that is pruned away begins anew.
+        process = BASE.start("run", "--local", "--", "true", user=USERS[name], cwd=WORK[name], stderr=subprocess.PIPE,
+                             stdin=subprocess.DEVNULL)
+        check("waiting" in process.stderr.readline())
+        os.rename(root, f"{root}.pruned")
+    equal(process.wait(timeout=150), 0, process.stderr.read())
+    check((root / "pg/PG_VERSION").exists(), "made anew")
+    equal(local(name, "local", "prune", "--yes").returncode, 0)
+    check(not root.exists() and not pathlib.Path(f"{root}.pruned").exists())
 
 
 def test_stop_refuses_while_used():
