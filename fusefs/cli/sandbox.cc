@@ -28,6 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kRunPrefix = "linkspan-run.";
+constexpr int kRunDirectoryTries = 100;  // each is lost only to another run's start
 
 Status write_proc(const std::string& path, const std::string& text) {
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -97,12 +98,20 @@ Result<RunDirectory> make_run_directory() {
   const char* parent = ::getenv("TMPDIR");
   const std::string place = real_path(parent && *parent == '/' ? parent : "/tmp");
   remove_left_over(place);
-  std::string path = place + "/" + kRunPrefix + "XXXXXX";
-  if (!::mkdtemp(path.data())) return system_error(place, errno);
-  RunDirectory directory{path, UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))};
-  if (!directory.lock || ::flock(directory.lock.get(), LOCK_EX | LOCK_NB) != 0)
-    return system_error(path, errno);
-  return directory;
+  // Until it is locked, another run that starts takes it for left over and may remove it.
+  for (int tries = 0; tries < kRunDirectoryTries; ++tries) {
+    std::string path = place + "/" + kRunPrefix + "XXXXXX";
+    if (!::mkdtemp(path.data())) return system_error(place, errno);
+    UniqueFd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!lock && errno != ENOENT) return system_error(path, errno);
+    struct stat st;
+    if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0 && ::fstat(lock.get(), &st) == 0 &&
+        st.st_nlink > 0)
+      return RunDirectory{path, std::move(lock)};
+    ::rmdir(path.c_str());
+  }
+  return fail(Code::busy, "cannot keep a directory in " + place +
+                              ": something removes it at once; choose another place: TMPDIR");
 }
 
 Result<std::vector<std::string>> bwrap_arguments(const SandboxOptions& options) {
