@@ -14,10 +14,9 @@ constexpr const char* kHelperUsage =
     "expose=PREFIX,log_file=FILE,log_level=LEVEL,state_dir=DIR,nonempty,local,ro]";
 
 bool is_generic(const std::string& option) {
-  static const char* const kGeneric[] = {"rw",     "defaults", "_netdev",  "nofail", "user",
-                                         "users",  "nouser",   "owner",    "auto",   "noauto",
-                                         "suid",   "nosuid",   "dev",      "nodev",  "exec",
-                                         "noexec", "async",    "relatime", "noatime"};
+  static const char* const kGeneric[] = {
+      "rw",     "defaults", "_netdev", "nofail", "user",  "users", "nouser", "owner",    "auto",
+      "noauto", "suid",     "nosuid",  "dev",    "nodev", "exec",  "async",  "relatime", "noatime"};
   return option.rfind("x-", 0) == 0 || option.rfind("comment=", 0) == 0 ||
          option.rfind("uhelper=", 0) == 0 ||
          std::find(std::begin(kGeneric), std::end(kGeneric), option) != std::end(kGeneric);
@@ -73,11 +72,14 @@ int mount_helper(const std::vector<std::string>& arguments) {
   if (positional.size() != 2) return usage("ROUTER and DIR are expected");
   mount.router.address = positional[0];
   mount.dir = positional[1];
+  bool may_execute = true;
   for (const auto& option :
        option_text.empty() ? std::vector<std::string>() : split(option_text, ',')) {
     const size_t equals = option.find('=');
     const std::string name = option.substr(0, equals);
-    if (option == "nonempty")
+    if (option == "exec" || option == "noexec")
+      may_execute = option == "exec";  // the last one counts
+    else if (option == "nonempty")
       mount.non_empty = true;
     else if (option == "ro")
       mount.read_only = true;
@@ -88,6 +90,10 @@ int mount_helper(const std::vector<std::string>& arguments) {
     else if (!is_generic(option))
       return usage("unknown option " + option);
   }
+  if (!may_execute)
+    return usage(
+        "noexec cannot be kept: skills are programs too; leave it out, or after user and users, "
+        "which imply it, add exec");
   if (positional[0] == "local" || positional[0] == "none") mount.router.local = true;
   return mount_command(std::move(mount));
 }
