@@ -89,9 +89,13 @@ int log_command(const LogCommandOptions& options) {
   const auto text = read_within(place->root + "/.linkspan/changes.json", kTimeout);
   if (!text.ok()) return complain(text.error());
   std::vector<Json> shown;
+  size_t seen = 0;
+  std::string oldest;  // its time
   for (const auto& line : split(*text, '\n')) {
     Json change = Json::parse(line, nullptr, false);
-    if (change.is_object() && concerns(change, *place)) shown.push_back(std::move(change));
+    if (!change.is_object()) continue;
+    if (seen++ == 0) oldest = change.value("time", "");
+    if (concerns(change, *place)) shown.push_back(std::move(change));
   }
   if (shown.size() > options.limit) shown.erase(shown.begin(), shown.end() - options.limit);
   for (const auto& change : shown) {
@@ -100,6 +104,10 @@ int log_command(const LogCommandOptions& options) {
     else
       print(change);
   }
+  std::cout << std::flush;
+  if (shown.size() < options.limit && seen >= kChangesShown)
+    say("older changes are not shown: the mount knows the last " + std::to_string(kChangesShown) +
+        " of all files, which began " + oldest);
   return kSuccess;
 }
 

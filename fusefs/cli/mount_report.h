@@ -46,6 +46,8 @@ std::string whoami_text(const MountReport& report);
 std::string routes_text(const MountReport& report);
 std::string stats_text(const MountReport& report);  // Prometheus
 
+// What .linkspan/changes goes back: the newest changes of everything the session may see.
+inline constexpr uint32_t kChangesShown = 200;
 // The log as last seen. `stale`: why it may be older than the router's, if it may.
 std::string changes_text(const std::vector<Change>& changes, const std::string& stale);
 std::string changes_json(const std::vector<Change>& changes);  // one object a line

@@ -26,7 +26,6 @@ using namespace std::chrono_literals;
 
 constexpr auto kAttachTimeout = 10s;  // then the router counts as unreachable
 constexpr auto kChangesTimeout = 1s;  // a `cat .linkspan/changes` waits no longer
-constexpr uint32_t kChangesShown = 200;
 constexpr const char* kWorkspace = "workspace";
 constexpr const char* kControl = ".linkspan";
 
@@ -68,6 +67,24 @@ bool may_pass(Code code) {
   }
 }
 
+// A route inside of another would need a directory that the other's volume need not have, and hide
+// what that has there.
+Status check_routes(const std::vector<Route>& routes) {
+  for (const auto& route : routes) {
+    const std::string first = route.path.substr(0, route.path.find('/'));
+    if (first == kWorkspace || first == kControl)
+      return fail(Code::invalid, "the router's grant has a route named " + route.path +
+                                     ", which Linkspan uses itself; ask its operator");
+    for (const auto& other : routes)
+      if (other.path.rfind(route.path + "/", 0) == 0)
+        return fail(Code::unsupported, "the router's grant has the route " + other.path +
+                                           " inside of the route " + route.path +
+                                           ", which cannot be mounted; ask its operator to "
+                                           "give one of them another path");
+  }
+  return ok();
+}
+
 bool named(const std::vector<Error>& failures, const Error& error) {
   return std::any_of(failures.begin(), failures.end(),
                      [&](const auto& other) { return other.message == error.message; });
@@ -105,11 +122,9 @@ MountSession::~MountSession() {
 
 Status MountSession::attach() {
   LINKSPAN_TRY(info_, client_->attach(call_within(kAttachTimeout), this));
+  LINKSPAN_CHECK(check_routes(info_.routes));
   auto routes = std::make_shared<Routes>();
   for (const auto& route : info_.routes) {
-    if (route.path == kWorkspace || route.path == kControl)
-      return fail(Code::invalid, "the router's grant has a route named " + route.path +
-                                     ", which Linkspan uses itself; ask its operator");
     RoutePart part{route, nullptr, nullptr};
     part.notifier = std::make_unique<fuse::Notifier>(
         fuse::NotifierOptions{.root = route.root, .read_only = !route.writable});
@@ -122,7 +137,6 @@ Status MountSession::attach() {
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
     routes->push_back(std::move(part));
   }
-  // A longer path is mounted over a directory of a shorter one's tree.
   std::sort(routes->begin(), routes->end(),
             [](const auto& a, const auto& b) { return a.route.path < b.route.path; });
   const std::lock_guard lock(mutex_);
@@ -179,6 +193,7 @@ std::string MountSession::route_directory(const std::string& path) const {
   if (mounting_) return options_.dir + "/" + path;
   std::string name = path;
   std::replace(name.begin(), name.end(), '/', '_');
+  if (name != path) name += "." + hex(hash_text(path));  // not that of a route named with a "_"
   return aside() + "/" + name;
 }
 
@@ -225,6 +240,7 @@ Status MountSession::expose(const std::string& from, const std::string& to) {
                                        ": the directory is not empty, and it would be hidden; "
                                        "move it away or choose another --expose");
   }
+  LINKSPAN_CHECK(stack_.make_parents(to));
   if (!mounting_) {
     if (there)
       return fail(Code::exists, "cannot expose " + to +

@@ -165,6 +165,15 @@ Status MountStack::make_directory(const std::string& path) {
   return system_error(path, error);
 }
 
+Status MountStack::make_parents(const std::string& path) {
+  const std::string parent = dir_name(path);
+  struct stat st;
+  if (::stat(parent.c_str(), &st) == 0) return ok();
+  if (errno != ENOENT || parent == path) return system_error(parent, errno);
+  LINKSPAN_CHECK(make_parents(parent));
+  return make_directory(parent);
+}
+
 void MountStack::undo_last(std::vector<Error>* failures) {
   const auto& step = steps_.back();
   if (step.kind != Kind::fuse)

@@ -33,6 +33,7 @@ class MountStack {
   Status bind(const std::string& from, const std::string& to);
   Status symlink(const std::string& target, const std::string& path);
   Status make_directory(const std::string& path);
+  Status make_parents(const std::string& path);  // those that are missing
 
   const std::vector<MountStep>& steps() const { return steps_; }
   // Undoes, last first, what came after the last FUSE connection; then, when those are closed, the
