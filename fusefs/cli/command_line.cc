@@ -106,8 +106,9 @@ void add_umount(CLI::App& app, CommandLine& line) {
   auto* command = app.add_subcommand(
       "umount", "Write what is unsaved, unmount DIR, and end its process. Cleans up a dead mount.");
   command->add_option("DIR", line.umount.dir, "the mountpoint")->required();
-  command->add_flag("--lazy,-l", line.umount.lazy,
-                    "also when programs still use it; they get ENOTCONN");
+  command->add_flag(
+      "--lazy,-l", line.umount.lazy,
+      "also when programs still use it (they get ENOTCONN) or its process does not answer");
   add_state_dir(command, line.umount.state_dir);
   command->footer(std::string("Example:\n  linkspan umount /mnt/linkspan\n") + kExitText);
   command->callback([&line] { line.chosen = [&line] { return umount_command(line.umount); }; });

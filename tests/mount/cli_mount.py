@@ -118,6 +118,11 @@ def test_log():
     equal({json.loads(line)["path"] for line in BASE.linkspan("log", "--json", f"{d}/memory/dir/a").stdout.splitlines()}, {"dir/a"})
     equal(len(BASE.linkspan("log", "-n", "1", f"{d}/memory/dir").stdout.splitlines()), 1)
     check("agent@box" in BASE.linkspan("log", f"{d}/memory/dir/c").stdout)
+    check("older" not in BASE.linkspan("log", "-n", "1000", f"{d}/memory/dir/c").stderr)
+    for n in range(201):
+        os.mkdir(f"{d}/memory/many{n}")
+    done = BASE.linkspan("log", "-n", "1000", f"{d}/memory/dir/c")
+    check("older changes are not shown" in done.stderr, f"{done.stdout}{done.stderr}")
     umount(d)
 
 
@@ -230,6 +235,100 @@ def test_status_of_a_stopped_mount_does_not_hang():
     umount(d)
 
 
+def test_a_stopped_mount_is_not_taken_for_a_dead_one():
+    d = mount("asleep")
+    pathlib.Path(d, "memory/before").write_text("x")
+    pid = status_of(d)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = BASE.linkspan("mount", *ROUTER.flags(), d)
+        equal(done.returncode, 1)
+        check("cannot ask" in done.stderr and "--lazy" in done.stderr, done.stderr)
+        # Another state directory knows nothing of it.
+        elsewhere = {"XDG_STATE_HOME": BASE.make("state-else")}
+        done = BASE.linkspan("umount", d, env=elsewhere)
+        equal(done.returncode, 1)
+        check("cannot ask" in done.stderr and "--lazy" in done.stderr, done.stderr)
+        began = now()
+        done = BASE.linkspan("umount", d)
+        equal(done.returncode, 1)
+        check(f"kill -CONT {pid}" in done.stderr and now() - began < 20, done.stderr)
+        check(d in BASE.mounts(), "it is still there")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    equal(pathlib.Path(d, "memory/before").read_text(), "x")
+    umount(d)
+    BASE.nothing_left()
+
+
+def test_lazy_umount_of_a_stopped_mount_takes_it_away_and_saves_what_it_can():
+    prefix = BASE.make("prefix")
+    d = mount("asleep", "--expose", prefix, "--workspace", BASE.make("work"))
+    pid = status_of(d)["pid"]
+    with open(f"{d}/memory/unsaved", "w", encoding="utf-8") as held:
+        held.write("acknowledged")
+        held.flush()
+        os.kill(pid, signal.SIGSTOP)
+        began = now()
+        umount(d, "--lazy")
+        check(now() - began < 30, "took too long")
+        try:
+            held.close()
+        except OSError:
+            pass
+    gone([pid])
+    BASE.nothing_left()
+    equal((os.listdir(prefix), os.listdir(d)), ([], []))
+    d = mount("asleep")
+    equal(pathlib.Path(d, "memory/unsaved").read_text(), "acknowledged")
+    umount(d)
+
+
+def test_another_users_mount_is_not_taken_for_a_dead_one():
+    d = BASE.make("theirs", uid=65534)
+    flags = ROUTER.flags(ROUTER.nobody_token)
+    equal(BASE.linkspan("mount", *flags, d, user=NOBODY).returncode, 0)
+    as_user = lambda script: subprocess.run([*NOBODY, "sh", "-c", script], capture_output=True, text=True, timeout=30)  # noqa: E731
+    pid = json.loads(as_user(f"cat {d}/.linkspan/status.json").stdout)["pid"]
+    if errno_of(os.listdir, d) == errno.EACCES:  # fuse.conf has no user_allow_other
+        for command in (["mount", *ROUTER.flags()], ["umount"]):
+            done = BASE.linkspan(*command, d)
+            equal(done.returncode, 1)
+            check("cannot ask" in done.stderr and "65534" in done.stderr, done.stderr)
+        check("not answering" in BASE.linkspan("status", d).stdout)
+    check(alive(pid) and as_user(f"ls {d}/memory").returncode == 0, "it was taken away")
+    equal(BASE.linkspan("umount", d, user=NOBODY).returncode, 0)
+    gone([pid])
+    BASE.nothing_left()
+
+
+def test_umount_does_not_believe_a_directory():
+    """Root is asked to unmount what a user made to look like a mount of root's process."""
+    d = mount("real")
+    pid = status_of(d)["pid"]
+    fake = BASE.make("fake", uid=65534)
+    os.mkdir(f"{fake}/.linkspan")
+    BASE.write("fake/.linkspan/status.json", json.dumps({"dir": fake, "pid": pid}), mode=0o644)
+    done = BASE.linkspan("umount", fake)
+    equal(done.returncode, 1)
+    check("not a Linkspan mount" in done.stderr, done.stderr)
+    check(alive(pid) and d in BASE.mounts(), "ended the process of another mount")
+    umount(d)
+
+
+def test_a_bind_that_others_replaced_stays():
+    prefix = BASE.make("prefix")
+    d = mount("replaced", "--expose", prefix, "--workspace", BASE.make("work"))
+    subprocess.run(["mount", "-t", "tmpfs", "another", f"{prefix}/workspace"], check=True, timeout=60)
+    done = BASE.linkspan("umount", "--lazy", d)
+    check(f"another {prefix}/workspace tmpfs" in pathlib.Path("/proc/mounts").read_text(), f"unmounted what is not ours: {done.stderr}")
+    while f"{prefix}/workspace" in BASE.mounts():
+        subprocess.run(["umount", f"{prefix}/workspace"], check=True, timeout=60)
+    for name in os.listdir(prefix):
+        os.rmdir(f"{prefix}/{name}")
+    BASE.nothing_left()
+
+
 def test_router_away_and_back():
     d = mount("away", "--workspace", BASE.make("work"))
     pathlib.Path(d, "memory/seen").write_text("x")
@@ -262,6 +361,48 @@ def test_expose_and_status_from_anywhere():
     equal([m["dir"] for m in json.loads(done.stdout)], [d])
     umount(d)
     equal(os.listdir(prefix), [])
+
+
+def other_router(name, path, instead):
+    """A router whose route `path` is at `instead`."""
+    base = Base(name)
+    router = Router(base)
+    router.stop()
+    config = pathlib.Path(router.config)
+    config.write_text(config.read_text().replace(f'path = "{path}"', f'path = "{instead}"'))
+    router.start()
+    return base, router
+
+
+def test_a_route_below_a_directory_that_is_no_route():
+    base, router = other_router("nested", "sessions", "team/shared")
+    try:
+        d, prefix = base.make("d"), base.make("prefix")
+        done = base.linkspan("mount", *router.flags(), "--expose", prefix, d)
+        equal(done.returncode, 0, done.stderr)
+        equal((sorted(os.listdir(d)), os.listdir(f"{d}/team")), ([".linkspan", "memory", "skills", "team"], ["shared"]))
+        pathlib.Path(prefix, "team/shared/x").write_text("both")
+        equal(pathlib.Path(d, "team/shared/x").read_text(), "both")
+        equal(base.linkspan("umount", d).returncode, 0)
+        equal((os.listdir(prefix), os.listdir(d)), ([], []))
+        done = base.linkspan("run", *router.flags(), "--", "cat", "/team/shared/x", cwd=base.make("work"))
+        equal((done.returncode, done.stdout), (0, "both"), done.stderr)
+        base.nothing_left()
+    finally:
+        router.stop()
+        base.clean()
+
+
+def test_a_route_inside_of_another_is_refused_with_both_names():
+    base, router = other_router("inside", "sessions", "memory/deep")
+    try:
+        done = base.linkspan("mount", *router.flags(), base.make("d"))
+        equal(done.returncode, 1)
+        check("memory/deep inside of the route memory," in done.stderr, done.stderr)
+        base.nothing_left()
+    finally:
+        router.stop()
+        base.clean()
 
 
 def test_unmounted_by_somebody_else():
@@ -324,6 +465,10 @@ def test_mount_helper_and_fstab_form():
     equal(done.returncode, 2)
     check("frobnicate" in done.stderr, done.stderr)
     equal(run(ROUTER.address).returncode, 2)
+    done = run(ROUTER.address, d, "-o", options + ",noexec")
+    equal(done.returncode, 2)
+    check("noexec" in done.stderr and "add exec" in done.stderr, done.stderr)
+    equal(run("-f", ROUTER.address, d, "-o", options + ",noexec,exec").returncode, 0)
     equal(run(ROUTER.address, d, "-o", f"token_file={ROUTER.token},ro").returncode, 0)
     equal(errno_of(os.mkdir, f"{d}/memory/x"), errno.EROFS)
     umount(d)
