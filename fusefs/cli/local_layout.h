@@ -37,8 +37,8 @@ struct LocalLayout {
 Result<LocalLayout> local_layout(const std::string& state_override);
 // The directory of the lock files and all else.
 Status make_local_root(const LocalLayout& layout);
-// With the start lock: creates the other directories with the owners they need, and says which part of the path the servers'
-// user cannot pass.
+// With the start lock: creates the other directories with the owners they need, and says which part
+// of the path the servers' user cannot pass.
 Status make_local_directories(const LocalLayout& layout);
 
 }  // namespace linkspan::cli

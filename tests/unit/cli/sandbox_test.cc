@@ -2,8 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
 
 namespace linkspan::cli {
 namespace {
@@ -51,6 +56,38 @@ TEST(SandboxTest, AnotherPrefixMustBeThere) {
 
 TEST(SandboxTest, NobodySeesADeviceThatIsNotMounted) {
   EXPECT_TRUE(processes_seeing({"0:999999"}).empty());
+}
+
+// Each start takes unlocked directories away, also one that another start has just made.
+TEST(SandboxTest, StartsAtOnceKeepTheirDirectories) {
+  char parent[] = "/tmp/linkspan-sandbox-test.XXXXXX";
+  ASSERT_NE(::mkdtemp(parent), nullptr);
+  const char* before = ::getenv("TMPDIR");
+  const std::string saved = before ? before : "";
+  ::setenv("TMPDIR", parent, 1);
+  std::mutex mutex;
+  std::vector<RunDirectory> directories;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int n = 0; n < 50; ++n) {
+        auto made = make_run_directory();
+        ASSERT_TRUE(made.ok()) << made.error().message;
+        const std::lock_guard lock(mutex);
+        directories.push_back(*std::move(made));
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  for (const auto& directory : directories) {
+    struct stat st;
+    EXPECT_EQ(::stat(directory.path.c_str(), &st), 0) << directory.path << " was taken away";
+    ::rmdir(directory.path.c_str());
+  }
+  if (before)
+    ::setenv("TMPDIR", saved.c_str(), 1);
+  else
+    ::unsetenv("TMPDIR");
+  EXPECT_EQ(::rmdir(parent), 0);
 }
 
 }  // namespace
