@@ -106,6 +106,8 @@ void add_route_metrics(Metrics& metrics, const MountReport& report) {
       {"cached_bytes", "gauge", "Content in the cache.", &Stats::content_bytes},
       {"dirty_files", "gauge", "Files with bytes that are not committed yet.", &Stats::dirty_files},
       {"dirty_bytes", "gauge", "Bytes that are not committed yet.", &Stats::dirty_bytes},
+      {"lost_commits_total", "counter", "Commits refused for good, their bytes dropped.",
+       &Stats::lost_commits},
       {"attr_hits_total", "counter", "Attributes answered from the cache.", &Stats::attr_hits},
       {"attr_misses_total", "counter", "Attributes asked of the router.", &Stats::attr_misses},
       {"name_hits_total", "counter", "Names answered from the cache.", &Stats::name_hits},

@@ -134,6 +134,7 @@ Status MountSession::attach() {
     vfs.uid = ::getuid();
     vfs.gid = ::getgid();
     if (const char* spool = ::getenv("TMPDIR"); spool && *spool == '/') vfs.spool_dir = spool;
+    vfs.on_loss = [](const std::string& text) { fuse::log(fuse::LogLevel::error, text); };
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
     routes->push_back(std::move(part));
   }

@@ -159,11 +159,32 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
       if (layer.buffer->kind() == DirtyBuffer::Kind::overlay) return;
       break;
     default:
-      // Refused (quota, space, rights): kept for as long as somebody can try again.
+      // Refused (quota, space, rights): kept for as long as somebody can try again. Then all goes:
+      // what was written over refused bytes would make a file with holes that nobody wrote.
       if (parts_.files->handles_of(file.ino) > 0) return;
-      break;
+      lose(file, file.dirty_bytes(), error);
+      forget(file);
+      return;
   }
+  lose(file, layer.buffer->bytes(), error);
+  parts_.tree->client()->forget_operation(layer.operation);
   file.drop_lowest();
+  parts_.kernel->drop_content(file.ino);
+  parts_.files->retire(file.ino);
+}
+
+void Commits::lose(const OpenFile& file, uint64_t bytes, const Error& error) {
+  lost_.fetch_add(1, std::memory_order_relaxed);
+  if (!parts_.options->on_loss) return;
+  const auto name = parts_.tree->last_name(file.ino);
+  parts_.options->on_loss(parts_.options->route.path + "/: " + std::to_string(bytes) +
+                          " bytes written to '" + (name ? name->name : "?") + "' (inode " +
+                          std::to_string(file.ino.value) + ") are dropped: " + error.message);
+}
+
+void Commits::forget(OpenFile& file) {
+  for (const OpNumber operation : file.drop_all())
+    parts_.tree->client()->forget_operation(operation);
   parts_.kernel->drop_content(file.ino);
   parts_.files->retire(file.ino);
 }
@@ -213,7 +234,8 @@ void Commits::commit_in_background(Ino ino) {
   if (!file) return;
   const auto status = commit(Doing::until_timeout(*parts_.options, &stop_), *file);
   if (status.ok()) return;
-  if (transient(status.code())) {
+  // `io`: it is unknown whether the router applied it; what `failed` kept is sent anew.
+  if (transient(status.code()) || (status.code() == Code::io && file->dirty())) {
     schedule(ino, kCommitRetryDelay);
   } else {
     file->keep_error(status.error());

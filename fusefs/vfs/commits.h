@@ -55,6 +55,11 @@ class Commits {
   void stop();
 
   uint64_t count() const { return count_; }
+  // Commits that were refused for good, their bytes dropped (VfsOptions::on_loss).
+  uint64_t lost_count() const { return lost_; }
+
+  // Nobody will ever see this file's unsaved writes: it has neither name nor handle.
+  void forget(OpenFile& file);
 
  private:
   using Due = std::chrono::steady_clock::time_point;
@@ -67,12 +72,13 @@ class Commits {
   void learn_bases(const Base& base, const std::optional<cache::Name>& name, const Layer& layer,
                    const OpenFile::Outcome& outcome, bool merged);
   void failed(OpenFile& file, const Layer& layer, const Error& error);
+  void lose(const OpenFile& file, uint64_t bytes, const Error& error);
   void run();
   void commit_in_background(Ino ino);
 
   const Parts parts_;
   client::CancelToken stop_;
-  std::atomic<uint64_t> count_{0};
+  std::atomic<uint64_t> count_{0}, lost_{0};
 
   std::mutex mutex_;  // leaf; guards what follows
   std::condition_variable wake_;

@@ -121,10 +121,12 @@ Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
   request.exclusive = (flags & O_EXCL) != 0;
   LINKSPAN_TRY(const MutationReply reply, create_node(doing, c, std::move(request)));
   const Node& node = reply.nodes.front();
-  if (node.attr.kind != Kind::file) return fail(Code::exists, "it is there and is no plain file");
+  // Another mount was faster. The kernel checked rights of the directory only: with ESTALE it walks
+  // the path once more, finds the file and opens it like any that was there.
+  if (!reply.created) return fail(Code::stale_node, "another mount created it meanwhile");
   const auto known = tree_.known_node(node.attr.ino);
   LINKSPAN_TRY(const Opened handle,
-               opened(c, doing, known.value_or(KnownNode{node, false}), flags, reply.created));
+               opened(c, doing, known.value_or(KnownNode{node, false}), flags, true));
   return std::make_pair(entry_of(cache::Name{parent, name}, node), handle);
 }
 

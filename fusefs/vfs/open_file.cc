@@ -261,10 +261,14 @@ void OpenFile::drop_lowest() {
   ++moment_;
 }
 
-void OpenFile::drop_all() {
+std::vector<OpNumber> OpenFile::drop_all() {
   std::lock_guard lock(mutex_);
+  std::vector<OpNumber> operations;
+  for (const auto& layer : layers_)
+    if (layer->operation.value != 0) operations.push_back(layer->operation);
   layers_.clear();
   ++moment_;
+  return operations;
 }
 
 void OpenFile::base_changed() {

@@ -145,7 +145,8 @@ class OpenFile {
                     const std::function<void(const Outcome&)>& learn);
   // Its bytes are the router's or nobody's. With the turn.
   void drop_lowest();
-  void drop_all();  // the file has no name and no handle any more
+  // The file has no name and no handle any more. The operations that were sent without an answer.
+  std::vector<OpNumber> drop_all();
   // What lies beneath changed by an operation of our own that is no commit.
   void base_changed();
   // A rename gave the same content another version number.

@@ -100,6 +100,7 @@ Vfs::Stats RouteVfs::stats() const {
   stats.content_misses = contents_.misses();
   stats.revocations = revocations_;
   stats.commits = commits_.count();
+  stats.lost_commits = commits_.lost_count();
   return stats;
 }
 

@@ -126,6 +126,9 @@ struct VfsOptions {
   uint32_t uid = 0, gid = 0;       // squash: of every node
   std::string spool_dir = "/tmp";  // for unlinked temporary files of large dirty buffers
   const Clock* clock = &Clock::system();
+  // Bytes that a write accepted are dropped, for the router refused them and nobody can try again;
+  // the text names the file and says why. Any thread; may be empty.
+  std::function<void(const std::string&)> on_loss;
 };
 
 class Vfs {
@@ -199,7 +202,7 @@ class Vfs {
   struct Stats {
     uint64_t nodes = 0, names = 0, content_bytes = 0, dirty_files = 0, dirty_bytes = 0;
     uint64_t attr_hits = 0, attr_misses = 0, name_hits = 0, name_misses = 0;
-    uint64_t content_hits = 0, content_misses = 0, revocations = 0, commits = 0;
+    uint64_t content_hits = 0, content_misses = 0, revocations = 0, commits = 0, lost_commits = 0;
   };
   virtual Stats stats() const = 0;
 };

@@ -123,8 +123,7 @@ void RouteVfs::release(Ino ino, Handle h) {
   const auto unsaved = files_.close(h);
   if (!unsaved) return;
   if (unsaved->orphan()) {
-    unsaved->drop_all();
-    files_.retire(ino);
+    commits_.forget(*unsaved);
     return;
   }
   commits_.schedule(ino, std::chrono::milliseconds(0));

@@ -29,7 +29,9 @@ SPEC.loader.exec_module(posix_checks)
 NOT_LOCAL = {"test_read_only_route", "test_statfs_has_real_numbers", "test_rename_rules",
              "test_link_counts_and_errors", "test_xattrs", "test_workspace_is_local",
              "test_inodes_and_birth_time_are_stable", "test_control_files_answer", "test_relatime",
-             "test_devices_are_refused"}
+             "test_devices_are_refused",
+             # how finely holes are told is the local file system's
+             "test_sparse_files", "test_copies_of_sparse_files_stay_sparse"}
 
 
 class Passthrough:
