@@ -1,6 +1,7 @@
 #include "routerd/config/config.h"
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 namespace linkspan::config {
@@ -70,6 +71,90 @@ std::string token_summary(const store::TokenRecord& token) {
   return out;
 }
 
+// What libpq takes for secret: password, and sslpassword of a client key.
+bool is_secret(std::string_view key) {
+  return key == "password" || key == "sslpassword";
+}
+
+bool is_space(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+// A percent-encoded key of a URL's query is one all the same.
+std::string percent_decoded(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    const char* const digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
+      out += static_cast<char>(value);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+// "user:password@" before the host, and keys of the query, which may name the password too.
+std::string mask_url(const std::string& url, size_t authority) {
+  std::string out = url;
+  const auto query = url.find('?', authority);
+  if (query != std::string::npos) {
+    out.resize(query);
+    for (size_t at = query; at < url.size();) {
+      const auto end = std::min(url.find('&', at + 1), url.size());
+      const auto equals = std::min(url.find('=', at), end);
+      const bool secret = is_secret(percent_decoded(url.substr(at + 1, equals - at - 1)));
+      out += secret && equals < end ? url.substr(at, equals + 1 - at) + "***"
+                                    : url.substr(at, end - at);
+      at = end;
+    }
+  }
+  const auto end = std::min(out.find_first_of("/?", authority), out.size());
+  const auto at = out.substr(0, end).rfind('@');
+  if (at == std::string::npos || at < authority) return out;
+  const auto colon = out.find(':', authority);
+  if (colon == std::string::npos || colon > at) return out;
+  return out.substr(0, colon + 1) + "***" + out.substr(at);
+}
+
+// The end of a value in libpq's "key = value" form: quoted, or up to a space; a backslash takes the
+// next character along.
+size_t value_end(const std::string& text, size_t at) {
+  const bool quoted = at < text.size() && text[at] == '\'';
+  if (quoted) ++at;
+  while (at < text.size() && (quoted ? text[at] != '\'' : !is_space(text[at])))
+    at += text[at] == '\\' ? 2 : 1;
+  return std::min(at + (quoted ? 1 : 0), text.size());
+}
+
+std::string mask_conninfo(const std::string& text) {
+  const auto skip_spaces = [&](size_t at) {
+    while (at < text.size() && is_space(text[at])) ++at;
+    return at;
+  };
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t key = skip_spaces(at);
+    size_t key_end = key;
+    while (key_end < text.size() && text[key_end] != '=' && !is_space(text[key_end])) ++key_end;
+    const size_t equals = skip_spaces(key_end);
+    if (equals >= text.size() || text[equals] != '=') {  // no conninfo, but shown all the same
+      out += text.substr(at, equals - at);
+      at = equals;
+      continue;
+    }
+    const size_t value = skip_spaces(equals + 1);
+    const size_t end = value_end(text, value);
+    const bool secret = is_secret(std::string_view(text).substr(key, key_end - key));
+    out += text.substr(at, value - at) + (secret ? "***" : text.substr(value, end - value));
+    at = end;
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<std::string> check(Config* config) {
@@ -80,22 +165,8 @@ std::vector<std::string> check(Config* config) {
 }
 
 std::string without_password(const std::string& url) {
-  if (const auto scheme = url.find("://"); scheme != std::string::npos) {
-    const auto authority = scheme + 3;
-    const auto end = std::min(url.find_first_of("/?", authority), url.size());
-    const auto at = url.substr(0, end).rfind('@');
-    if (at == std::string::npos || at < authority) return url;
-    const auto colon = url.find(':', authority);
-    if (colon == std::string::npos || colon > at) return url;
-    return url.substr(0, colon + 1) + "***" + url.substr(at);
-  }
-  const auto key = url.find("password=");
-  if (key == std::string::npos) return url;
-  const auto value = key + 9;
-  const auto end = value < url.size() && url[value] == '\''
-                       ? std::min(url.find('\'', value + 1), url.size() - 1) + 1
-                       : std::min(url.find(' ', value), url.size());
-  return url.substr(0, value) + "***" + url.substr(end);
+  const auto scheme = url.find("://");
+  return scheme == std::string::npos ? mask_conninfo(url) : mask_url(url, scheme + 3);
 }
 
 std::string summary(const Config& config) {

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <set>
 
+#include "linkspan/limits.h"
 #include "routerd/config/config.h"
 #include "routerd/config/reader.h"
 #include "routerd/config/token.h"
@@ -169,8 +170,13 @@ class Parser {
     record.tenant = tenant;
     if (!token_identity(table, &record)) return;
     std::set<std::string> paths;
+    size_t routes = 0;
     table.each("route", [&](const toml::table& route) {
-      this->route(route, volumes, &paths, &record.routes);
+      if (++routes == limits::kRoutes + 1)
+        problems_.add(route.source(), "route: a token has at most " +
+                                          std::to_string(limits::kRoutes) +
+                                          " routes; share the rest out to another token");
+      if (routes <= limits::kRoutes) this->route(route, volumes, &paths, &record.routes);
     });
     if (table.require("route")) config_.tokens.push_back(std::move(record));
   }

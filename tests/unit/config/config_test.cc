@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "linkspan/limits.h"
 #include "routerd/config/token.h"
 
 namespace linkspan::config {
@@ -340,6 +341,22 @@ tenant default
 )");
 }
 
+TEST(Config, ATokensRoutesAreBounded) {
+  const auto routes = [](size_t count) {
+    std::string toml = with_token(kToken, kRoute);
+    for (size_t i = 1; i < count; ++i)
+      toml += "[[tenant.token.route]]\npath = \"m" + std::to_string(i) +
+              "\"\nvolume = \"memory\"\nrights = \"rw\"\n";
+    return parse(toml, "r.toml").problems;
+  };
+  EXPECT_THAT(routes(limits::kRoutes), IsEmpty());
+  const std::string line = std::to_string(8 + 4 * limits::kRoutes);
+  EXPECT_THAT(routes(limits::kRoutes + 2),
+              ElementsAre("r.toml:" + line +
+                          ": route: a token has at most 64 routes; share the rest out to another "
+                          "token"));
+}
+
 TEST(ConfigSummary, HidesPasswordsInEveryForm) {
   EXPECT_EQ(without_password("postgres://u:p@h/d"), "postgres://u:***@h/d");
   EXPECT_EQ(without_password("postgres://u:p@q@h/d"), "postgres://u:***@h/d");
@@ -348,6 +365,20 @@ TEST(ConfigSummary, HidesPasswordsInEveryForm) {
   EXPECT_EQ(without_password("host=h password=p user=u"), "host=h password=*** user=u");
   EXPECT_EQ(without_password("host=h password='p q' user=u"), "host=h password=*** user=u");
   EXPECT_EQ(without_password("host=h password=p"), "host=h password=***");
+  EXPECT_EQ(without_password("postgres://u@h/db?password=x"), "postgres://u@h/db?password=***");
+  EXPECT_EQ(without_password("postgres://u:p@h/db?a=b&password=x&c=d"),
+            "postgres://u:***@h/db?a=b&password=***&c=d");
+  EXPECT_EQ(without_password("postgres://u@h/db?pass%77ord=x&sslpassword=y"),
+            "postgres://u@h/db?pass%77ord=***&sslpassword=***");
+  EXPECT_EQ(without_password("host=h password = x user=u"), "host=h password = *** user=u");
+  EXPECT_EQ(without_password("password\t= 'x y' host=h"), "password\t= *** host=h");
+  EXPECT_EQ(without_password("password='it\\'s x' host=h"), "password=*** host=h");
+  EXPECT_EQ(without_password("password=a\\ b host=h"), "password=*** host=h");
+  EXPECT_EQ(without_password("password='open"), "password=***");
+  EXPECT_EQ(without_password("application_name='password=no' password=p"),
+            "application_name='password=no' password=***");
+  EXPECT_EQ(without_password("stray password=p stray password"),
+            "stray password=*** stray password");
 }
 
 }  // namespace
