@@ -28,6 +28,11 @@ Status check_size(uint64_t size) {
 
 }  // namespace
 
+Error too_many_xattrs() {
+  return fail(Code::no_space,
+              "a node may have at most " + std::to_string(limits::kXattrs) + " attributes");
+}
+
 Status check_name(const std::string& name) {
   if (name.size() > limits::kNameBytes)
     return fail(Code::name_too_long, "a name may have at most 255 bytes");

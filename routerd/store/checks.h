@@ -24,6 +24,8 @@ Status check(const LinkRequest& request);
 Status check(const SetAttrRequest& request);   // `too_large`; `invalid`: relaxed beside an atime
 Status check(const CommitRequest& request);    // `too_large`
 Status check(const SetXattrRequest& request);  // `attribute_too_big`
+// A node has kXattrs attributes already: `no_space`.
+Error too_many_xattrs();
 
 // Takes a commit's extents one by one and refuses what the contract forbids: `invalid` (not
 // ascending, overlapping, above kExtentBytes of data, data of another length than said, past the

@@ -246,6 +246,16 @@ TEST_P(Xattrs, Limits) {
   EXPECT_EQ(all(ino)[4].value, largest) << "sorted by bytes: the name of n's is last";
 }
 
+TEST_P(Xattrs, AreBoundedInNumber) {
+  const Ino ino = world().make_file(root(), "file");
+  for (size_t i = 0; i < limits::kXattrs; ++i) must(set(ino, "n" + std::to_string(i), ""));
+  EXPECT_EQ(code_of(set(ino, "more", "")), Code::no_space);
+  must(set(ino, "n0", "another value"));
+  EXPECT_EQ(all(ino).size(), limits::kXattrs);
+  must(set(ino, "n1", std::nullopt));
+  must(set(ino, "more", ""));
+}
+
 TEST_P(Xattrs, Errors) {
   EXPECT_EQ(code_of(set(Ino{999999999}, "a", "b")), Code::stale_node);
   EXPECT_EQ(code_of(store_->xattrs(world().scope, Ino{999999999})), Code::stale_node);

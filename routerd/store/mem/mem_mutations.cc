@@ -161,6 +161,7 @@ Status check_xattr(const MemNode& node, const SetXattrRequest& request) {
   if (!exists && (!request.value || request.replace))
     return fail(Code::no_attribute, "there is no attribute '" + request.name + "'");
   if (!request.value) return ok();
+  if (!exists && node.xattrs.size() >= limits::kXattrs) return too_many_xattrs();
   size_t total = request.name.size() + request.value->size();
   for (const auto& [name, value] : node.xattrs)
     if (name != request.name) total += name.size() + value.size();

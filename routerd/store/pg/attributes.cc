@@ -67,6 +67,7 @@ Status check_xattr(const SetXattrRequest& request, const Rows& state) {
   if (!exists && (!request.value || request.replace))
     return fail(Code::no_attribute, "there is no attribute '" + request.name + "'");
   if (!request.value) return ok();
+  if (!exists && state.u64(0, 2) >= limits::kXattrs) return too_many_xattrs();
   const uint64_t total = state.u64(0, 1) + request.name.size() + request.value->size();
   if (total <= limits::kXattrTotalBytes) return ok();
   return fail(Code::no_space, "a node's attributes may have at most " +
