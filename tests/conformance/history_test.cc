@@ -495,5 +495,20 @@ TEST_P(Prune, ManyRowsInBoundedCalls) {
   EXPECT_EQ(world().content(ino), std::string(kVersions, 'x'));
 }
 
+TEST_P(Changes, OfALongPathTheLastNamesAreLogged) {
+  const std::string name(limits::kNameBytes, 'd');
+  Ino dir = root();
+  for (int depth = 0; depth < 20; ++depth) dir = world().make_dir(dir, name);
+  world().make_file(dir, "file.json");
+  const std::string path = world().changes().back().path;
+  EXPECT_LE(path.size(), limits::kPathBytes);
+  EXPECT_GT(path.size(), limits::kPathBytes - 2 * limits::kNameBytes);
+  EXPECT_EQ(path.substr(0, 5), ".../d");
+  EXPECT_EQ(path.substr(path.size() - 11), "d/file.json");
+  must(world().rename(dir, "file.json", root(), "file.json"));
+  EXPECT_EQ(world().changes().back().path, "file.json");
+  EXPECT_EQ(world().changes().back().old_path, path);
+}
+
 }  // namespace
 }  // namespace linkspan::test

@@ -1,6 +1,7 @@
 // Versions, the log, and their retention.
 #include <algorithm>
 
+#include "routerd/store/logged_path.h"
 #include "routerd/store/mem/mem_mutate.h"
 
 namespace linkspan::store::mem {
@@ -75,6 +76,8 @@ void Transaction::log(const char* what, const MemNode& node, LoggedChange where)
   change.session = m_.author.session;
   change.at = m_.now;
   change.size = node.attr.size;
+  change.path = logged_path(std::move(change.path));
+  change.old_path = logged_path(std::move(change.old_path));
   // Numbers are drawn before the mutex is: two mutations may come in the other order.
   const auto at =
       std::upper_bound(tenant_.log.begin(), tenant_.log.end(), m_.seq,

@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "routerd/store/logged_path.h"
 #include "routerd/store/pg/reply_codec.h"
 
 namespace linkspan::store::pg {
@@ -124,8 +125,8 @@ void Transaction::log(const ChangeRecord& change) {
   p.id(change.dir);
   change.old_dir&& change.old_dir != change.dir ? p.id(change.old_dir) : p.null();
   p.id(m_.author.session).time(m_.now).u64(node.attr.size).i64(usage_.bytes).i64(usage_.files);
-  p.bytes(change.what).bytes(m_.author.principal).bytes(m_.author.sandbox).bytes(change.path);
-  change.old_path.empty() ? p.null() : p.bytes(change.old_path);
+  p.bytes(change.what).bytes(m_.author.principal).bytes(m_.author.sandbox).bytes(path);
+  change.old_path.empty() ? p.null() : p.bytes(old_path);
   change.fork != 0 ? p.u64(change.fork) : p.null();
   write(sql::kAddChange, p);
   logged_ = true;
