@@ -118,7 +118,8 @@ void Transaction::count_after(const NodeRow& node) {
 
 void Transaction::log(const ChangeRecord& change) {
   const NodeRow& node = *change.node;
-  Params p = params();
+  const std::string path = logged_path(change.path), old_path = logged_path(change.old_path);
+  Params p = params();  // which keeps views
   p.i32(static_cast<int32_t>(node.volume.value)).id(m_.seq);
   p.id(node.attr.ino).id(node.attr.version);
   change.made_version ? p.u64(node.history) : p.null();
@@ -157,16 +158,23 @@ Status Transaction::commit(const Applied& applied) {
 
 namespace {
 
-Result<Applied> attempt(Transaction& tx, const Operation& operation) {
+// `unanswered`: the usage of an attempt whose COMMIT was not answered.
+Result<Applied> attempt(Transaction& tx, const Operation& operation,
+                        std::optional<UsageDelta>* unanswered) {
   Result<Applied> applied = operation(tx);
   if (applied.ok()) {
     const Status committed = tx.commit(*applied);
     if (committed.ok()) return applied;
+    if (tx.connection().failure().lost) *unanswered = applied->usage;
     return committed.error();
   }
   // What was queued after the refusal is taken back with the rest.
   if (!tx.connection().failure().happened && !tx.again()) LINKSPAN_CHECK(tx.check_refusal());
-  if (auto replay = tx.replay()) return std::move(*replay);
+  if (auto replay = tx.replay()) {
+    // Applied by an earlier attempt of this very call: nobody has counted what it used.
+    if (*unanswered) replay->usage = **unanswered;
+    return std::move(*replay);
+  }
   return applied;
 }
 
@@ -176,6 +184,7 @@ Result<Applied> run_mutation(Pool& pool, const Mutation& m, const OpHeader& op,
                              const Operation& operation) {
   Attempts attempts(pool.limits());
   bool ask_result = op.retry;
+  std::optional<UsageDelta> unanswered;
   for (;;) {
     Failure why;
     Error error;
@@ -185,7 +194,7 @@ Result<Applied> run_mutation(Pool& pool, const Mutation& m, const OpHeader& op,
       if (lease.ok()) {
         Connection& conn = **lease;
         Transaction tx(conn, m, op, ask_result);
-        Result<Applied> applied = attempt(tx, operation);
+        Result<Applied> applied = attempt(tx, operation, &unanswered);
         why = conn.failure();
         conn.rollback();
         if (applied.ok()) return applied;

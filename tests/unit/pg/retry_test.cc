@@ -100,6 +100,7 @@ void append_through_a_break(PgProxy::Break where, const std::string& database) {
   const Applied applied = must(world.append(ino, "once"));
   EXPECT_GT(proxy.connections(), connections) << "the break did not happen";
   EXPECT_EQ(applied.replayed, where == PgProxy::Break::after_commit);
+  EXPECT_EQ(applied.usage.bytes, 4) << "counted by nobody yet, whoever applied it";
   EXPECT_EQ(applied.reply.offset, 6u);
   EXPECT_EQ(applied.reply.version, Version{3});
   EXPECT_EQ(world.content(ino), "begin once");
