@@ -82,6 +82,10 @@ class Router {
   // `unauthenticated` names what is wrong with the token, never the token.
   virtual Result<AttachReply> attach(const AttachRequest& request) = 0;
   virtual Status detach(const Credentials& who) = 0;
+  // Whose call it is, before it is taken in: `session_lost`, or `unauthenticated` for a wrong
+  // secret or an expired token. Asks no store and does not block. Every other call checks by
+  // itself.
+  virtual Status check(const Credentials& who) = 0;
   // The stream is up: resends revocations after `last_revocation`, or says resumed = false. A
   // second stream of one session replaces the first.
   virtual Status open_stream(const Credentials& who, uint64_t last_revocation,

@@ -34,6 +34,7 @@ class RouterCore final : public Router {
 
   Result<AttachReply> attach(const AttachRequest& request) override;
   Status detach(const Credentials& who) override;
+  Status check(const Credentials& who) override;
   Status open_stream(const Credentials& who, uint64_t last_revocation,
                      std::shared_ptr<StreamSink> sink) override;
   void renew(SessionId session, OpNumber answered_below, uint64_t nonce) override;

@@ -71,6 +71,17 @@ Result<RouterCore::Call> RouterCore::authenticate(const Credentials& who) {
   return call;
 }
 
+Status RouterCore::check(const Credentials& who) {
+  const SessionPtr session = find_session(who.session);
+  if (!session)
+    return fail(Code::session_lost, "the router does not know this session; attach again");
+  if (!session->proves(who.secret))
+    return fail(Code::unauthenticated, "the session's secret is wrong");
+  if (session->grant()->expired(clock_.now()))
+    return fail(Code::unauthenticated, "the token has expired; ask the operator for a new one");
+  return ok();
+}
+
 Result<RouterCore::Call> RouterCore::enter(const Credentials& who) {
   auto pass = gate_.enter();
   if (!pass) return fail(Code::unavailable, "the router is stopping");

@@ -19,6 +19,7 @@ inline constexpr size_t kSpoolQueue = 1024;               // parts that wait to 
 inline constexpr unsigned kSpoolThreads = 2;
 inline constexpr size_t kUploads = 1024;                        // under way at once
 inline constexpr std::chrono::milliseconds kUploadStall = 30s;  // between two parts
+inline constexpr std::chrono::milliseconds kHelloWait = 10s;    // a stream's first frame
 inline constexpr std::chrono::milliseconds kSweep = 500ms;      // how often stalls are looked for
 inline constexpr std::chrono::milliseconds kEndDrain =
     5s;  // for the last frames of an ended stream

@@ -46,6 +46,7 @@ struct Front {
   Sweeper* sweeper;
   Spool::Options spool;
   std::chrono::milliseconds upload_stall;
+  std::chrono::milliseconds hello_wait;
 };
 
 inline Error stopping() {

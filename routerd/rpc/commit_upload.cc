@@ -8,6 +8,9 @@ grpc::ServerReadReactor<v1::CommitPart>* CommitUpload::begin(Front* front,
   using Refused = Refusal<grpc::ServerReadReactor<v1::CommitPart>>;
   auto who = credentials(*context);
   if (!who.ok()) return new Refused(front, Rpc::commit, context, who.error());
+  // Whoever is not attached holds no slot and fills no spool.
+  if (const auto known = front->router->check(*who); !known.ok())
+    return new Refused(front, Rpc::commit, context, known.error());
   if (front->metrics->uploads() >= bounds::kUploads)
     return new Refused(front, Rpc::commit, context,
                        fail(Code::busy, "too many uploads are under way; try again"));

@@ -74,7 +74,8 @@ class GrpcServer final : public Server {
                &budget_,
                &sweeper_,
                {options_.spool_dir, options_.upload_memory},
-               options_.upload_stall},
+               options_.upload_stall,
+               options_.hello_wait},
         fs_(&front_),
         session_(&front_) {}
 

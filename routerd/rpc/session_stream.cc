@@ -6,6 +6,8 @@ SessionStream::Bidi* SessionStream::begin(Front* front, grpc::CallbackServerCont
   auto who = credentials(*context);
   if (!who.ok()) return new Refusal<Bidi>(front, Rpc::stream, context, who.error());
   if (front->admission->closed()) return new Refusal<Bidi>(front, Rpc::stream, context, stopping());
+  if (const auto known = front->router->check(*who); !known.ok())
+    return new Refusal<Bidi>(front, Rpc::stream, context, known.error());
   auto stream = std::make_shared<SessionStream>(front, context, *std::move(who));
   stream->self_ = stream;
   front->metrics->stream_opened();
@@ -172,6 +174,11 @@ void SessionStream::stop() {
 }
 
 void SessionStream::sweep(std::chrono::steady_clock::time_point now) {
+  const auto patience = account_.front().hello_wait;
+  if (!greeted_ && now - began_ > patience)
+    close(fail(Code::timed_out,
+               "hello: none came within " + std::to_string(patience.count()) + " ms"),
+          false);
   {
     const std::lock_guard lock(mutex_);
     if (!closing_ || now - closing_since_ < bounds::kEndDrain) return;

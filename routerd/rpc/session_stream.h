@@ -3,6 +3,8 @@
 // the reaction, since neither blocks (core/router.h).
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -55,8 +57,9 @@ class SessionStream final : public grpc::ServerBidiReactor<v1::ClientFrame, v1::
   FinishGate gate_;
 
   v1::ClientFrame in_;  // the reaction's
-  bool greeted_ = false;
-  std::atomic<bool> opened_{false};  // the core may know this sink
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  std::atomic<bool> greeted_{false};  // written by the reaction
+  std::atomic<bool> opened_{false};   // the core may know this sink
 
   std::mutex mutex_;  // before gate_'s; neither the core nor gRPC is called while it is held
   std::deque<std::unique_ptr<v1::RouterFrame>> queue_;  // <= limits::kRevocationQueue

@@ -235,7 +235,7 @@ class FakeRouter final : public core::Router {
   }
 
  private:
-  static Status check(const core::Credentials& who) {
+  Status check(const core::Credentials& who) override {
     if (who.session != kSession || who.secret != kSecret)
       return fail(Code::session_lost, "the router does not know this session; attach again");
     return ok();

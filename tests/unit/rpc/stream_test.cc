@@ -145,6 +145,18 @@ TEST_F(Commit, AStalledUploadIsEndedAndTakesNoWorker) {
   EXPECT_EQ(e.message, "the upload stalled: no part came for 50 ms");
 }
 
+TEST_F(Commit, WhoIsNotAttachedIsRefusedBeforeItsParts) {
+  start();
+  Context stranger(false);
+  stranger.AddMetadata(wire::kSessionKey,
+                       wire::encode_credential({SessionId(1), std::string(16, 'x')}));
+  v1::MutationReply reply;
+  auto upload = fs_->Commit(&stranger, &reply);
+  // No part was sent, and none is waited for.
+  EXPECT_EQ(error(stranger, upload->Finish()).code, Code::session_lost);
+  wait_no_uploads();
+}
+
 TEST_F(Commit, AnUploadThatIsGivenUpLeavesNothing) {
   auto wanted = options();
   wanted.upload_memory = 1000;
@@ -310,6 +322,28 @@ TEST_F(SessionStream, AStopEndsItWithAReasonButNotTheSession) {
   const Error e = error(context, stream->Finish());
   EXPECT_EQ(e.code, Code::unavailable);
   EXPECT_EQ(e.message, "the router is stopping; the mount tries again by itself");
+}
+
+TEST_F(SessionStream, WhoIsNotAttachedIsRefusedBeforeItsHello) {
+  start();
+  Context stranger(false);
+  stranger.AddMetadata(wire::kSessionKey,
+                       wire::encode_credential({SessionId(1), std::string(16, 'x')}));
+  auto stream = session_->Stream(&stranger);
+  EXPECT_EQ(error(stranger, stream->Finish()).code, Code::session_lost);
+}
+
+TEST_F(SessionStream, WithoutAHelloItIsEnded) {
+  auto wanted = options();
+  wanted.hello_wait = 50ms;
+  start(wanted);
+  Context silent;
+  auto stream = session_->Stream(&silent);
+  v1::RouterFrame in;
+  EXPECT_FALSE(stream->Read(&in));
+  const Error e = error(silent, stream->Finish());
+  EXPECT_EQ(e.code, Code::timed_out);
+  EXPECT_EQ(e.message, "hello: none came within 50 ms");
 }
 
 TEST_F(SessionStream, HostileFramesGetClearErrors) {
