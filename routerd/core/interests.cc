@@ -71,6 +71,16 @@ void Interests::holders_of_names(Ino dir, uint32_t self, std::vector<Holder>* ou
     if (entry.holder.slot != self && (entry.held & kHeldNames) != 0) out->push_back(entry.holder);
 }
 
+void Interests::withdraw(Ino ino, Holder holder) {
+  Shard& s = shard(ino);
+  const std::lock_guard lock(s.mutex);
+  const auto at = s.nodes.find(ino);
+  if (at == s.nodes.end()) return;
+  for (Entry& entry : at->second)
+    if (entry.holder == holder) entry.held = 0;
+  tidy(s, at);
+}
+
 void Interests::settle(Ino ino, Holder holder) {
   Shard& s = shard(ino);
   const std::lock_guard lock(s.mutex);
@@ -81,14 +91,18 @@ void Interests::settle(Ino ino, Holder holder) {
   tidy(s, at);
 }
 
-std::unordered_map<uint32_t, size_t> Interests::sweep() {
-  std::unordered_map<uint32_t, size_t> counts;
+std::unordered_map<uint32_t, Interests::Count> Interests::sweep() {
+  std::unordered_map<uint32_t, Count> counts;
   for (Shard& s : shards_) {
     const std::lock_guard lock(s.mutex);
     for (auto at = s.nodes.begin(); at != s.nodes.end();) {
       const auto here = at++;
-      for (const Entry& entry : here->second)
-        if (slots_->current(entry.holder)) ++counts[entry.holder.slot];
+      for (const Entry& entry : here->second) {
+        if (!slots_->current(entry.holder)) continue;
+        Count& count = counts[entry.holder.slot];
+        ++count.all;
+        count.held += entry.held != 0;
+      }
       tidy(s, here);
     }
   }

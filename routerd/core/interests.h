@@ -43,12 +43,18 @@ class Interests {
   void take(Ino ino, Seq seq, uint8_t held, uint32_t self, std::vector<Holder>* out);
   // Who may have cached names in the directory, other than `self`. They remain.
   void holders_of_names(Ino dir, uint32_t self, std::vector<Holder>* out);
+  // There is no such node for the holder: it has nothing of it.
+  void withdraw(Ino ino, Holder holder);
   // A revocation of this node was acknowledged by the holder.
   void settle(Ino ino, Holder holder);
 
-  // Frees the memory of holders that lost their caches, and counts what the others hold, by slot.
+  struct Count {
+    size_t held = 0;
+    size_t all = 0;  // with what was revoked and not yet acknowledged
+  };
+  // Frees the memory of holders that lost their caches, and counts what the others have, by slot.
   // Locks one shard after the other.
-  std::unordered_map<uint32_t, size_t> sweep();
+  std::unordered_map<uint32_t, Count> sweep();
   // Takes up to `count` nodes that are no directories from one holder, as mutation `seq` would;
   // they have to be revoked.
   std::vector<Ino> take_some(Holder holder, Seq seq, size_t count);

@@ -31,6 +31,11 @@ bool names_it(const Named& named, Ino ino) {
   return in(named.dirs) || in(named.nodes);
 }
 
+bool tells(const MutationReply& reply, Ino ino) {
+  return std::any_of(reply.nodes.begin(), reply.nodes.end(),
+                     [ino](const Node& node) { return node.attr.ino == ino; });
+}
+
 template <class Request>
 constexpr bool kCreates = std::is_same_v<Request, CreateRequest>;
 
@@ -168,6 +173,12 @@ void RouterCore::answer(const Call& call, OpNumber number, Result<MutationReply>
   completion->release();
 }
 
+// Which of a mutation's nodes it was that does not exist, its error does not say.
+void RouterCore::forget_if_gone(const Call& call, View& view, Ino ino) {
+  const auto node = store_->getattr(call.grant->scope, {ino, false});
+  if (!node.ok() && node.code() == Code::stale_node) view.is_gone(ino);
+}
+
 template <class Request>
 void RouterCore::run(const Call& call, Request& request) {
   Tenant& tenant = *call.tenant;
@@ -204,7 +215,13 @@ void RouterCore::run(const Call& call, Request& request) {
     plan = core::plan(request, applied->reply);
   } else if (outcome_unknown(applied.code())) {
     plan = core::plan(request, MutationReply{});
+  } else if (applied.code() == Code::stale_node) {
+    for (const Ino ino : names.dirs) forget_if_gone(call, view, ino);
+    for (const Ino ino : names.nodes) forget_if_gone(call, view, ino);
   }
+  const bool used =
+      applied.ok() ? tells(applied->reply, mutation.new_ino) : outcome_unknown(applied.code());
+  if (mutation.new_ino && !used) view.is_gone(mutation.new_ino);
   // 3. The other holders, before any reply may claim to contain this change. A replay revokes once
   // more, under its own number: the first try may have ended without an answer from the store.
   auto revoked = take_holders(tenant, plan, mutation.seq, call.session->slot());

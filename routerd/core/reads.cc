@@ -13,6 +13,13 @@ namespace {
 // are answered as not to be cached.
 constexpr int kReadAttempts = 3;
 
+// Passes the store's answer about `ino` on.
+template <class Reply>
+Result<Reply> seen(View& view, Ino ino, Result<Reply> reply) {
+  if (!reply.ok() && reply.code() == Code::stale_node) view.is_gone(ino);
+  return reply;
+}
+
 }  // namespace
 
 Result<LookupReply> RouterCore::lookup(const Credentials& who, const LookupRequest& request) {
@@ -21,7 +28,8 @@ Result<LookupReply> RouterCore::lookup(const Credentials& who, const LookupReque
   for (int attempt = 1;; ++attempt) {
     View view(*call.tenant, *call.session);
     view.will_tell(request.parent, kHeldNames);
-    LINKSPAN_TRY(LookupReply reply, store_->lookup(call.grant->scope, request));
+    LINKSPAN_TRY(LookupReply reply,
+                 seen(view, request.parent, store_->lookup(call.grant->scope, request)));
     if (reply.node) view.told(reply.node->attr.ino);
     if (view.overtaken() && attempt < kReadAttempts) continue;
     reply.as_of = view.as_of();
@@ -33,7 +41,8 @@ Result<NodeReply> RouterCore::getattr(const Credentials& who, const GetAttrReque
   LINKSPAN_TRY(const Call call, enter(who));
   View view(*call.tenant, *call.session);
   view.will_tell(request.ino, kHeldNode);
-  LINKSPAN_TRY(NodeReply reply, store_->getattr(call.grant->scope, request));
+  LINKSPAN_TRY(NodeReply reply,
+               seen(view, request.ino, store_->getattr(call.grant->scope, request)));
   reply.as_of = view.as_of();
   return reply;
 }
@@ -44,7 +53,8 @@ Result<ReadDirReply> RouterCore::readdir(const Credentials& who, const ReadDirRe
   for (int attempt = 1;; ++attempt) {
     View view(*call.tenant, *call.session);
     view.will_tell(request.dir, kHeldNode | kHeldListing | kHeldNames);
-    LINKSPAN_TRY(ReadDirReply reply, store_->readdir(call.grant->scope, request));
+    LINKSPAN_TRY(ReadDirReply reply,
+                 seen(view, request.dir, store_->readdir(call.grant->scope, request)));
     for (const DirEntry& entry : reply.entries) view.told(entry.node.attr.ino);
     if (view.overtaken() && attempt < kReadAttempts) continue;
     reply.as_of = view.as_of();
@@ -57,7 +67,9 @@ Result<ReadReply> RouterCore::read(const Credentials& who, const ReadRequest& re
   LINKSPAN_CHECK(store::check(request));
   View view(*call.tenant, *call.session);
   if (!request.version) view.will_tell(request.ino, kHeldNode);  // old versions never change
-  LINKSPAN_TRY(ReadReply reply, store_->read(call.grant->scope, request));
+  auto answer = store_->read(call.grant->scope, request);
+  if (!request.version) answer = seen(view, request.ino, std::move(answer));
+  LINKSPAN_TRY(ReadReply reply, std::move(answer));
   reply.as_of = view.as_of();
   return reply;
 }
@@ -73,7 +85,7 @@ Result<XattrsReply> RouterCore::xattrs(const Credentials& who, Ino ino) {
   LINKSPAN_TRY(const Call call, enter(who));
   View view(*call.tenant, *call.session);
   view.will_tell(ino, kHeldNode);
-  LINKSPAN_TRY(XattrsReply reply, store_->xattrs(call.grant->scope, ino));
+  LINKSPAN_TRY(XattrsReply reply, seen(view, ino, store_->xattrs(call.grant->scope, ino)));
   reply.as_of = view.as_of();
   return reply;
 }

@@ -27,6 +27,8 @@
 
 namespace linkspan::core {
 
+class View;
+
 class RouterCore final : public Router {
  public:
   RouterCore(std::unique_ptr<store::Store> store, RouterOptions options);
@@ -103,7 +105,7 @@ class RouterCore final : public Router {
   Clock::Steady tick(Clock::Steady now);
   // Frees what Interests hold for nobody, and revokes some of what a session has too much of.
   void sweep(const TenantPtr& tenant);
-  void relieve(const TenantPtr& tenant, Holder holder, size_t count);
+  void relieve(const TenantPtr& tenant, Holder holder, Interests::Count count);
   std::vector<SessionPtr> all_sessions() const;
   std::vector<TenantPtr> all_tenants() const;
 
@@ -131,6 +133,7 @@ class RouterCore final : public Router {
   };
   using RevokedBySlot = std::unordered_map<uint32_t, Revoked>;
   RevokedBySlot take_holders(Tenant& tenant, const Plan& plan, Seq seq, uint32_t self);
+  void forget_if_gone(const Call& call, View& view, Ino ino);
   void answer(const Call& call, OpNumber number, Result<MutationReply> result,
               RevokedBySlot revoked);
 

@@ -87,7 +87,7 @@ void Session::push_everything(Steady now) {
 void Session::lose(Steady now, Releases* releases) {
   state_ = State::lost;
   lost_since_ = now;
-  overdue_ = overflowed_ = false;
+  overdue_ = overflowed_ = has_too_much_ = false;
   tenant_->slots.advance(slot_);
   for (Record& record : unacknowledged_)
     if (record.completion) releases->push_back(std::move(record.completion));
@@ -161,6 +161,11 @@ void Session::enqueue(Revocation revocation, Holder holder,
   unacknowledged_.push_back(
       {std::make_shared<const Revocation>(std::move(revocation)), completion, now});
   push_revoke_frame(unacknowledged_.back());
+}
+
+void Session::give_up_caches(Holder holder) {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::live && tenant_->slots.current(holder)) has_too_much_ = true;
 }
 
 void Session::acknowledge_locked(uint64_t revocation, Acknowledged* out) {

@@ -84,6 +84,9 @@ class Session : public std::enable_shared_from_this<Session> {
   // pump() sends it.
   void enqueue(Revocation revocation, Holder holder, const std::shared_ptr<Completion>& completion,
                Steady now);
+  // It has more than can be remembered: its lease is not renewed any more until it has lost its
+  // caches, and all that is remembered of them goes.
+  void give_up_caches(Holder holder);
   // Sends what waits to be sent. No lock may be held.
   void pump();
 
@@ -117,7 +120,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   // All with mutex_ held.
-  bool doomed() const { return overdue_ || overflowed_; }
+  bool doomed() const { return overdue_ || overflowed_ || has_too_much_; }
   bool provable(uint64_t last_revocation) const;
   void acknowledge_locked(uint64_t revocation, Acknowledged* out);
   void push_everything(Steady now);
@@ -140,10 +143,12 @@ class Session : public std::enable_shared_from_this<Session> {
   State state_ = State::live;
   Steady lease_until_;
   Steady lost_since_{};
-  // Either stops its lease from being renewed: it does not acknowledge in time; or a revocation did
-  // not fit into the queue, so that it will have to lose its caches.
+  // Each stops its lease from being renewed: it does not acknowledge in time; or a revocation did
+  // not fit into the queue, so that it will have to lose its caches; or it has more than is
+  // remembered.
   bool overdue_ = false;
   bool overflowed_ = false;
+  bool has_too_much_ = false;
   std::deque<Record> unacknowledged_;  // ascending numbers, <= limits::kRevocationQueue
   Releases overflow_waiters_;          // of what did not fit: until the lease has run out
   uint64_t last_number_;               // of a revocation, given out

@@ -181,21 +181,28 @@ void RouterCore::sweep(const TenantPtr& tenant) {
   const size_t most = options_.interests_per_session;
   const auto counts = tenant->interests.sweep();
   size_t total = 0;
-  for (const auto& [slot, held] : counts) {
-    total += std::min(held, most);
-    if (held > most) relieve(tenant, tenant->slots.holder(slot), held - most / 2);
+  for (const auto& [slot, count] : counts) {
+    total += std::min(count.all, most);
+    if (count.held > most || count.all > 2 * most)
+      relieve(tenant, tenant->slots.holder(slot), count);
   }
   tenant->swept = total;
 }
 
+// Half of what a session may have is taken from it; when that is not enough, since directories stay
+// with their names, or when it does not acknowledge, it loses all that it has.
+//
 // A revocation that nobody waits for. It has a number of its own, as a change to everything would:
 // then all that makes replies and revocations of changes meet holds for it too.
-void RouterCore::relieve(const TenantPtr& tenant, Holder holder, size_t count) {
+void RouterCore::relieve(const TenantPtr& tenant, Holder holder, Interests::Count count) {
   const SessionPtr session = tenant->slots.session(holder);
   if (!session) return;
+  const size_t most = options_.interests_per_session;
   const auto begun = tenant->sequencer.begin({{}, true});
-  const std::vector<Ino> inos = tenant->interests.take_some(holder, begun.seq, count);
+  const std::vector<Ino> inos =
+      tenant->interests.take_some(holder, begun.seq, count.held - std::min(count.held, most / 2));
   tenant->sequencer.finish(begun.seq);
+  if (count.held - inos.size() > most || count.all > 2 * most) session->give_up_caches(holder);
   const Clock::Steady now = clock_.steady();
   for (size_t at = 0; at < inos.size(); at += kRelievedAtOnce) {
     Revocation revocation;

@@ -29,6 +29,12 @@ class View {
     nodes_.push_back(ino);
     if (holder_) tenant_.interests.add(ino, *holder_, held);
   }
+  // The store answered that there is no such node (any more): what will_tell() entered goes again,
+  // or made-up numbers would fill the memory for as long as the lease lives. Numbers are never used
+  // twice, so nothing can be cached of it.
+  void is_gone(Ino ino) {
+    if (holder_) tenant_.interests.withdraw(ino, *holder_);
+  }
   // After it answered, of nodes that were not known before.
   void told(Ino ino) {
     nodes_.push_back(ino);

@@ -113,8 +113,21 @@ TEST_F(InterestsTest, LosingCachesForgetsAllAtOnce) {
   slots.advance(1);
   EXPECT_EQ(take(20, 5, kHeldNode), (Slots{2}));
   EXPECT_EQ(take(21, 6, kHeldNode), Slots{});
-  EXPECT_EQ(interests.sweep(), (std::unordered_map<uint32_t, size_t>{{2, 1}}));
+  const auto counts = interests.sweep();
+  ASSERT_EQ(counts.size(), 1u);
+  EXPECT_EQ(counts.at(2).all, 1u);
+  EXPECT_EQ(counts.at(2).held, 0u) << "its revocation is on its way";
   EXPECT_EQ(interests.nodes(), 1u);
+}
+
+TEST_F(InterestsTest, WhatIsWithdrawnTakesNoRoom) {
+  interests.add(Ino{20}, holder(1), kHeldNames);
+  interests.add(Ino{20}, holder(2), kHeldNode);
+  interests.withdraw(Ino{20}, holder(1));
+  EXPECT_EQ(interests.entries(), 1u);
+  interests.withdraw(Ino{20}, holder(2));
+  interests.withdraw(Ino{21}, holder(2));
+  EXPECT_EQ(interests.nodes(), 0u);
 }
 
 TEST_F(InterestsTest, SeesThatAMutationCameBetweenReadAndEntry) {
@@ -256,6 +269,52 @@ TEST_F(FewInterestsTest, OfTooManyNodesSomeAreRevoked) {
   // What was revoked costs nobody a wait; the rest is still known.
   Mount c = mount();
   EXPECT_TRUE(c.start_write(revoke.revocation.nodes.front().ino, "x").answered());
+}
+
+// Directories stay with the names that were told of them: the whole cache goes, with the lease.
+TEST_F(FewInterestsTest, OfTooManyDirectoriesAllAreRevoked) {
+  Mount a = mount(), b = mount();
+  std::vector<Ino> dirs;
+  for (int i = 0; i < 60; ++i)
+    dirs.push_back(a.create(a.root(), std::to_string(i), Kind::directory));
+  ASSERT_TRUE(router_->detach(a.who).ok());
+  const auto sink = b.stream();
+  EXPECT_EQ(sink->next().kind, Frame::welcome);
+  for (const Ino dir : dirs) ASSERT_TRUE(router_->lookup(b.who, {dir, "none", false})->as_of);
+  // The lease is not renewed any more, so it runs out, however often that is asked for.
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  std::optional<Frame> revoke;
+  while (!revoke) {
+    ASSERT_LT(std::chrono::steady_clock::now(), until);
+    clock_.advance(kLease / 4);
+    b.renew();
+    std::this_thread::sleep_for(5ms);
+    while (!sink->empty() && !revoke)
+      if (const Frame frame = sink->next(); frame.kind == Frame::revoke) revoke = frame;
+  }
+  EXPECT_TRUE(revoke->revocation.everything);
+}
+
+// Whatever numbers a mount makes up, nothing is remembered of them: it keeps what it has.
+TEST_F(FewInterestsTest, NodesThatDoNotExistTakeNoRoom) {
+  Mount m = mount();
+  const auto sink = m.stream();
+  EXPECT_EQ(sink->next().kind, Frame::welcome);
+  for (uint64_t i = 0; i < 500; ++i) {
+    const Ino none{1'000'000 + i};
+    ASSERT_EQ(router_->lookup(m.who, {none, "x", false}).code(), Code::stale_node);
+    ASSERT_EQ(router_->getattr(m.who, {none, false}).code(), Code::stale_node);
+    ASSERT_EQ(router_->readdir(m.who, {none, {}, 10, false}).code(), Code::stale_node);
+    ASSERT_EQ(router_->read(m.who, {none, {}, 0, 10}).code(), Code::stale_node);
+    ASSERT_EQ(router_->xattrs(m.who, none).code(), Code::stale_node);
+    ASSERT_EQ(m.start_remove(none, "x").get().code(), Code::stale_node);
+    ASSERT_EQ(m.start_create(none, "x").get().code(), Code::stale_node);
+  }
+  for (int renewals = 0; renewals < 20; ++renewals) {
+    clock_.advance(kLease / 4);
+    m.renew();
+    EXPECT_EQ(sink->next().kind, Frame::renewed);
+  }
 }
 
 }  // namespace
