@@ -17,6 +17,8 @@ bool outcome_unknown(Code code) {
          code == Code::unavailable;
 }
 
+constexpr int kQuotaLooks = 4;  // at a file that others change meanwhile
+
 Footprint footprint(const Named& named, Ino new_ino) {
   Footprint footprint{named.dirs, named.others};
   footprint.nodes.insert(footprint.nodes.end(), named.nodes.begin(), named.nodes.end());
@@ -75,43 +77,64 @@ Result<store::Applied> RouterCore::rename_by_policy(const Call& call, RenameRequ
 // ---- by quota ----
 
 // How much a commit adds is known only as its extents come by, and depends on what it replaces. The
-// first try assumes that it replaces nothing; only when that does not fit, the node is looked at
-// and the commit is bound to the version seen.
+// first try assumes that it replaces nothing; only when that does not fit, the node is looked at.
 Result<store::Applied> RouterCore::commit_metered(const Call& call, const CommitRequest& request,
-                                                  const store::Mutation& mutation) {
+                                                  const store::Mutation& mutation,
+                                                  Reserved& reserved) {
   LINKSPAN_TRY(const VolumeId volume, volume_of(call, request.ino));
   if (!call.tenant->usage.has_quota(volume)) return commit_by_policy(call, request, mutation);
   CommitRequest metered = request;
-  {
-    Usage::Reservation reservation(&call.tenant->usage, volume);
-    metered.extents =
-        std::make_shared<MeteredExtents>(request.extents, &reservation, 0, UINT64_MAX);
-    auto applied = commit_by_policy(call, metered, mutation);
-    if (applied.ok() || applied.code() != Code::quota || request.append) return applied;
+  reserved.emplace(&call.tenant->usage, volume);
+  const auto extents = std::make_shared<MeteredExtents>(request.extents, &*reserved, 0, UINT64_MAX);
+  metered.extents = extents;
+  auto applied = commit_by_policy(call, metered, mutation);
+  if (applied.ok() || request.append) return applied;
+  // A merge that could not read on answers with the conflict.
+  bool look = applied.code() == Code::quota || extents->refused();
+  for (int looks = 0; look && looks < kQuotaLooks; ++looks) {
+    applied = commit_over_head(call, request, mutation, volume, reserved);
+    look = !applied.ok() && applied.code() == Code::quota;
   }
+  return applied;
+}
+
+// The commit with what it replaces counted. It is bound to the version seen; where the policy would
+// write over any, a newer one is told as `quota`: to be looked at again.
+Result<store::Applied> RouterCore::commit_over_head(const Call& call, const CommitRequest& request,
+                                                    const store::Mutation& mutation,
+                                                    VolumeId volume, Reserved& reserved) {
+  LINKSPAN_TRY(const Policy policy, policy_of(call, request.ino));
   LINKSPAN_TRY(const auto now, store_->getattr(mutation.scope, {request.ino, false}));
   const Attr& attr = now.node.attr;
   const uint64_t size = std::max(request.size, std::min(attr.size, request.keep_below));
-  Usage::Reservation reservation(&call.tenant->usage, volume);
+  reserved.emplace(&call.tenant->usage, volume);
   if (request.extents) request.extents->rewind();
-  metered.extents = std::make_shared<MeteredExtents>(request.extents, &reservation,
+  CommitRequest metered = request;
+  metered.extents = std::make_shared<MeteredExtents>(request.extents, &*reserved,
                                                      request.keep_below == 0 ? attr.allocated : 0,
                                                      size - std::min(size, attr.allocated));
-  if (!metered.base) metered.base = attr.version;
-  return store_->commit(mutation, metered);
+  if (request.base && policy != Policy::last_writer_wins)
+    return commit_by_policy(call, metered, mutation);
+  metered.base = attr.version;
+  auto applied = store_->commit(mutation, metered);
+  if (!applied.ok() && applied.code() == Code::conflict)
+    return fail(Code::quota,
+                "the volume is almost full and the file is changed by others at once; "
+                "try again");
+  return applied;
 }
 
 // ---- one mutation ----
 
 template <class Request>
 Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
-                                         store::Mutation& mutation) {
+                                         store::Mutation& mutation, Reserved& reserved) {
   Usage& usage = call.tenant->usage;
   if constexpr (std::is_same_v<Request, CreateRequest>) {
     if (!usage.any_quota()) return store_->create(mutation, request);
     LINKSPAN_TRY(const VolumeId volume, volume_of(call, request.parent));
-    Usage::Reservation reservation(&usage, volume);
-    LINKSPAN_CHECK(reservation.grow(0, 1));
+    reserved.emplace(&usage, volume);
+    LINKSPAN_CHECK(reserved->grow(0, 1));
     return store_->create(mutation, request);
   } else if constexpr (std::is_same_v<Request, RemoveRequest>) {
     return store_->remove(mutation, request);
@@ -122,7 +145,7 @@ Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
   } else if constexpr (std::is_same_v<Request, SetAttrRequest>) {
     return store_->set_attributes(mutation, request);
   } else if constexpr (std::is_same_v<Request, CommitRequest>) {
-    if (usage.any_quota()) return commit_metered(call, request, mutation);
+    if (usage.any_quota()) return commit_metered(call, request, mutation, reserved);
     return commit_by_policy(call, request, mutation);
   } else {
     return store_->set_xattr(mutation, request);
@@ -205,10 +228,12 @@ void RouterCore::run(const Call& call, Request& request) {
   for (const Ino ino : names.nodes) view.will_tell(ino, kHeldNode);
   if (mutation.new_ino) view.will_tell(mutation.new_ino, kHeldNode);
   // 2. The store.
-  auto applied = apply(call, request, mutation);
+  Reserved reserved;
+  auto applied = apply(call, request, mutation, reserved);
+  if (applied.ok()) tenant.usage.apply(applied->usage);
+  reserved.reset();  // only now: what was used is counted, so nobody else is promised it
   Plan plan;
   if (applied.ok()) {
-    tenant.usage.apply(applied->usage);
     for (const Node& node : applied->reply.nodes)
       if (!names_it(names, node.attr.ino) && node.attr.ino != mutation.new_ino)
         view.told(node.attr.ino);

@@ -117,10 +117,15 @@ class RouterCore final : public Router {
   void mutate(const Credentials& who, Request request, MutationDone done);
   template <class Request>
   void run(const Call& call, Request& request);
+  using Reserved = std::optional<Usage::Reservation>;  // until the usage was applied
   template <class Request>
-  Result<store::Applied> apply(const Call& call, Request& request, store::Mutation& mutation);
+  Result<store::Applied> apply(const Call& call, Request& request, store::Mutation& mutation,
+                               Reserved& reserved);
   Result<store::Applied> commit_metered(const Call& call, const CommitRequest& request,
-                                        const store::Mutation& mutation);
+                                        const store::Mutation& mutation, Reserved& reserved);
+  Result<store::Applied> commit_over_head(const Call& call, const CommitRequest& request,
+                                          const store::Mutation& mutation, VolumeId volume,
+                                          Reserved& reserved);
   Result<store::Applied> commit_by_policy(const Call& call, CommitRequest request,
                                           const store::Mutation& mutation);
   Result<store::Applied> rename_by_policy(const Call& call, RenameRequest request,

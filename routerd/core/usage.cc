@@ -87,7 +87,9 @@ Result<bool> MeteredExtents::next(Extent* out) {
   passed_ += out->data.size();
   const uint64_t growth = std::min(most_, passed_ - std::min(passed_, replaced_));
   if (growth > reserved_) {
-    LINKSPAN_CHECK(reservation_->grow(growth - reserved_, 0));
+    const Status grown = reservation_->grow(growth - reserved_, 0);
+    refused_ |= !grown.ok();
+    LINKSPAN_CHECK(grown);
     reserved_ = growth;
   }
   return true;

@@ -16,8 +16,8 @@ namespace linkspan::core {
 // Threads: any. mutex_ is a leaf.
 class Usage {
  public:
-  // The size that a volume without a quota reports: no limit of ours, and the disk's is not known. A
-  // constant, so that what is free goes down by what is written.
+  // The size that a volume without a quota reports: no limit of ours, and the disk's is not known.
+  // A constant, so that what is free goes down by what is written.
   static constexpr uint64_t kUnlimitedBytes = 1ull << 50;
   static constexpr uint64_t kUnlimitedFiles = 1ull << 32;
 
@@ -67,6 +67,7 @@ class MeteredExtents final : public ExtentSource {
                  uint64_t replaced, uint64_t most)
       : source_(std::move(source)), reservation_(reservation), replaced_(replaced), most_(most) {}
   Result<bool> next(Extent* out) override;
+  bool refused() const { return refused_; }  // something did not fit
   void rewind() override;  // what was reserved stays so: the second run needs the same
 
  private:
@@ -75,6 +76,7 @@ class MeteredExtents final : public ExtentSource {
   const uint64_t replaced_, most_;
   uint64_t passed_ = 0;    // bytes of data in this run
   uint64_t reserved_ = 0;  // bytes, over all runs
+  bool refused_ = false;
 };
 
 }  // namespace linkspan::core

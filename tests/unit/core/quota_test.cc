@@ -118,5 +118,50 @@ TEST_F(QuotaTest, RacingWritersDoNotPassItTogether) {
   EXPECT_EQ(statfs(m).used_bytes, 600u);
 }
 
+// Where the first try does not fit, the second goes by the policy all the same.
+TEST_F(QuotaTest, InAFullVolumeThePolicyDecides) {
+  add_token("last", [](auto& token) { token.routes[0].policy = Policy::last_writer_wins; });
+  add_token("reject", [](auto& token) { token.routes[0].policy = Policy::reject; });
+  const auto gone = [&](const Mount& m) { ASSERT_TRUE(router_->detach(m.who).ok()); };
+  Mount merging = mount();
+  const std::string top(300, 't'), bottom(300, 'b');
+  const Ino x = merging.create(merging.root(), "x.md");
+  ASSERT_TRUE(merging.start_write(x, top + "\nmiddle\n" + bottom + "\n").get().ok());
+  const Version base = router_->getattr(merging.who, {x})->node.attr.version;
+  ASSERT_TRUE(merging.start_write(x, top + "!\nmiddle\n" + bottom + "\n", base).get().ok());
+
+  Mount rejecting = mount("reject");
+  EXPECT_EQ(rejecting.start_write(x, top + "\nmiddle\n" + bottom + "?\n", base).get().code(),
+            Code::conflict);
+  gone(rejecting);
+  const Outcome merged = merging.start_write(x, top + "\nmiddle\n" + bottom + "?\n", base).get();
+  ASSERT_TRUE(merged.ok()) << merged.error().message;
+  EXPECT_TRUE(merged->merged);
+  EXPECT_EQ(merging.content(x), top + "!\nmiddle\n" + bottom + "?\n");
+  gone(merging);
+  Mount last = mount("last");
+  const std::string mine(900, 'm');
+  const Outcome over = last.start_write(x, mine, base).get();
+  ASSERT_TRUE(over.ok()) << over.error().message;
+  EXPECT_EQ(last.content(x), mine);
+  EXPECT_EQ(statfs(last).used_bytes, 900u);
+}
+
+// Another's change between the look at the file and the commit costs another look, no more.
+TEST_F(QuotaTest, AnOverwriteIsNotRefusedForAChangeMeanwhile) {
+  Mount m = mount();
+  const Ino x = m.create(m.root(), "x");
+  ASSERT_TRUE(m.start_write(x, std::string(900, 'a')).get().ok());
+  int looks = 0;
+  store_->after("getattr", [&] {
+    if (++looks > 1) return ok();
+    EXPECT_TRUE(m.start_write(x, "b").get().ok());
+    return ok();
+  });
+  EXPECT_TRUE(m.start_write(x, std::string(950, 'c')).get().ok());
+  EXPECT_GE(looks, 1);
+  EXPECT_EQ(statfs(m).used_bytes, 950u);
+}
+
 }  // namespace
 }  // namespace linkspan::core::testing
