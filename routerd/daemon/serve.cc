@@ -18,8 +18,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Of the store's pool, beside one for each worker: the core's background, the health check.
-constexpr unsigned kOtherConnections = 2;
+// Of the store's pool, beside one for each worker: the core's background, upkeep and retention, the
+// health check.
+constexpr unsigned kOtherConnections = 4;
 constexpr std::chrono::seconds kMetricsPeriod = 60s;  // of the debug line
 constexpr std::chrono::seconds kStoreRetry = 1s;
 // After the grace: answers and ended streams on their way, the store's own end.
@@ -110,6 +111,20 @@ Result<std::unique_ptr<store::Store>> await_store(const config::Config& config,
   }
 }
 
+// The file is the whole list of a tenant's tokens: who was taken out of it is out.
+Status revoke_others(store::Store* store, const config::Config& config, const std::string& tenant) {
+  std::vector<store::TokenHash> kept;
+  for (const store::TokenRecord& token : config.tokens)
+    if (token.tenant == tenant) kept.push_back(token.hash);
+  const auto revoked = store->revoke_other_tokens(tenant, kept);
+  if (!revoked.ok())
+    return fail(revoked.code(), "tokens of tenant " + tenant + ": " + revoked.error().message);
+  if (*revoked > 0)
+    spdlog::info("tenant {}: {} token(s) that the configuration does not list are revoked", tenant,
+                 *revoked);
+  return ok();
+}
+
 Status provision(store::Store* store, const config::Config& config) {
   for (const store::TenantSpec& tenant : config.tenants) {
     const auto made = store->provision(tenant, Clock::system().now());
@@ -118,6 +133,8 @@ Status provision(store::Store* store, const config::Config& config) {
   for (const store::TokenRecord& token : config.tokens)
     if (const auto put = store->put_token(token); !put.ok())
       return fail(put.code(), "token of " + token.principal + ": " + put.error().message);
+  for (const store::TenantSpec& tenant : config.tenants)
+    LINKSPAN_CHECK(revoke_others(store, config, tenant.name));
   if (config.tenants.empty())
     spdlog::warn(
         "no [[tenant]] is configured: only tenants and tokens that the store has already can be "

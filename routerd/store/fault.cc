@@ -60,6 +60,14 @@ Result<TenantState> FaultStore::open_tenant(const std::string& name) {
 Result<Ino> FaultStore::reserve_inodes(TenantId tenant, uint32_t count) {
   return run(StoreCall::reserve_inodes, [&] { return base_->reserve_inodes(tenant, count); });
 }
+Result<Epoch> FaultStore::epoch(TenantId tenant) {
+  return run(StoreCall::epoch, [&] { return base_->epoch(tenant); });
+}
+Result<uint64_t> FaultStore::revoke_other_tokens(const std::string& tenant,
+                                                 const std::vector<TokenHash>& kept) {
+  return run(StoreCall::revoke_other_tokens,
+             [&] { return base_->revoke_other_tokens(tenant, kept); });
+}
 Status FaultStore::put_token(const TokenRecord& token) {
   return run(StoreCall::put_token, [&] { return base_->put_token(token); });
 }

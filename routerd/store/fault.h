@@ -25,7 +25,9 @@ enum class StoreCall : uint8_t {
   provision,
   open_tenant,
   reserve_inodes,
+  epoch,
   put_token,
+  revoke_other_tokens,
   find_token,
   put_session,
   find_session,
@@ -76,7 +78,10 @@ class FaultStore final : public Store {
   Result<TenantId> provision(const TenantSpec& spec, Time now) override;
   Result<TenantState> open_tenant(const std::string& name) override;
   Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) override;
+  Result<Epoch> epoch(TenantId tenant) override;
   Status put_token(const TokenRecord& token) override;
+  Result<uint64_t> revoke_other_tokens(const std::string& tenant,
+                                       const std::vector<TokenHash>& kept) override;
   Result<TokenRecord> find_token(const TokenHash& hash) override;
   Status put_session(const SessionRecord& session) override;
   Result<SessionRecord> find_session(SessionId id) override;

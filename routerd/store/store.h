@@ -19,8 +19,8 @@
 // - Nothing can be created in, linked or moved into a directory that was removed: `not_found`.
 // - Replacing rename: the entry keeps its cookie. An exchange keeps both cookies and both nodes'
 //   histories. The moved file's list of versions becomes the target's plus one, numbered above both
-//   files' last; its own is given up; the replaced node keeps its list. A rename between two names of one node, and a create that
-//   found the file, log nothing and change no time.
+//   files' last; its own is given up; the replaced node keeps its list. A rename between two names
+//   of one node, and a create that found the file, log nothing and change no time.
 // - A change by number (write, setattr) is logged under one of the node's names; without any, under
 //   an empty path. ChangesRequest::under matches the node, and the directories that hold `path` and
 //   `old_path`.
@@ -142,9 +142,15 @@ class Store {
   // `not_found`. Takes ownership: a new epoch; waits for mutations of the old owner that are under
   // way.
   virtual Result<TenantState> open_tenant(const std::string& name) = 0;
+  // `not_found`. The newest ownership: another than one's own says that one was replaced.
+  virtual Result<Epoch> epoch(TenantId tenant) = 0;
   // `count` inode numbers that were never used, the first of them. From 16 on.
   virtual Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) = 0;
-  virtual Status put_token(const TokenRecord& token) = 0;             // insert or replace
+  virtual Status put_token(const TokenRecord& token) = 0;  // insert or replace
+  // Revokes every token of the tenant but these; returns how many it revoked. `not_found`: no such
+  // tenant. put_token() makes a revoked token valid again.
+  virtual Result<uint64_t> revoke_other_tokens(const std::string& tenant,
+                                               const std::vector<TokenHash>& kept) = 0;
   virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;  // not_found
   virtual Status put_session(const SessionRecord& session) = 0;       // insert or replace
   virtual Result<SessionRecord> find_session(SessionId id) = 0;       // not_found

@@ -140,6 +140,31 @@ void expect_same(const TokenRecord& a, const TokenRecord& b) {
   }
 }
 
+TEST_P(Tenancy, TellsItsNewestEpoch) {
+  const TenantState& state = world().state();
+  EXPECT_EQ(must(store_->epoch(state.id)), state.epoch);
+  const TenantState next = must(store_->open_tenant(tenant_));
+  EXPECT_EQ(must(store_->epoch(state.id)), next.epoch);
+  EXPECT_EQ(code_of(store_->epoch(TenantId{987654321})), Code::not_found);
+}
+
+TEST_P(Tenancy, RevokesTheTokensThatAreNotKept) {
+  const std::string other = new_tenant_name();
+  must(store_->provision({other, {}}, world().now()));
+  const TokenRecord kept = token(tenant_, 1), first = token(tenant_, 2), second = token(tenant_, 3),
+                    foreign = token(other, 4);
+  for (const TokenRecord& record : {kept, first, second, foreign}) must(store_->put_token(record));
+  EXPECT_EQ(must(store_->revoke_other_tokens(tenant_, {kept.hash, foreign.hash})), 2u);
+  EXPECT_FALSE(must(store_->find_token(kept.hash)).revoked);
+  EXPECT_TRUE(must(store_->find_token(first.hash)).revoked);
+  EXPECT_TRUE(must(store_->find_token(second.hash)).revoked);
+  EXPECT_FALSE(must(store_->find_token(foreign.hash)).revoked) << "of another tenant";
+  EXPECT_EQ(must(store_->revoke_other_tokens(tenant_, {kept.hash})), 0u);
+  must(store_->put_token(first));
+  EXPECT_FALSE(must(store_->find_token(first.hash)).revoked);
+  EXPECT_EQ(code_of(store_->revoke_other_tokens("nobody-" + tenant_, {})), Code::not_found);
+}
+
 TEST_P(Tenancy, TokensAreKeptAndReplaced) {
   TokenRecord record = token(tenant_, 0xEE);
   EXPECT_EQ(code_of(store_->find_token(record.hash)), Code::not_found);

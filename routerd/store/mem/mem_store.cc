@@ -98,11 +98,33 @@ Result<Ino> MemStore::reserve_inodes(TenantId id, uint32_t count) {
   return first;
 }
 
+Result<Epoch> MemStore::epoch(TenantId id) {
+  const std::lock_guard lock(mutex_);
+  const Tenant* tenant = find_tenant(id);
+  if (tenant == nullptr) return no_tenant(std::to_string(id.value));
+  return tenant->epoch;
+}
+
 Status MemStore::put_token(const TokenRecord& token) {
   const std::lock_guard lock(mutex_);
   if (find_tenant(token.tenant) == nullptr) return no_tenant(token.tenant);
   tokens_[token.hash] = token;
   return ok();
+}
+
+Result<uint64_t> MemStore::revoke_other_tokens(const std::string& tenant,
+                                               const std::vector<TokenHash>& kept) {
+  const std::lock_guard lock(mutex_);
+  if (find_tenant(tenant) == nullptr) return no_tenant(tenant);
+  uint64_t revoked = 0;
+  for (auto& [hash, token] : tokens_) {
+    if (token.tenant != tenant || token.revoked ||
+        std::find(kept.begin(), kept.end(), hash) != kept.end())
+      continue;
+    token.revoked = true;
+    ++revoked;
+  }
+  return revoked;
 }
 
 Result<TokenRecord> MemStore::find_token(const TokenHash& hash) {

@@ -23,7 +23,10 @@ class PostgresStore final : public Store {
   Result<TenantId> provision(const TenantSpec& spec, Time now) override;
   Result<TenantState> open_tenant(const std::string& name) override;
   Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) override;
+  Result<Epoch> epoch(TenantId tenant) override;
   Status put_token(const TokenRecord& token) override;
+  Result<uint64_t> revoke_other_tokens(const std::string& tenant,
+                                       const std::vector<TokenHash>& kept) override;
   Result<TokenRecord> find_token(const TokenHash& hash) override;
   Status put_session(const SessionRecord& session) override;
   Result<SessionRecord> find_session(SessionId id) override;

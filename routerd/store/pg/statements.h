@@ -478,6 +478,13 @@ inline constexpr Statement kToken{
     "token",
     "SELECT t.name, k.principal, k.sandbox, k.expires, k.revoked FROM linkspan.token k "
     "JOIN linkspan.tenant t ON t.id = k.tenant WHERE k.hash = $1::bytea"};
+// (tenant name) -> hash of each that is not revoked. Locks them.
+inline constexpr Statement kValidTokens{
+    "valid_tokens",
+    "SELECT k.hash FROM linkspan.token k JOIN linkspan.tenant t ON t.id = k.tenant "
+    "WHERE t.name = $1::text AND NOT k.revoked ORDER BY k.hash FOR UPDATE OF k"};
+inline constexpr Statement kRevokeToken{
+    "revoke_token", "UPDATE linkspan.token SET revoked = true WHERE hash = $1::bytea"};
 // (hash) -> path, volume, writable, policy, timeout_ms
 inline constexpr Statement kRoutes{
     "routes",

@@ -1,5 +1,6 @@
 // Tenants, volumes, tokens and sessions.
 #include <algorithm>
+#include <set>
 
 #include "routerd/store/pg/node_row.h"
 #include "routerd/store/pg/postgres_store.h"
@@ -191,6 +192,13 @@ Result<Ino> PostgresStore::reserve_inodes(TenantId tenant, uint32_t count) {
   return Ino{rows.u64(0, 0)};
 }
 
+Result<Epoch> PostgresStore::epoch(TenantId tenant) {
+  LINKSPAN_TRY(const Rows rows,
+               query(pool_, sql::kEpoch, [&] { return std::move(Params().i32(number(tenant))); }));
+  if (rows.empty()) return no_tenant(std::to_string(tenant.value));
+  return Epoch{rows.u64(0, 0)};
+}
+
 Status PostgresStore::put_token(const TokenRecord& token) {
   const auto put = transact<Done>(pool_, [&](Connection& conn) -> Status {
     const std::string_view hash = view(token.hash);
@@ -211,6 +219,25 @@ Status PostgresStore::put_token(const TokenRecord& token) {
     return ok();
   });
   return put;
+}
+
+Result<uint64_t> PostgresStore::revoke_other_tokens(const std::string& tenant,
+                                                    const std::vector<TokenHash>& kept) {
+  const std::set<TokenHash> wanted(kept.begin(), kept.end());
+  return transact<uint64_t>(pool_, [&](Connection& conn) -> Result<uint64_t> {
+    conn.queue(sql::kTenantNamed, Params().bytes(tenant));
+    conn.queue(sql::kValidTokens, Params().bytes(tenant));
+    LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
+    const Rows& valid = rows.back();
+    if (rows[rows.size() - 2].empty()) return no_tenant(tenant);
+    uint64_t revoked = 0;
+    for (int row = 0; row < valid.count(); ++row) {
+      if (wanted.contains(array_of<std::tuple_size_v<TokenHash>>(valid.bytes(row, 0)))) continue;
+      conn.queue(sql::kRevokeToken, Params().bytes(valid.bytes(row, 0)));
+      ++revoked;
+    }
+    return revoked;
+  });
 }
 
 Result<TokenRecord> PostgresStore::find_token(const TokenHash& hash) {

@@ -36,6 +36,13 @@ class ForwardStore final : public Store {
   Result<Ino> reserve_inodes(TenantId t, uint32_t n) override {
     return pass<Ino>("reserve_inodes", [&] { return inner_->reserve_inodes(t, n); });
   }
+  Result<Epoch> epoch(TenantId t) override {
+    return pass<Epoch>("epoch", [&] { return inner_->epoch(t); });
+  }
+  Result<uint64_t> revoke_other_tokens(const std::string& tenant,
+                                       const std::vector<TokenHash>& kept) override {
+    return inner_->revoke_other_tokens(tenant, kept);
+  }
   Status put_token(const TokenRecord& t) override { return inner_->put_token(t); }
   Result<TokenRecord> find_token(const TokenHash& h) override {
     return pass<TokenRecord>("find_token", [&] { return inner_->find_token(h); });
@@ -93,7 +100,9 @@ class ForwardStore final : public Store {
   Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& r) override {
     return pass<Applied>("set_xattr", [&] { return inner_->set_xattr(m, r); });
   }
-  Result<uint64_t> prune(TenantId t, Time now) override { return inner_->prune(t, now); }
+  Result<uint64_t> prune(TenantId t, Time now) override {
+    return pass<uint64_t>("prune", [&] { return inner_->prune(t, now); });
+  }
   Status ping() override { return inner_->ping(); }
 
  private:
