@@ -1,7 +1,7 @@
 // The Router: sessions and tenants, and the way of each call through the parts of this folder.
 //
 // attach.cc: attaching, ending, tenants. streams.cc: leases and revocations. reads.cc.
-// mutations.cc: numbers, stores, revokes, answers.
+// mutations.cc: numbers, stores, revokes, answers. upkeep.cc: retention, ownership, revoked tokens.
 //
 // Locks: mutex_ guards the tables only. It, and every mutex of the parts, is a leaf: none is taken
 // while another is held, and none is held while a sink, a reply or the store is called.
@@ -109,6 +109,15 @@ class RouterCore final : public Router {
   std::vector<SessionPtr> all_sessions() const;
   std::vector<TenantPtr> all_tenants() const;
 
+  // upkeep.cc
+  void look_after(const TenantPtr& tenant, Clock::Steady now);  // the timer's
+  // One bounded call of Store::prune, and another after it while that found something.
+  void prune(const TenantPtr& tenant);
+  // Is the tenant still ours? Else fences it.
+  void check_owner(const TenantPtr& tenant);
+  // Ends the sessions of tokens that were revoked.
+  void check_tokens(const TenantPtr& tenant);
+
   // reads.cc
   Result<VolumeId> volume_of(const Call& call, Ino ino);
 
@@ -154,7 +163,9 @@ class RouterCore final : public Router {
   // Sessions of an earlier router that have not come back: ended when the grace is over.
   std::map<SessionId, Clock::Steady> awaited_;
 
-  std::optional<Background> background_;  // ended after the timer, which posts to it
+  // Ended after the timer, which posts to them. Upkeep and retention have threads of their own:
+  // what was held back waits for neither, and a long prune not for the other.
+  std::optional<Background> background_, upkeep_, retention_;
   std::optional<LeaseTimer> timer_;
 };
 

@@ -17,6 +17,8 @@ constexpr size_t kRelievedAtOnce = 1024;  // nodes in one revocation
 RouterCore::RouterCore(std::unique_ptr<store::Store> store, RouterOptions options)
     : store_(std::move(store)), options_(std::move(options)), clock_(*options_.clock) {
   background_.emplace();
+  upkeep_.emplace();
+  retention_.emplace();
   timer_.emplace(options_.clock, std::clamp(options_.lease / 20, kShortestPeriod, kLongestPeriod),
                  [this](Clock::Steady now) { return tick(now); });
 }
@@ -24,6 +26,8 @@ RouterCore::RouterCore(std::unique_ptr<store::Store> store, RouterOptions option
 RouterCore::~RouterCore() {
   stop();
   timer_.reset();
+  upkeep_.reset();
+  retention_.reset();
   background_.reset();
 }
 
@@ -149,6 +153,7 @@ Clock::Steady RouterCore::tick(Clock::Steady now) {
   }
   for (const TenantPtr& tenant : all_tenants()) {
     background_->post_all(tenant->hold.tick(now));
+    look_after(tenant, now);
     const bool grown =
         tenant->interests.entries() > tenant->swept + options_.interests_per_session / 2;
     if (tenant->unswept.exchange(false) || grown) {

@@ -49,6 +49,13 @@ class Tenant {
   std::atomic<bool> fenced{false};   // another router owns it now
   std::atomic<bool> unswept{false};  // Interests hold entries of lost sessions
   std::atomic<size_t> swept{0};      // entries that Interests had after the last sweep
+
+  // When the timer looks after it next (upkeep.cc), and whether the last time is over.
+  struct Chore {
+    Clock::Steady due{};  // the timer thread's
+    std::atomic<bool> under_way{false};
+  };
+  Chore retention, ownership, tokens;
 };
 
 }  // namespace linkspan::core

@@ -1,0 +1,76 @@
+// What is done for a tenant every now and then, for nobody in particular: retention, and whether it
+// and its tokens are still what they were when they were read.
+#include <map>
+#include <utility>
+
+#include "routerd/core/router_core.h"
+
+namespace linkspan::core {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::milliseconds kPrunePeriod = 60s;
+constexpr std::chrono::milliseconds kTokenPeriod = 10s;
+constexpr int kOwnerChecks = 4;  // in one lease
+
+// Due, and not still under way from the last time. The first time is one period after the takeover.
+bool begin(Tenant::Chore& chore, Clock::Steady now, std::chrono::milliseconds period) {
+  if (chore.due == Clock::Steady{}) chore.due = now + period;
+  if (now < chore.due || chore.under_way.exchange(true)) return false;
+  chore.due = now + period;
+  return true;
+}
+
+}  // namespace
+
+void RouterCore::look_after(const TenantPtr& tenant, Clock::Steady now) {
+  if (begin(tenant->ownership, now, options_.lease / kOwnerChecks))
+    upkeep_->post([this, tenant] {
+      check_owner(tenant);
+      tenant->ownership.under_way = false;
+    });
+  if (begin(tenant->tokens, now, kTokenPeriod))
+    upkeep_->post([this, tenant] {
+      check_tokens(tenant);
+      tenant->tokens.under_way = false;
+    });
+  if (begin(tenant->retention, now, kPrunePeriod))
+    retention_->post([this, tenant] { prune(tenant); });
+}
+
+// A failure is met again in a minute; the store says that it is away to those who wait for it.
+void RouterCore::prune(const TenantPtr& tenant) {
+  if (!gate_.closed() && !tenant->fenced) {
+    const auto removed = store_->prune(tenant->id, clock_.now());
+    // Behind the other tenants, which so get their turn.
+    if (removed.ok() && *removed > 0) return retention_->post([this, tenant] { prune(tenant); });
+  }
+  tenant->retention.under_way = false;
+}
+
+// A router that was replaced would find out at its next mutation only, and until then renew leases
+// that its successor knows nothing of.
+void RouterCore::check_owner(const TenantPtr& tenant) {
+  if (gate_.closed() || tenant->fenced) return;
+  const auto epoch = store_->epoch(tenant->id);
+  if (epoch.ok() && *epoch != tenant->epoch) fence(tenant);
+}
+
+void RouterCore::check_tokens(const TenantPtr& tenant) {
+  std::map<store::TokenHash, std::vector<SessionPtr>> by_token;
+  for (SessionPtr& session : all_sessions())
+    if (session->tenant() == tenant)
+      by_token[session->grant()->token].push_back(std::move(session));
+  for (const auto& [hash, sessions] : by_token) {
+    if (gate_.closed() || tenant->fenced) return;
+    const auto token = store_->find_token(hash);
+    if (!token.ok() && token.code() != Code::not_found) return;  // the store is away
+    if (token.ok() && !token->revoked) continue;
+    const Error why =
+        fail(Code::unauthenticated, "the token was revoked; ask the operator for a new one");
+    for (const SessionPtr& session : sessions) end_session(session, why, false);
+  }
+}
+
+}  // namespace linkspan::core
