@@ -42,7 +42,7 @@
 
 namespace linkspan::config {
 
-// A value and where it was said: "router.toml:3: listen" or "--listen".
+// A value and where it was said: "routerd.toml:3: listen" or "--listen".
 struct Sourced {
   std::string text;
   std::string origin;

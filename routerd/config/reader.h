@@ -20,7 +20,7 @@ namespace linkspan::config {
 class Problems {
  public:
   explicit Problems(std::string label) : label_(std::move(label)) {}
-  // "router.toml:3"
+  // "routerd.toml:3"
   std::string at(const toml::source_region& where) const;
   void add(const toml::source_region& where, const std::string& text);
   std::vector<std::string> take() { return std::move(all_); }
@@ -50,7 +50,7 @@ class Table {
   const toml::table* child(std::string_view key) const;
   // Calls `each` with every [[where.key]].
   void each(std::string_view key, const std::function<void(const toml::table&)>& each) const;
-  // "router.toml:3: KEY" of a key that is there.
+  // "routerd.toml:3: KEY" of a key that is there.
   std::string origin(std::string_view key) const;
   // Reports a missing key.
   bool require(std::string_view key) const;

@@ -3,8 +3,8 @@
 // attach.cc: attaching, ending, tenants. streams.cc: leases and revocations. reads.cc.
 // mutations.cc: numbers, stores, revokes, answers. upkeep.cc: retention, ownership, revoked tokens.
 //
-// Locks: mutex_ guards the tables only. It, and every mutex of the parts, is a leaf: none is taken
-// while another is held, and none is held while a sink, a reply or the store is called.
+// Locks: mutex_ guards the tables only. None is held while a sink, a reply or the store is called.
+// The order of all of them: ARCHITECTURE.md, Threads and locks.
 #pragma once
 
 #include <future>

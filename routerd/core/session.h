@@ -4,9 +4,9 @@
 // Life: live -(lease runs out)-> lost -(renewal, stream or attach)-> live ... -> ended. A lost
 // session holds nothing in its caches; it may come back until the grace is over.
 //
-// Threads: any. mutex_ is a leaf, but for SlotTable's generation, which is atomic. Sinks are called
-// without it, one at a time and in order (pump()). Methods that return Releases leave the releasing
-// to their caller, who must hold no lock.
+// Threads: any. mutex_ comes before those of the tenant's SlotTable and Sequencer, which are
+// leaves. Sinks are called without it, one at a time and in order (pump()). Methods that return
+// Releases leave the releasing to their caller, who must hold no lock.
 #pragma once
 
 #include <atomic>

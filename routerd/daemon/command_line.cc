@@ -12,7 +12,7 @@ SIGTERM and SIGINT stop it once what was accepted is answered (10 s at most); a 
 
 Example:
   linkspan-routerd token new
-  linkspan-routerd --config /etc/linkspan/router.toml --check-config
+  linkspan-routerd --config /etc/linkspan/routerd.toml --check-config
   linkspan-routerd --store mem: --listen unix:/tmp/router.sock --config try.toml)";
 
 constexpr int kWaitStoreMost = 24 * 60 * 60;
