@@ -22,7 +22,7 @@ ALLOWED = {
     "routerd/store": ["linkspan/"],
     "routerd/store/mem": ["linkspan/", "routerd/store/"],
     "routerd/store/pg": ["linkspan/", "routerd/store/store.h", "routerd/store/checks.h",
-                         "routerd/store/data_ranges.h"],
+                         "routerd/store/data_ranges.h", "routerd/store/logged_path.h"],
     "routerd/core": ["linkspan/", "routerd/store/store.h", "routerd/store/checks.h"],
     "routerd/rpc": ["linkspan/", "routerd/core/router.h", "routerd/store/store.h"],
     "routerd": ["linkspan/", "routerd/"],
