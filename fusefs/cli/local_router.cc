@@ -99,8 +99,8 @@ Result<ProcessId> start_router(const LocalLayout& layout, const std::string& rou
   const UniqueFd log(
       ::open(layout.router_log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!log) return system_error(layout.router_log(), errno);
-  SpawnOptions router{.argv = {routerd, "--config", layout.router_config(), "--ready-fd",
-                               std::to_string(ready.write.get())},
+  SpawnOptions router{.argv = {routerd, "--config", layout.router_config(), "--wait-store", "2",
+                               "--ready-fd", std::to_string(ready.write.get())},
                       .program_fd = program.get(),
                       .user = layout.user,
                       .out = log.get(),

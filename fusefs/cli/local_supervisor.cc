@@ -78,6 +78,8 @@ class Supervisor {
   Result<ProcessId> start_postgres() { return start_cluster(cluster_, kStartTimeout); }
   Result<ProcessId> start_routerd() { return start_router(layout_, routerd_, kStartTimeout); }
   Status reap();
+  Status died(Server& server);
+  Status revive();
   bool unused(UserWatch& watch);
   void stop(Server& server);
 
@@ -129,21 +131,41 @@ void Supervisor::stop(Server& server) {
   server.process = {};
 }
 
-// Starts again what has died, a bounded number of times.
+// Takes note of what has died; a bounded number of deaths is mended.
 Status Supervisor::reap() {
   int status;
   for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
     for (Server* server : {&postgres_, &router_}) {
       if (server->process.pid != pid) continue;
       server->process = {};
-      const auto now = std::chrono::steady_clock::now();
-      server->deaths.push_back(now);
-      std::erase_if(server->deaths, [&](auto at) { return now - at > kRestartWindow; });
-      if (server->deaths.size() > kRestarts)
-        return fail(Code::io, std::string(server->name) + " dies again and again");
+      LINKSPAN_CHECK(died(*server));
       say(std::string(server->name) + " (pid " + std::to_string(pid) + ") died; starting it again");
-      LINKSPAN_TRY(server->process, (this->*server->start)());
     }
+  }
+  return ok();
+}
+
+Status Supervisor::died(Server& server) {
+  const auto now = std::chrono::steady_clock::now();
+  server.deaths.push_back(now);
+  std::erase_if(server.deaths, [&](auto at) { return now - at > kRestartWindow; });
+  if (server.deaths.size() <= kRestarts) return ok();
+  return fail(Code::io, std::string(server.name) + " dies again and again");
+}
+
+// Starts again what has died, the database first: a router that finds none ends soon, and then
+// both are looked at anew, for the database may have died while the router started.
+Status Supervisor::revive() {
+  LINKSPAN_CHECK(reap());
+  while (postgres_.process.pid == 0 || router_.process.pid == 0) {
+    Server& server = postgres_.process.pid == 0 ? postgres_ : router_;
+    if (auto started = (this->*server.start)(); started.ok()) {
+      server.process = *started;
+    } else {
+      say(started.error().message);
+      LINKSPAN_CHECK(died(server));
+    }
+    LINKSPAN_CHECK(reap());
   }
   return ok();
 }
@@ -172,8 +194,8 @@ int Supervisor::run() {
       signalfd_siginfo info;
       [[maybe_unused]] const ssize_t n = ::read(signal_fd.get(), &info, sizeof info);
       if (info.ssi_signo != SIGCHLD) break;
-      if (auto reaped = reap(); !reaped.ok()) {
-        exit = complain(reaped.error());
+      if (auto revived = revive(); !revived.ok()) {
+        exit = complain(revived.error());
         break;
       }
     }
