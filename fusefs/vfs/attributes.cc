@@ -139,7 +139,8 @@ Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, c
   tree_.changed(ticket, reply);
   if (file && times) file->times_were_set();
   if (file && sizes) file->base_changed();
-  if (!sizes || reply.nodes.empty()) return ok();
+  // A truncation to the size that it has makes no version: nobody's base moves.
+  if (!sizes || reply.nodes.empty() || reply.version.value == 0) return ok();
   const Version now = reply.nodes.front().attr.version;
   resized(c, ino, before ? before->node.attr.version : Version{now.value - 1}, now);
   return ok();

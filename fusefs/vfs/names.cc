@@ -14,7 +14,8 @@ Status check_name(const std::string& name) {
 }
 
 // A directory (or a file to link) that another mount removed meanwhile: on a local disk, the name
-// in it is not found, and ESTALE is no answer that programs expect there.
+// in it is not found, and ESTALE is no answer that programs expect there. Not for lookups: a node
+// that the grant does not reach any more is stale, too, and must not look like an empty tree.
 template <class T>
 Result<T> by_name(Result<T> result) {
   if (result.ok() || result.code() != Code::stale_node) return result;
@@ -28,7 +29,7 @@ Result<T> by_name(Result<T> result) {
 Result<Entry> RouteVfs::lookup(const Caller& c, Ino parent, const std::string& name) {
   const uint64_t as_of = gate_.now();
   LINKSPAN_CHECK(check_name(name));
-  LINKSPAN_TRY(const KnownName known, by_name(tree_.lookup(begin(c), cache::Name{parent, name})));
+  LINKSPAN_TRY(const KnownName known, tree_.lookup(begin(c), cache::Name{parent, name}));
   forget_evicted();
   if (known.node) return entry(*known.node, known.name_cached, known.node_cached, as_of);
   Entry none;
