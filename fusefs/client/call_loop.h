@@ -32,8 +32,10 @@ enum class Method : uint8_t {
   commit,
   set_xattr,
   data_ranges,
+  conflicts,
+  settle,
 };
-inline constexpr size_t kMethods = 17;
+inline constexpr size_t kMethods = 19;
 std::string_view to_string(Method method);
 
 struct MethodCounters {

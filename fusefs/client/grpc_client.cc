@@ -82,6 +82,9 @@ class GrpcClient final : public RouterClient {
   Result<ChangesReply> changes(const Call& call, const ChangesRequest& request) override {
     return ask<v1::ChangesRequest>(Method::changes, call, request, &v1::Fs::Stub::Changes);
   }
+  Result<ConflictsReply> conflicts(const Call& call, const ConflictsRequest& request) override {
+    return ask<v1::ConflictsRequest>(Method::conflicts, call, request, &v1::Fs::Stub::Conflicts);
+  }
   Status prefetch(const Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,
                   const std::function<bool(Ino, ReadDirReply)>& page) override;
 
@@ -103,6 +106,9 @@ class GrpcClient final : public RouterClient {
   }
   Result<MutationReply> set_xattr(const Call& call, SetXattrRequest request) override {
     return mutate<v1::SetXattrRequest>(Method::set_xattr, call, request, &v1::Fs::Stub::SetXattr);
+  }
+  Result<MutationReply> settle(const Call& call, SettleRequest request) override {
+    return mutate<v1::SettleRequest>(Method::settle, call, request, &v1::Fs::Stub::Settle);
   }
   Result<MutationReply> commit(const Call& call, CommitRequest request) override;
 

@@ -116,6 +116,7 @@ class RouterClient {
   virtual Result<std::vector<VersionInfo>> versions(const Call& call,
                                                     const VersionsRequest& request) = 0;
   virtual Result<ChangesReply> changes(const Call& call, const ChangesRequest& request) = 0;
+  virtual Result<ConflictsReply> conflicts(const Call& call, const ConflictsRequest& request) = 0;
   // Streams the subtree; `page` is called for each directory page (dir, page); returning false
   // stops.
   virtual Status prefetch(const Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,
@@ -132,6 +133,7 @@ class RouterClient {
   virtual Result<MutationReply> set_attributes(const Call& call, SetAttrRequest request) = 0;
   virtual Result<MutationReply> commit(const Call& call, CommitRequest request) = 0;
   virtual Result<MutationReply> set_xattr(const Call& call, SetXattrRequest request) = 0;
+  virtual Result<MutationReply> settle(const Call& call, SettleRequest request) = 0;
 };
 
 }  // namespace linkspan::client

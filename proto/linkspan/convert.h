@@ -52,6 +52,8 @@ void to_wire(const Change& change, v1::Change* out);
 Result<Change> from_wire(v1::Change&& m);
 void to_wire(const VersionInfo& info, v1::VersionInfo* out);
 Result<VersionInfo> from_wire(v1::VersionInfo&& m);
+void to_wire(const Conflict& conflict, v1::Conflict* out);
+Result<Conflict> from_wire(v1::Conflict&& m);
 
 // ---- reads -------------------------------------------------------------------------------------
 
@@ -74,6 +76,7 @@ void to_wire(Ino ino, v1::XattrsRequest* out);
 void to_wire(Ino ino, v1::StatFsRequest* out);
 void to_wire(const VersionsRequest& request, v1::VersionsRequest* out);
 void to_wire(const ChangesRequest& request, v1::ChangesRequest* out);
+void to_wire(const ConflictsRequest& request, v1::ConflictsRequest* out);
 void to_wire(const PrefetchRequest& request, v1::PrefetchRequest* out);
 Result<LookupRequest> from_wire(const v1::LookupRequest& m);
 Result<GetAttrRequest> from_wire(const v1::GetAttrRequest& m);
@@ -84,6 +87,7 @@ Result<Ino> from_wire(const v1::XattrsRequest& m);
 Result<Ino> from_wire(const v1::StatFsRequest& m);
 Result<VersionsRequest> from_wire(const v1::VersionsRequest& m);
 Result<ChangesRequest> from_wire(const v1::ChangesRequest& m);
+Result<ConflictsRequest> from_wire(const v1::ConflictsRequest& m);
 Result<PrefetchRequest> from_wire(const v1::PrefetchRequest& m);
 
 // Replies are moved: their content is not copied.
@@ -96,6 +100,7 @@ void to_wire(XattrsReply&& reply, v1::XattrsReply* out);
 void to_wire(const StatFsReply& reply, v1::StatFsReply* out);
 void to_wire(const std::vector<VersionInfo>& versions, v1::VersionsReply* out);
 void to_wire(const ChangesReply& reply, v1::ChangesReply* out);
+void to_wire(const ConflictsReply& reply, v1::ConflictsReply* out);
 void to_wire(PrefetchPage&& page, v1::PrefetchReply* out);
 Result<LookupReply> from_wire(v1::LookupReply&& m);
 Result<NodeReply> from_wire(v1::NodeReply&& m);
@@ -106,6 +111,7 @@ Result<XattrsReply> from_wire(v1::XattrsReply&& m);
 Result<StatFsReply> from_wire(v1::StatFsReply&& m);
 Result<std::vector<VersionInfo>> from_wire(v1::VersionsReply&& m);
 Result<ChangesReply> from_wire(v1::ChangesReply&& m);
+Result<ConflictsReply> from_wire(v1::ConflictsReply&& m);
 Result<PrefetchPage> from_wire(v1::PrefetchReply&& m);
 
 // ---- mutations ---------------------------------------------------------------------------------
@@ -116,12 +122,14 @@ void to_wire(const RenameRequest& request, v1::RenameRequest* out);
 void to_wire(const LinkRequest& request, v1::LinkRequest* out);
 void to_wire(const SetAttrRequest& request, v1::SetAttrRequest* out);
 void to_wire(const SetXattrRequest& request, v1::SetXattrRequest* out);
+void to_wire(const SettleRequest& request, v1::SettleRequest* out);
 Result<CreateRequest> from_wire(const v1::CreateRequest& m);
 Result<RemoveRequest> from_wire(const v1::RemoveRequest& m);
 Result<RenameRequest> from_wire(const v1::RenameRequest& m);
 Result<LinkRequest> from_wire(const v1::LinkRequest& m);
 Result<SetAttrRequest> from_wire(const v1::SetAttrRequest& m);
 Result<SetXattrRequest> from_wire(const v1::SetXattrRequest& m);
+Result<SettleRequest> from_wire(const v1::SettleRequest& m);
 void to_wire(MutationReply&& reply, v1::MutationReply* out);
 Result<MutationReply> from_wire(v1::MutationReply&& m);
 

@@ -156,6 +156,17 @@ Result<SetXattrRequest> from_wire(const v1::SetXattrRequest& m) {
   return request;
 }
 
+void to_wire(const SettleRequest& request, v1::SettleRequest* out) {
+  to_wire(request.op, out->mutable_op());
+  out->set_number(request.number.value);
+}
+
+Result<SettleRequest> from_wire(const v1::SettleRequest& m) {
+  LINKSPAN_TRY(OpHeader op, from_wire(m.op()));
+  LINKSPAN_CHECK(check_range("number", m.number(), 1, INT64_MAX));
+  return SettleRequest{op, Seq(m.number())};
+}
+
 // ---- commits -----------------------------------------------------------------------------------
 
 void to_wire(const CommitRequest& request, v1::CommitPart::Head* out) {

@@ -105,12 +105,51 @@ void to_wire(const ChangesRequest& request, v1::ChangesRequest* out) {
   out->set_limit(request.limit);
   out->set_newest(request.newest);
   out->set_under_ino(request.under.value);
+  out->set_before(request.before.value);
+  out->set_volume_of(request.volume_of.value);
+  out->set_below(request.below);
+  out->set_principal(request.principal);
+  out->set_sandbox(request.sandbox);
+  out->set_what(request.what);
+  out->set_since(request.since.ns);
 }
 
 Result<ChangesRequest> from_wire(const v1::ChangesRequest& m) {
   LINKSPAN_CHECK(check_range("after", m.after(), 0, INT64_MAX));
   LINKSPAN_CHECK(check_range("limit", m.limit(), 1, limits::kHistoryPage));
-  return ChangesRequest{Seq(m.after()), m.limit(), m.newest(), Ino(m.under_ino())};
+  LINKSPAN_CHECK(check_range("before", m.before(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_bytes("below", m.below().size(), 0, limits::kPathBytes));
+  LINKSPAN_CHECK(check_no_nul("below", m.below()));
+  LINKSPAN_CHECK(check_bytes("principal", m.principal().size(), 0, limits::kLabelBytes));
+  LINKSPAN_CHECK(check_bytes("sandbox", m.sandbox().size(), 0, limits::kLabelBytes));
+  LINKSPAN_CHECK(check_bytes("what", m.what().size(), 0, limits::kLabelBytes));
+  LINKSPAN_CHECK(check_no_nul("principal", m.principal()));
+  LINKSPAN_CHECK(check_no_nul("sandbox", m.sandbox()));
+  LINKSPAN_CHECK(check_no_nul("what", m.what()));
+  ChangesRequest request;
+  request.after = Seq(m.after());
+  request.limit = m.limit();
+  request.newest = m.newest();
+  request.under = Ino(m.under_ino());
+  request.before = Seq(m.before());
+  request.volume_of = Ino(m.volume_of());
+  request.below = m.below();
+  request.principal = m.principal();
+  request.sandbox = m.sandbox();
+  request.what = m.what();
+  request.since = Time{m.since()};
+  return request;
+}
+
+void to_wire(const ConflictsRequest& request, v1::ConflictsRequest* out) {
+  out->set_after(request.after.value);
+  out->set_limit(request.limit);
+}
+
+Result<ConflictsRequest> from_wire(const v1::ConflictsRequest& m) {
+  LINKSPAN_CHECK(check_range("after", m.after(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_range("limit", m.limit(), 1, limits::kHistoryPage));
+  return ConflictsRequest{Seq(m.after()), m.limit()};
 }
 
 void to_wire(const PrefetchRequest& request, v1::PrefetchRequest* out) {
@@ -290,6 +329,7 @@ Result<std::vector<VersionInfo>> from_wire(v1::VersionsReply&& m) {
 void to_wire(const ChangesReply& reply, v1::ChangesReply* out) {
   for (const Change& change : reply.changes) to_wire(change, out->add_changes());
   out->set_as_of(reply.as_of.value);
+  out->set_next(reply.next.value);
 }
 
 Result<ChangesReply> from_wire(v1::ChangesReply&& m) {
@@ -300,6 +340,22 @@ Result<ChangesReply> from_wire(v1::ChangesReply&& m) {
   for (v1::Change& wire_change : *m.mutable_changes()) {
     LINKSPAN_TRY(Change change, from_wire(std::move(wire_change)));
     reply.changes.push_back(std::move(change));
+  }
+  reply.next = Seq(m.next());
+  return reply;
+}
+
+void to_wire(const ConflictsReply& reply, v1::ConflictsReply* out) {
+  for (const Conflict& conflict : reply.conflicts) to_wire(conflict, out->add_conflicts());
+}
+
+Result<ConflictsReply> from_wire(v1::ConflictsReply&& m) {
+  LINKSPAN_CHECK(check_count("conflicts", m.conflicts_size(), limits::kHistoryPage));
+  ConflictsReply reply;
+  reply.conflicts.reserve(m.conflicts_size());
+  for (v1::Conflict& wire_conflict : *m.mutable_conflicts()) {
+    LINKSPAN_TRY(Conflict conflict, from_wire(std::move(wire_conflict)));
+    reply.conflicts.push_back(std::move(conflict));
   }
   return reply;
 }

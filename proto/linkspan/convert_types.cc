@@ -265,4 +265,44 @@ Result<VersionInfo> from_wire(v1::VersionInfo&& m) {
   return info;
 }
 
+void to_wire(const Conflict& conflict, v1::Conflict* out) {
+  out->set_number(conflict.number.value);
+  out->set_what(label(conflict.what));
+  out->set_volume(label(conflict.volume));
+  out->set_path(conflict.path);
+  out->set_ino(conflict.ino.value);
+  out->set_base_ino(conflict.base_ino.value);
+  out->set_base(conflict.base.value);
+  out->set_head(conflict.head.value);
+  out->set_theirs(conflict.theirs.value);
+  out->set_size(conflict.size);
+  out->set_principal(label(conflict.principal));
+  out->set_sandbox(label(conflict.sandbox));
+  out->set_session(conflict.session.value);
+  out->set_at(conflict.at.ns);
+}
+
+Result<Conflict> from_wire(v1::Conflict&& m) {
+  LINKSPAN_CHECK(check_range("conflict.number", m.number(), 1, INT64_MAX));
+  LINKSPAN_CHECK(check_no_nul("conflict.path", m.path()));
+  LINKSPAN_CHECK(check_ino("conflict.theirs", m.theirs()));
+  LINKSPAN_CHECK(check_file_size("conflict.size", m.size()));
+  Conflict conflict;
+  conflict.number = Seq(m.number());
+  conflict.what = label(m.what());
+  conflict.volume = label(m.volume());
+  conflict.path = std::move(*m.mutable_path());
+  conflict.ino = Ino(m.ino());
+  conflict.base_ino = Ino(m.base_ino());
+  conflict.base = Version(m.base());
+  conflict.head = Version(m.head());
+  conflict.theirs = Ino(m.theirs());
+  conflict.size = m.size();
+  conflict.principal = label(m.principal());
+  conflict.sandbox = label(m.sandbox());
+  conflict.session = SessionId(m.session());
+  conflict.at = Time{m.at()};
+  return conflict;
+}
+
 }  // namespace linkspan::wire

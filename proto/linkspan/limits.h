@@ -34,14 +34,15 @@ inline constexpr size_t kSessionsPerToken = 1024;
 inline constexpr size_t kInterestsPerSession =
     2 * kCachedNodes;  // remembered; beyond, some are revoked
 inline constexpr uint32_t kHistoryPage = 1000;
-inline constexpr size_t kExtentsPerPart = 4096;  // of one message of a commit's stream
-inline constexpr size_t kPartBytes = 1 << 20;    // of their data, beyond which a new part begins
-inline constexpr size_t kMutationNodes = 8;      // in one MutationReply
-inline constexpr size_t kRevokedItems = 4096;    // nodes, or names, of one revocation
-inline constexpr size_t kXattrs = 4096;          // of one node
-inline constexpr size_t kRoutes = 64;            // of one grant
-inline constexpr size_t kTokenBytes = 512;       // of a token's text
-inline constexpr size_t kSecretBytes = 16;       // of a session's secret
+inline constexpr uint32_t kChangesScanned = 20000;  // log entries that one Changes looks at
+inline constexpr size_t kExtentsPerPart = 4096;     // of one message of a commit's stream
+inline constexpr size_t kPartBytes = 1 << 20;       // of their data, beyond which a new part begins
+inline constexpr size_t kMutationNodes = 8;         // in one MutationReply
+inline constexpr size_t kRevokedItems = 4096;       // nodes, or names, of one revocation
+inline constexpr size_t kXattrs = 4096;             // of one node
+inline constexpr size_t kRoutes = 64;               // of one grant
+inline constexpr size_t kTokenBytes = 512;          // of a token's text
+inline constexpr size_t kSecretBytes = 16;          // of a session's secret
 inline constexpr size_t kLabelBytes = 255;       // principal, sandbox, tenant, client description
 inline constexpr size_t kErrorTextBytes = 1024;  // of an error's message on the wire
 

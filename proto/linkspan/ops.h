@@ -271,7 +271,8 @@ struct MutationReply {
 struct Change {
   Seq seq;
   std::string what;  // "create", "mkdir", "symlink", "mknod", "write", "append", "truncate",
-                     // "rename", "unlink", "rmdir", "link", "setattr", "setxattr"
+                     // "rename", "unlink", "rmdir", "link", "setattr", "setxattr",
+                     // "conflict" (a refused write was kept), "resolve"
   Ino ino;
   Version version;
   std::string volume;
@@ -282,15 +283,26 @@ struct Change {
   uint64_t size = 0;
   bool operator==(const Change&) const = default;
 };
+// Every field that is set narrows what is told.
 struct ChangesRequest {
   Seq after;             // only newer ones
   uint32_t limit = 100;  // <= limits::kHistoryPage
   bool newest = false;   // the last `limit` instead of the first
   Ino under;             // 0, or only changes to this node (directories: to their entries)
+  Seq before;            // 0, or only older ones
+  Ino volume_of;         // 0, or only changes of the volume that holds this node (a route's root)
+  std::string below;     // empty, or only those whose path or old path is this or lies below it
+  std::string principal, sandbox;  // empty, or only theirs
+  std::string what;                // empty, or only these
+  Time since;                      // ns == 0, or only changes of this moment or later
 };
+// One call looks at a bounded number of log entries (limits::kChangesScanned), so a page may be
+// short, or empty, though there is more.
 struct ChangesReply {
   std::vector<Change> changes;  // ascending seq
   Seq as_of;
+  // Where to go on, as the next request's `after` (with `newest`: its `before`); 0: all was told.
+  Seq next;
 };
 struct VersionInfo {
   Version version;
@@ -306,6 +318,43 @@ struct VersionsRequest {
   Ino ino;
   Version before;  // 0: from the newest
   uint32_t limit = 100;
+};
+
+// ---- conflicts ---------------------------------------------------------------------------------
+//
+// A commit or replacing rename whose base was not the head any more, and that the policy would not
+// or could not merge, was refused with Code::conflict. Its content, whole, is kept as version 1 of
+// a node of its own that has no name (`theirs`): it is read like any other, and pruned like any
+// node without a name. Each is told of once, however often the call was retried.
+
+struct Conflict {
+  Seq number;        // of the change that kept it: its name for people
+  std::string what;  // "write" or "rename"
+  std::string volume;
+  std::string path;    // of the file it was meant for, within the volume, at that time
+  Ino ino;             // that file
+  Ino base_ino;        // the node whose content the writer had read (a rename: may be another)
+  Version base, head;  // what the writer had read (0: nothing), and what the head was instead
+  Ino theirs;
+  uint64_t size = 0;  // of what was refused
+  std::string principal, sandbox;
+  SessionId session;
+  Time at;
+  bool operator==(const Conflict&) const = default;
+};
+struct ConflictsRequest {
+  Seq after;             // only newer ones
+  uint32_t limit = 100;  // <= limits::kHistoryPage
+};
+// Those that nobody settled, of the volumes that the caller may read; ascending.
+struct ConflictsReply {
+  std::vector<Conflict> conflicts;
+};
+// Takes a conflict off the list; its bytes stay until they are pruned. `not_found`: there is no
+// such one, or it was settled. The reply names no node.
+struct SettleRequest {
+  OpHeader op;
+  Seq number;
 };
 
 // ---- revocation --------------------------------------------------------------------------------

@@ -147,8 +147,10 @@ Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
   } else if constexpr (std::is_same_v<Request, CommitRequest>) {
     if (usage.any_quota()) return commit_metered(call, request, mutation, reserved);
     return commit_by_policy(call, request, mutation);
-  } else {
+  } else if constexpr (std::is_same_v<Request, SetXattrRequest>) {
     return store_->set_xattr(mutation, request);
+  } else {
+    return store_->settle(mutation, request);
   }
 }
 
@@ -322,6 +324,9 @@ void RouterCore::commit(const Credentials& who, CommitRequest request, MutationD
   mutate(who, std::move(request), std::move(done));
 }
 void RouterCore::set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) {
+  mutate(who, std::move(request), std::move(done));
+}
+void RouterCore::settle(const Credentials& who, SettleRequest request, MutationDone done) {
   mutate(who, std::move(request), std::move(done));
 }
 

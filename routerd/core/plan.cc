@@ -52,6 +52,9 @@ Named named(const CommitRequest& request) {
 Named named(const SetXattrRequest& request) {
   return {{}, {request.ino}, false};
 }
+Named named(const SettleRequest&) {
+  return {{}, {}, false};
+}
 
 Plan plan(const CreateRequest& request, const MutationReply& reply) {
   if (!reply.created) return {};
@@ -92,6 +95,10 @@ Plan plan(const CommitRequest& request, const MutationReply& reply) {
 
 Plan plan(const SetXattrRequest& request, const MutationReply& reply) {
   return changed(named(request), reply, false);
+}
+
+Plan plan(const SettleRequest&, const MutationReply&) {
+  return {};
 }
 
 }  // namespace linkspan::core

@@ -30,6 +30,7 @@ Named named(const LinkRequest& request);
 Named named(const SetAttrRequest& request);
 Named named(const CommitRequest& request);
 Named named(const SetXattrRequest& request);
+Named named(const SettleRequest& request);
 
 Plan plan(const CreateRequest& request, const MutationReply& reply);
 Plan plan(const RemoveRequest& request, const MutationReply& reply);
@@ -38,5 +39,6 @@ Plan plan(const LinkRequest& request, const MutationReply& reply);
 Plan plan(const SetAttrRequest& request, const MutationReply& reply);
 Plan plan(const CommitRequest& request, const MutationReply& reply);
 Plan plan(const SetXattrRequest& request, const MutationReply& reply);
+Plan plan(const SettleRequest& request, const MutationReply& reply);
 
 }  // namespace linkspan::core

@@ -128,4 +128,11 @@ Result<ChangesReply> RouterCore::changes(const Credentials& who, const ChangesRe
   return reply;
 }
 
+Result<ConflictsReply> RouterCore::conflicts(const Credentials& who,
+                                             const ConflictsRequest& request) {
+  LINKSPAN_TRY(const Call call, enter(who));
+  LINKSPAN_CHECK(store::check(request));
+  return store_->conflicts(call.grant->scope, request);
+}
+
 }  // namespace linkspan::core

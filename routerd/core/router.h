@@ -106,6 +106,9 @@ class Router {
                                                     const VersionsRequest& request) = 0;
   virtual Result<ChangesReply> changes(const Credentials& who, const ChangesRequest& request) = 0;
 
+  virtual Result<ConflictsReply> conflicts(const Credentials& who,
+                                           const ConflictsRequest& request) = 0;
+
   virtual void create(const Credentials& who, CreateRequest request, MutationDone done) = 0;
   virtual void remove(const Credentials& who, RemoveRequest request, MutationDone done) = 0;
   virtual void rename(const Credentials& who, RenameRequest request, MutationDone done) = 0;
@@ -114,6 +117,7 @@ class Router {
                               MutationDone done) = 0;
   virtual void commit(const Credentials& who, CommitRequest request, MutationDone done) = 0;
   virtual void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) = 0;
+  virtual void settle(const Credentials& who, SettleRequest request, MutationDone done) = 0;
 
   // Stops taking new calls (`unavailable`), finishes what was accepted. Idempotent.
   virtual void stop() = 0;

@@ -55,6 +55,9 @@ class RouterCore final : public Router {
                                             const VersionsRequest& request) override;
   Result<ChangesReply> changes(const Credentials& who, const ChangesRequest& request) override;
 
+  Result<ConflictsReply> conflicts(const Credentials& who,
+                                   const ConflictsRequest& request) override;
+
   void create(const Credentials& who, CreateRequest request, MutationDone done) override;
   void remove(const Credentials& who, RemoveRequest request, MutationDone done) override;
   void rename(const Credentials& who, RenameRequest request, MutationDone done) override;
@@ -62,6 +65,7 @@ class RouterCore final : public Router {
   void set_attributes(const Credentials& who, SetAttrRequest request, MutationDone done) override;
   void commit(const Credentials& who, CommitRequest request, MutationDone done) override;
   void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) override;
+  void settle(const Credentials& who, SettleRequest request, MutationDone done) override;
 
   void stop() override;
 

@@ -133,6 +133,14 @@ FsService::Unary* FsService::Changes(Context* context, const v1::ChangesRequest*
               });
 }
 
+FsService::Unary* FsService::Conflicts(Context* context, const v1::ConflictsRequest* in,
+                                       v1::ConflictsReply* out) {
+  return read(Rpc::conflicts, context, in, out,
+              [](Router& r, const Credentials& who, const ConflictsRequest& request) {
+                return r.conflicts(who, request);
+              });
+}
+
 FsService::Unary* FsService::Create(Context* context, const v1::CreateRequest* in,
                                     v1::MutationReply* out) {
   return mutate(Rpc::create, context, in, out,
@@ -178,6 +186,14 @@ FsService::Unary* FsService::SetXattr(Context* context, const v1::SetXattrReques
   return mutate(Rpc::set_xattr, context, in, out,
                 [](Router& r, const Credentials& who, SetXattrRequest request, MutationDone done) {
                   r.set_xattr(who, std::move(request), std::move(done));
+                });
+}
+
+FsService::Unary* FsService::Settle(Context* context, const v1::SettleRequest* in,
+                                    v1::MutationReply* out) {
+  return mutate(Rpc::settle, context, in, out,
+                [](Router& r, const Credentials& who, SettleRequest request, MutationDone done) {
+                  r.settle(who, std::move(request), std::move(done));
                 });
 }
 

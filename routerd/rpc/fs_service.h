@@ -28,6 +28,8 @@ class FsService final : public v1::Fs::CallbackService {
   Unary* Link(Context*, const v1::LinkRequest*, v1::MutationReply*) override;
   Unary* SetAttr(Context*, const v1::SetAttrRequest*, v1::MutationReply*) override;
   Unary* SetXattr(Context*, const v1::SetXattrRequest*, v1::MutationReply*) override;
+  Unary* Conflicts(Context*, const v1::ConflictsRequest*, v1::ConflictsReply*) override;
+  Unary* Settle(Context*, const v1::SettleRequest*, v1::MutationReply*) override;
   grpc::ServerReadReactor<v1::CommitPart>* Commit(Context*, v1::MutationReply*) override;
   grpc::ServerWriteReactor<v1::PrefetchReply>* Prefetch(Context*,
                                                         const v1::PrefetchRequest*) override;

@@ -35,8 +35,10 @@ enum class Rpc : uint8_t {
   changes,
   prefetch,
   data_ranges,
+  conflicts,
+  settle,
 };
-inline constexpr size_t kRpcs = 20;
+inline constexpr size_t kRpcs = 22;
 std::string_view to_string(Rpc rpc);  // "Lookup", as in the .proto
 
 // Upper bounds of the latency buckets, microseconds; one more holds the rest.

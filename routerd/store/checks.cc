@@ -65,6 +65,15 @@ Status check(const ChangesRequest& request) {
   return check_limit(request.limit, limits::kHistoryPage);
 }
 
+Status check(const ConflictsRequest& request) {
+  return check_limit(request.limit, limits::kHistoryPage);
+}
+
+Status check(const SettleRequest& request) {
+  if (request.number) return ok();
+  return fail(Code::invalid, "there is no conflict 0");
+}
+
 Status check(const CreateRequest& request) {
   LINKSPAN_CHECK(check_name(request.name));
   LINKSPAN_CHECK(check_mode(request.mode));

@@ -21,8 +21,10 @@ Status check(const CreateRequest& request);    // and `name_too_long` for a syml
 Status check(const RemoveRequest& request);
 Status check(const RenameRequest& request);  // `invalid`: no_replace together with exchange
 Status check(const LinkRequest& request);
-Status check(const SetAttrRequest& request);   // `too_large`; `invalid`: relaxed beside an atime
-Status check(const CommitRequest& request);    // `too_large`
+Status check(const SetAttrRequest& request);  // `too_large`; `invalid`: relaxed beside an atime
+Status check(const CommitRequest& request);   // `too_large`
+Status check(const ConflictsRequest& request);
+Status check(const SettleRequest& request);
 Status check(const SetXattrRequest& request);  // `attribute_too_big`
 // A node has kXattrs attributes already: `no_space`.
 Error too_many_xattrs();

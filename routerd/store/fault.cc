@@ -112,6 +112,9 @@ Result<std::vector<VersionInfo>> FaultStore::versions(const Scope& scope,
 Result<ChangesReply> FaultStore::changes(const Scope& scope, const ChangesRequest& request) {
   return run(StoreCall::changes, [&] { return base_->changes(scope, request); });
 }
+Result<ConflictsReply> FaultStore::conflicts(const Scope& scope, const ConflictsRequest& request) {
+  return run(StoreCall::conflicts, [&] { return base_->conflicts(scope, request); });
+}
 Result<Applied> FaultStore::create(const Mutation& m, const CreateRequest& request) {
   return run(StoreCall::create, [&] { return base_->create(m, request); });
 }
@@ -132,6 +135,12 @@ Result<Applied> FaultStore::commit(const Mutation& m, const CommitRequest& reque
 }
 Result<Applied> FaultStore::set_xattr(const Mutation& m, const SetXattrRequest& request) {
   return run(StoreCall::set_xattr, [&] { return base_->set_xattr(m, request); });
+}
+Result<Conflict> FaultStore::keep(const Mutation& m, const KeepRequest& request) {
+  return run(StoreCall::keep, [&] { return base_->keep(m, request); });
+}
+Result<Applied> FaultStore::settle(const Mutation& m, const SettleRequest& request) {
+  return run(StoreCall::settle, [&] { return base_->settle(m, request); });
 }
 Result<uint64_t> FaultStore::prune(TenantId tenant, Time now) {
   return run(StoreCall::prune, [&] { return base_->prune(tenant, now); });

@@ -41,6 +41,7 @@ enum class StoreCall : uint8_t {
   xattrs,
   versions,
   changes,
+  conflicts,
   create,
   remove,
   rename,
@@ -48,6 +49,8 @@ enum class StoreCall : uint8_t {
   set_attributes,
   commit,
   set_xattr,
+  keep,
+  settle,
   prune,
   ping,
   count_,
@@ -97,6 +100,7 @@ class FaultStore final : public Store {
   Result<std::vector<VersionInfo>> versions(const Scope& scope,
                                             const VersionsRequest& request) override;
   Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) override;
+  Result<ConflictsReply> conflicts(const Scope& scope, const ConflictsRequest& request) override;
   Result<Applied> create(const Mutation& m, const CreateRequest& request) override;
   Result<Applied> remove(const Mutation& m, const RemoveRequest& request) override;
   Result<Applied> rename(const Mutation& m, const RenameRequest& request) override;
@@ -104,6 +108,8 @@ class FaultStore final : public Store {
   Result<Applied> set_attributes(const Mutation& m, const SetAttrRequest& request) override;
   Result<Applied> commit(const Mutation& m, const CommitRequest& request) override;
   Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& request) override;
+  Result<Conflict> keep(const Mutation& m, const KeepRequest& request) override;
+  Result<Applied> settle(const Mutation& m, const SettleRequest& request) override;
   Result<uint64_t> prune(TenantId tenant, Time now) override;
   Status ping() override;
 

@@ -111,6 +111,22 @@ struct TenantSpec {
   std::vector<VolumeSpec> volumes;
 };
 
+// What a refused writer wrote: the content of `from` at `from_version`, below keep_below, with the
+// extents on top, as CommitRequest says it. (A rename: the moved file, and no extents.)
+struct KeepRequest {
+  OpNumber operation;  // that was refused: a retry keeps nothing twice
+  std::string what;    // "write" or "rename"
+  Ino ino;             // the file that it was meant for
+  std::string path;    // its name within the volume; empty: the store looks for one
+  Ino base_ino;
+  Version base, head;
+  Ino from;
+  Version from_version;
+  uint64_t keep_below = UINT64_MAX;
+  uint64_t size = 0;
+  std::shared_ptr<ExtentSource> extents;  // may be null
+};
+
 using TokenHash = std::array<uint8_t, 32>;  // SHA-256 of the whole token text
 struct TokenRecord {
   TokenHash hash{};
@@ -169,6 +185,7 @@ class Store {
   virtual Result<std::vector<VersionInfo>> versions(const Scope& scope,
                                                     const VersionsRequest& request) = 0;
   virtual Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) = 0;
+  virtual Result<ConflictsReply> conflicts(const Scope& scope, const ConflictsRequest& request) = 0;
 
   // -- mutations ---------------------------------------------------------------------------------
   virtual Result<Applied> create(const Mutation& m, const CreateRequest& request) = 0;
@@ -178,6 +195,12 @@ class Store {
   virtual Result<Applied> set_attributes(const Mutation& m, const SetAttrRequest& request) = 0;
   virtual Result<Applied> commit(const Mutation& m, const CommitRequest& request) = 0;
   virtual Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& request) = 0;
+  // Makes the node Mutation::new_ino, without a name, with that content as version 1, and lists the
+  // conflict under Mutation::seq. It counts in no usage. A conflict that (session, operation) left
+  // before is answered as it is, and nothing is made. Logged as "conflict" under the path.
+  // `not_found`: the content that it is based on is not kept any more.
+  virtual Result<Conflict> keep(const Mutation& m, const KeepRequest& request) = 0;
+  virtual Result<Applied> settle(const Mutation& m, const SettleRequest& request) = 0;
 
   // -- maintenance -------------------------------------------------------------------------------
   // Removes versions, orphans and log entries past their volume's retention, a bounded number per

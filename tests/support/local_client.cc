@@ -330,6 +330,11 @@ Result<std::vector<VersionInfo>> LocalClient::versions(const client::Call& call,
   return router_->router().versions(who_, request);
 }
 
+Result<ConflictsReply> LocalClient::conflicts(const client::Call& call,
+                                              const ConflictsRequest& request) {
+  LINKSPAN_CHECK(enter(call, "conflicts"));
+  return router_->router().conflicts(who_, request);
+}
 Result<ChangesReply> LocalClient::changes(const client::Call& call, const ChangesRequest& request) {
   LINKSPAN_CHECK(enter(call, "changes"));
   return router_->router().changes(who_, request);
@@ -417,6 +422,9 @@ Result<MutationReply> LocalClient::commit(const client::Call& call, CommitReques
 }
 Result<MutationReply> LocalClient::set_xattr(const client::Call& call, SetXattrRequest request) {
   return mutate(call, "set_xattr", std::move(request), &core::Router::set_xattr);
+}
+Result<MutationReply> LocalClient::settle(const client::Call& call, SettleRequest request) {
+  return mutate(call, "settle", std::move(request), &core::Router::settle);
 }
 
 }  // namespace linkspan::test

@@ -77,6 +77,8 @@ class LocalClient final : public client::RouterClient {
   Result<std::vector<VersionInfo>> versions(const client::Call& call,
                                             const VersionsRequest& request) override;
   Result<ChangesReply> changes(const client::Call& call, const ChangesRequest& request) override;
+  Result<ConflictsReply> conflicts(const client::Call& call,
+                                   const ConflictsRequest& request) override;
   Status prefetch(const client::Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,
                   const std::function<bool(Ino, ReadDirReply)>& page) override;
 
@@ -87,6 +89,7 @@ class LocalClient final : public client::RouterClient {
   Result<MutationReply> set_attributes(const client::Call& call, SetAttrRequest request) override;
   Result<MutationReply> commit(const client::Call& call, CommitRequest request) override;
   Result<MutationReply> set_xattr(const client::Call& call, SetXattrRequest request) override;
+  Result<MutationReply> settle(const client::Call& call, SettleRequest request) override;
 
  private:
   class Sink;

@@ -122,4 +122,14 @@ Result<uint64_t> MemStore::prune(TenantId id, Time now) {
   return removed;
 }
 
+Result<ConflictsReply> MemStore::conflicts(const Scope&, const ConflictsRequest&) {
+  return ConflictsReply{};
+}
+Result<Conflict> MemStore::keep(const Mutation&, const KeepRequest&) {
+  return fail(Code::unsupported, "conflicts are not kept yet");
+}
+Result<Applied> MemStore::settle(const Mutation&, const SettleRequest&) {
+  return fail(Code::not_found, "there is no such conflict");
+}
+
 }  // namespace linkspan::store::mem

@@ -40,6 +40,7 @@ class MemStore final : public Store {
   Result<std::vector<VersionInfo>> versions(const Scope& scope,
                                             const VersionsRequest& request) override;
   Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) override;
+  Result<ConflictsReply> conflicts(const Scope& scope, const ConflictsRequest& request) override;
 
   Result<Applied> create(const Mutation& m, const CreateRequest& request) override;
   Result<Applied> remove(const Mutation& m, const RemoveRequest& request) override;
@@ -48,6 +49,8 @@ class MemStore final : public Store {
   Result<Applied> set_attributes(const Mutation& m, const SetAttrRequest& request) override;
   Result<Applied> commit(const Mutation& m, const CommitRequest& request) override;
   Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& request) override;
+  Result<Conflict> keep(const Mutation& m, const KeepRequest& request) override;
+  Result<Applied> settle(const Mutation& m, const SettleRequest& request) override;
 
   Result<uint64_t> prune(TenantId tenant, Time now) override;
   Status ping() override { return ok(); }

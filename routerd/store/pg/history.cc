@@ -92,4 +92,14 @@ Result<ChangesReply> PostgresStore::changes(const Scope& scope, const ChangesReq
   return with_connection<ChangesReply>(pool_, use);
 }
 
+Result<ConflictsReply> PostgresStore::conflicts(const Scope&, const ConflictsRequest&) {
+  return ConflictsReply{};
+}
+Result<Conflict> PostgresStore::keep(const Mutation&, const KeepRequest&) {
+  return fail(Code::unsupported, "conflicts are not kept yet");
+}
+Result<Applied> PostgresStore::settle(const Mutation&, const SettleRequest&) {
+  return fail(Code::not_found, "there is no such conflict");
+}
+
 }  // namespace linkspan::store::pg

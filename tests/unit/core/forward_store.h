@@ -79,6 +79,9 @@ class ForwardStore final : public Store {
   Result<ChangesReply> changes(const Scope& s, const ChangesRequest& r) override {
     return inner_->changes(s, r);
   }
+  Result<ConflictsReply> conflicts(const Scope& s, const ConflictsRequest& r) override {
+    return inner_->conflicts(s, r);
+  }
   Result<Applied> create(const Mutation& m, const CreateRequest& r) override {
     return pass<Applied>("create", [&] { return inner_->create(m, r); });
   }
@@ -99,6 +102,12 @@ class ForwardStore final : public Store {
   }
   Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& r) override {
     return pass<Applied>("set_xattr", [&] { return inner_->set_xattr(m, r); });
+  }
+  Result<Conflict> keep(const Mutation& m, const KeepRequest& r) override {
+    return pass<Conflict>("keep", [&] { return inner_->keep(m, r); });
+  }
+  Result<Applied> settle(const Mutation& m, const SettleRequest& r) override {
+    return pass<Applied>("settle", [&] { return inner_->settle(m, r); });
   }
   Result<uint64_t> prune(TenantId t, Time now) override {
     return pass<uint64_t>("prune", [&] { return inner_->prune(t, now); });

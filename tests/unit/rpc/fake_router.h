@@ -153,6 +153,10 @@ class FakeRouter final : public core::Router {
     LINKSPAN_CHECK(check(who));
     return ChangesReply{};
   }
+  Result<ConflictsReply> conflicts(const core::Credentials& who, const ConflictsRequest&) override {
+    LINKSPAN_CHECK(check(who));
+    return ConflictsReply{};
+  }
 
   void create(const core::Credentials& who, CreateRequest, core::MutationDone done) override {
     mutate(who, std::move(done));
@@ -171,6 +175,9 @@ class FakeRouter final : public core::Router {
     mutate(who, std::move(done));
   }
   void set_xattr(const core::Credentials& who, SetXattrRequest, core::MutationDone done) override {
+    mutate(who, std::move(done));
+  }
+  void settle(const core::Credentials& who, SettleRequest, core::MutationDone done) override {
     mutate(who, std::move(done));
   }
   // Keeps the extents as they were read, twice, so that rewind() is tried too.
