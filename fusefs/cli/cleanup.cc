@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "fusefs/cli/bounded_read.h"
 #include "fusefs/cli/mount_stack.h"
 #include "fusefs/cli/mountinfo.h"
@@ -71,14 +73,12 @@ bool is_mounted_here(const std::string& dir) {
   return top && is_ours(*top);
 }
 
-Status clean_up_dead(const std::string& mounts_dir, const std::string& dir) {
-  std::vector<Error> failures;
+Result<std::vector<MountStep>> left_over_steps(const std::string& mounts_dir,
+                                               const std::string& dir) {
   const auto state = load_state(mounts_dir, dir);
-  if (state) {
-    if (is_alive(state->process))
-      return fail(Code::busy, "process " + std::to_string(state->process.pid) + " serves " + dir +
-                                  "; end it with: linkspan umount " + dir);
-  }
+  if (state && is_alive(state->process))
+    return fail(Code::busy, "process " + std::to_string(state->process.pid) + " serves " + dir +
+                                "; end it with: linkspan umount " + dir);
   const auto asked = ask_mount(dir);
   if (asked.health == Health::silent) return cannot_ask(dir, asked);
   if (asked.health == Health::alive)
@@ -86,9 +86,24 @@ Status clean_up_dead(const std::string& mounts_dir, const std::string& dir) {
                                 " is served by a process that cannot be told; "
                                 "take it away with: linkspan umount --lazy " +
                                 dir);
-  if (state) failures = undo_steps(state->steps);
-  for (auto& error : undo_steps(steps_from_mountinfo(dir))) failures.push_back(std::move(error));
-  if (!failures.empty()) return failures.front();
+  std::vector<MountStep> steps = state ? state->steps : std::vector<MountStep>();
+  // Each mount that the state does not name, or not so often, lies on top of those that it names.
+  std::vector<MountStep> known = steps;
+  for (auto& step : steps_from_mountinfo(dir)) {
+    const auto same = std::find_if(known.begin(), known.end(), [&](const auto& other) {
+      return other.kind == step.kind && other.path == step.path;
+    });
+    if (same == known.end())
+      steps.push_back(std::move(step));
+    else
+      known.erase(same);
+  }
+  return steps;
+}
+
+Status clean_up_dead(const std::string& mounts_dir, const std::string& dir) {
+  LINKSPAN_TRY(const auto steps, left_over_steps(mounts_dir, dir));
+  if (auto failures = undo_steps(steps); !failures.empty()) return failures.front();
   forget_state(mounts_dir, dir);
   return ok();
 }

@@ -31,14 +31,18 @@ Error cannot_ask(const std::string& dir, const MountHealth& mount);
 
 // What is ours at `dir` and below, as steps in the order they were mounted.
 std::vector<MountStep> steps_from_mountinfo(const std::string& dir);
+// What a mount at `dir` whose process has ended has left: its state file's steps, and what else is
+// ours at `dir`. Empty: nothing. `busy` if the process lives, as far as can be told; as
+// cannot_ask() says if it cannot.
+Result<std::vector<MountStep>> left_over_steps(const std::string& mounts_dir,
+                                               const std::string& dir);
 // Takes `steps`' mounts out of the way at once, in use or not; who has something open keeps it
 // while their process lives. Returns after kDetachWait, even if the kernel still waits for that.
 inline constexpr std::chrono::seconds kDetachWait{2};
 void detach(const std::string& dir, std::vector<MountStep> steps);
 
 // For a mount at `dir` whose process is gone: unmounts what is ours there (and what its state file
-// names elsewhere), gives directories their modes back. `busy` if the process
-// lives, as far as can be told; as cannot_ask() says if it cannot.
+// names elsewhere), gives directories their modes back. Errors: as left_over_steps().
 Status clean_up_dead(const std::string& mounts_dir, const std::string& dir);
 
 // Is something of ours mounted at `dir`?

@@ -1,12 +1,14 @@
 #include "fusefs/cli/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/console.h"
 #include "fusefs/cli/local_supervisor.h"
+#include "fusefs/cli/preflight.h"
 
 namespace linkspan::cli {
 
@@ -35,11 +37,30 @@ void add_state_dir(CLI::App* command, std::string& value) {
       ->type_name("DIR");
 }
 
+CLI::Validator router_address() {
+  return CLI::Validator(
+      [](const std::string& address) {
+        const auto checked = check_router_address(address);
+        return checked.ok() ? std::string() : checked.error().message;
+      },
+      "");
+}
+
+CLI::Validator open_descriptor() {
+  return CLI::Validator(
+      [](const std::string& number) {
+        const auto checked = check_ready_fd(std::atoi(number.c_str()));
+        return checked.ok() ? std::string() : checked.error().message;
+      },
+      "");
+}
+
 void add_router(CLI::App* command, RouterOptions& router) {
   auto* address = command
                       ->add_option("--router", router.address,
                                    "the router: unix:/path or HOST:PORT (else $LINKSPAN_ROUTER)")
-                      ->type_name("ADDRESS");
+                      ->type_name("ADDRESS")
+                      ->check(router_address());
   auto* file = command
                    ->add_option("--token-file", router.token.file,
                                 "file with the token (else --token-fd, $LINKSPAN_TOKEN, "
@@ -92,7 +113,8 @@ void add_mount(CLI::App& app, CommandLine& line) {
       ->add_option("--ready-fd", mount.ready_fd,
                    "write one line of JSON to this descriptor when every mount answers")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::NonNegativeNumber)
+      ->check(open_descriptor());
   add_logging(command, mount.log);
   command->footer(
       std::string("Returns when the mount answers. Example:\n"

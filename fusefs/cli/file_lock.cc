@@ -6,11 +6,16 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 
 namespace linkspan::cli {
+
+namespace {
+constexpr int kPlaceTries = 10;  // each is lost only to another that begins or ends just then
+}
 
 Result<UniqueFd> open_lock(const std::string& path) {
   UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -72,6 +77,22 @@ std::vector<pid_t> lock_holders(const std::string& path) {
       holders.push_back(std::atoi(words[4].c_str()));
   }
   return holders;
+}
+
+Result<PlaceLock> PlaceLock::take(const std::string& path) {
+  // Who held it before may have removed the file after we opened it.
+  for (int tries = 0; tries < kPlaceTries; ++tries) {
+    LINKSPAN_TRY(auto file, open_lock(path));
+    if (!try_lock(file, LOCK_EX)) break;
+    if (is_at(file, path)) return PlaceLock(path, std::move(file));
+  }
+  return fail(Code::busy, path + " is locked by another process");
+}
+
+PlaceLock::~PlaceLock() {
+  if (!file_) return;
+  ::unlink(path_.c_str());
+  unlock(file_);
 }
 
 }  // namespace linkspan::cli

@@ -21,4 +21,20 @@ void unlock(const UniqueFd& file);
 // Processes that took a lock which is still held on this file (from /proc/locks).
 std::vector<pid_t> lock_holders(const std::string& path);
 
+// A lock whose file is there only while it is held: nothing is left of it.
+class PlaceLock {
+ public:
+  // `busy`: another process holds it.
+  static Result<PlaceLock> take(const std::string& path);
+  PlaceLock(PlaceLock&&) noexcept = default;
+  PlaceLock& operator=(PlaceLock&&) = delete;
+  ~PlaceLock();
+  void leave_to_child() { file_.reset(); }  // that was forked meanwhile
+
+ private:
+  PlaceLock(std::string path, UniqueFd file) : path_(std::move(path)), file_(std::move(file)) {}
+  std::string path_;
+  UniqueFd file_;
+};
+
 }  // namespace linkspan::cli

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "fusefs/cli/paths.h"
 
@@ -58,23 +59,30 @@ Result<LocalLayout> local_layout(const std::string& state_override) {
                                        " has no line in /etc/passwd, which PostgreSQL needs");
   }
   layout.user_name = user->pw_name;
-  LINKSPAN_TRY(layout.sockets, socket_directory(layout.root, layout.user ? 0711 : 0700));
+  layout.sockets = find_socket_directory(layout.root);
   return layout;
 }
 
 Status make_local_root(const LocalLayout& layout) {
-  LINKSPAN_CHECK(make_directories(dir_name(layout.root), layout.user ? 0755 : 0700));
   const mode_t mode = layout.user ? 0711 : 0700;
+  const auto parents = make_directories(dir_name(layout.root), layout.user ? 0755 : 0700);
+  if (!parents.ok()) return with_state_mend(parents.error());
   if (::mkdir(layout.root.c_str(), mode) != 0 && errno != EEXIST)
-    return system_error(layout.root, errno);
+    return with_state_mend(system_error(layout.root, errno));
   if (::chmod(layout.root.c_str(), mode) != 0) return system_error(layout.root, errno);
   return ok();
 }
 
-Status make_local_directories(const LocalLayout& layout) {
-  LINKSPAN_CHECK(check_passable(layout));
-  LINKSPAN_CHECK(own_directory(layout, layout.postgres_sockets(), 0700));
-  return own_directory(layout, layout.router_sockets(), 0700);
+Status make_local_directories(LocalLayout* layout) {
+  LINKSPAN_CHECK(check_passable(*layout));
+  LINKSPAN_TRY(layout->sockets, make_socket_directory(layout->root, layout->user ? 0711 : 0700));
+  LINKSPAN_CHECK(own_directory(*layout, layout->postgres_sockets(), 0700));
+  return own_directory(*layout, layout->router_sockets(), 0700);
+}
+
+void remove_socket_directories(const LocalLayout& layout) {
+  std::error_code error;
+  std::filesystem::remove_all(layout.sockets, error);  // what stays is reused
 }
 
 }  // namespace linkspan::cli

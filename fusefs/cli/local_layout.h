@@ -33,12 +33,14 @@ struct LocalLayout {
   std::string router_address() const { return "unix:" + router_sockets() + "/router.sock"; }
 };
 
-// Names only; nothing is created but the socket directory.
+// Names only; nothing is created.
 Result<LocalLayout> local_layout(const std::string& state_override);
 // The directory of the lock files and all else.
 Status make_local_root(const LocalLayout& layout);
-// With the start lock: creates the other directories with the owners they need, and says which part
-// of the path the servers' user cannot pass.
-Status make_local_directories(const LocalLayout& layout);
+// With the start lock, or the supervisor's: creates the other directories with the owners they
+// need, and says which part of the path the servers' user cannot pass.
+Status make_local_directories(LocalLayout* layout);
+// With the supervisor's lock, when no server runs.
+void remove_socket_directories(const LocalLayout& layout);
 
 }  // namespace linkspan::cli

@@ -114,7 +114,7 @@ std::optional<ProcessId> find_supervisor(const LocalLayout& layout) {
 Result<LocalStack> LocalStack::join(const std::string& state_dir) {
   LINKSPAN_TRY(const auto start, lock_start(state_dir));
   LINKSPAN_TRY(auto layout, local_layout(state_dir));
-  LINKSPAN_CHECK(make_local_directories(layout));
+  LINKSPAN_CHECK(make_local_directories(&layout));
   LINKSPAN_TRY(auto users, open_lock(layout.users_lock()));
   LINKSPAN_CHECK(
       wait_for_lock(users, LOCK_SH, kStopWait, "the private servers are just stopping; waiting"));

@@ -83,7 +83,7 @@ class Supervisor {
   bool unused(UserWatch& watch);
   void stop(Server& server);
 
-  const LocalLayout layout_;
+  LocalLayout layout_;
   UniqueFd ready_;
   UniqueFd lock_, users_;
   ClusterOptions cluster_;
@@ -99,6 +99,8 @@ Status Supervisor::start() {
   const auto self = this_process();
   LINKSPAN_CHECK(write_file(
       layout_.running(), std::to_string(self.pid) + " " + std::to_string(self.start) + "\n", 0600));
+  // Again: the supervisor before us has taken them away when it ended.
+  LINKSPAN_CHECK(make_local_directories(&layout_));
   LINKSPAN_TRY(users_, open_lock(layout_.users_lock()));
   LINKSPAN_TRY(routerd_, find_routerd());
   LINKSPAN_TRY(cluster_.programs, find_postgres());
@@ -204,6 +206,7 @@ int Supervisor::run() {
   stop(router_);
   stop(postgres_);
   ::unlink(layout_.running().c_str());
+  remove_socket_directories(layout_);
   lock_.reset();  // first: who gets the users' lock next must find no supervisor
   users_.reset();
   return exit;

@@ -24,13 +24,22 @@ struct Prepared {
   std::optional<LocalStack> local;
 };
 
-// A dead mount at the same place is cleaned up first.
-Status check_place(const MountOptions& options, const std::string& mounts_dir) {
-  auto checked = check_mountpoint(options.dir, options.non_empty);
-  if (checked.ok() || checked.code() != Code::unavailable) return checked;
-  say("cleaning up: " + checked.error().message);
-  LINKSPAN_CHECK(clean_up_dead(mounts_dir, options.dir));
-  return check_mountpoint(options.dir, options.non_empty);
+// What a dead mount at the same place has left there. Its covers stay until we are mounted on them:
+// nothing may fall through to the directory beneath meanwhile, however long the router is away.
+Result<std::vector<MountStep>> check_place(const MountOptions& options,
+                                           const std::string& mounts_dir) {
+  const auto checked = check_mountpoint(options.dir, options.non_empty);
+  if (!checked.ok() && checked.code() != Code::unavailable) return checked.error();
+  LINKSPAN_TRY(auto steps, left_over_steps(mounts_dir, options.dir));
+  if (!checked.ok()) say("taking its place: " + checked.error().message);
+  return steps;
+}
+
+Result<PlaceLock> lock_place(const MountOptions& options, const std::string& mounts_dir) {
+  auto lock = PlaceLock::take(state_file(mounts_dir, options.dir) + ".lock");
+  if (lock.ok() || lock.code() != Code::busy) return lock;
+  return fail(Code::busy, "another linkspan is just mounting on " + options.dir +
+                              "; see: linkspan status " + options.dir);
 }
 
 Result<Prepared> prepare(MountOptions& options) {
@@ -38,8 +47,12 @@ Result<Prepared> prepare(MountOptions& options) {
   auto& session = prepared.serve.session;
   options.dir = real_path(options.dir);
   LINKSPAN_TRY(session.mounts_dir, mounts_directory(options.router.state_dir));
-  LINKSPAN_CHECK(check_place(options, session.mounts_dir));
+  LINKSPAN_TRY(auto lock, lock_place(options, session.mounts_dir));
+  prepared.serve.place.emplace(std::move(lock));
+  LINKSPAN_TRY(session.inherited, check_place(options, session.mounts_dir));
   LINKSPAN_CHECK(check_fuse_device());
+  session.spool_dir = spool_directory();
+  LINKSPAN_CHECK(check_spool(session.spool_dir));
   if (!options.workspace.empty()) {
     session.workspace = absolute_path(options.workspace);
     LINKSPAN_CHECK(check_workspace(session.workspace));
@@ -84,6 +97,7 @@ int in_background(Prepared prepared, const LogOptions& log) {
   if (child < 0) return complain(system_error("fork", errno));
   if (child > 0) {
     pipe->write.reset();
+    prepared.serve.place->leave_to_child();
     if (prepared.local) prepared.local->leave(false);
     return await_child(child, pipe->read.get());
   }

@@ -260,6 +260,7 @@ std::string printable(const std::string& bytes) {
 
 bool is_healthy(const MountReport& report) {
   return report.link.link == client::Link::connected && report.lease_valid &&
+         report.missing.empty() &&
          std::none_of(report.connections.begin(), report.connections.end(),
                       [](const auto& connection) { return connection.ended; });
 }
@@ -280,8 +281,11 @@ std::string status_text(const MountReport& report) {
   text += row("lease", report.lease_valid ? "valid" : "run out: nothing is answered from caches");
   const Dirty dirty = dirty_of(report);
   text += row("unsaved", number(dirty.bytes) + " bytes in " + number(dirty.files) + " files");
-  for (const auto& connection : report.connections)
-    if (connection.ended) text += row("ended", printable(connection.mountpoint));
+  for (const auto& path : report.missing)
+    text += row("UNMOUNTED", printable(path) + " by somebody, or hidden by another mount");
+  if (!report.missing.empty())
+    text += row("mend", "linkspan umount " + printable(report.dir) +
+                            ", then mount it again; until then nothing can be written there");
   text += routes_text(report);
   for (const auto& path : report.exposed) text += row("exposed", printable(path));
   return text;
@@ -318,7 +322,8 @@ std::string status_json(const MountReport& report) {
             {"dirty_files", dirty.files},
             {"dirty_bytes", dirty.bytes},
             {"routes", std::move(routes)},
-            {"exposed", report.exposed}};
+            {"exposed", report.exposed},
+            {"unmounted", report.missing}};
   json["workspace"] = report.workspace.empty() ? Json() : Json(report.workspace);
   json["token_expires"] = report.session.token_expires.ns == 0
                               ? Json()

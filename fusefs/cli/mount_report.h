@@ -35,9 +35,10 @@ struct MountReport {
   client::ClientStats client;
   std::vector<RouteReport> routes;
   std::vector<ConnectionReport> connections;
+  std::vector<std::string> missing;  // mountpoints where somebody has taken our mount away
 };
 
-// Connected, under a lease, every connection there.
+// Connected, under a lease, every mount in its place.
 bool is_healthy(const MountReport& report);
 
 std::string status_text(const MountReport& report);

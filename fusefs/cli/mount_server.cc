@@ -1,5 +1,6 @@
 #include "fusefs/cli/mount_server.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -45,10 +47,16 @@ class Waiter {
 
 enum class Reason { signal, unmounted, stopped };
 
-Reason wait_for_reason(int signal_fd, int unmounted_fd, int stop_fd) {
+Reason wait_for_reason(const MountSession& mount, int signal_fd, int unmounted_fd, int stop_fd) {
+  // The kernel says on it when something was mounted or unmounted.
+  const UniqueFd table(mount.exposes() ? ::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC) : -1);
   for (;;) {
-    pollfd fds[] = {{signal_fd, POLLIN, 0}, {unmounted_fd, POLLIN, 0}, {stop_fd, POLLIN, 0}};
-    if (::poll(fds, 3, -1) < 0) continue;  // EINTR; a negative descriptor is ignored
+    if (table && mount.is_abandoned()) return Reason::unmounted;
+    pollfd fds[] = {{signal_fd, POLLIN, 0},
+                    {unmounted_fd, POLLIN, 0},
+                    {stop_fd, POLLIN, 0},
+                    {table.get(), POLLPRI, 0}};
+    if (::poll(fds, 4, -1) < 0) continue;  // EINTR; a negative descriptor is ignored
     if (fds[0].revents) {
       signalfd_siginfo info;
       [[maybe_unused]] const ssize_t n = ::read(signal_fd, &info, sizeof info);
@@ -81,6 +89,31 @@ int report_error(const ServeOptions& options, const Error& error) {
   return kFailure;
 }
 
+// A signal gives up waiting for the router; one that comes later than that shall end the mount.
+Result<std::unique_ptr<MountSession>> open_session(SessionOptions options, int signal_fd,
+                                                   bool* ending) {
+  client::CancelToken cancel;
+  std::optional<Result<std::unique_ptr<MountSession>>> session;
+  {
+    Waiter opening([&] { session.emplace(MountSession::open(std::move(options), &cancel)); });
+    for (bool done = false; !done;) {
+      pollfd fds[] = {{signal_fd, POLLIN, 0}, {opening.fd(), POLLIN, 0}};
+      if (::poll(fds, 2, -1) < 0) continue;
+      if (fds[0].revents) {
+        signalfd_siginfo info;
+        [[maybe_unused]] const ssize_t n = ::read(signal_fd, &info, sizeof info);
+        *ending = true;
+        cancel.cancel();
+      }
+      done = fds[1].revents != 0;
+    }
+  }
+  if (!session->ok() && *ending)
+    return fail(session->code(),
+                "ended by a signal before it was mounted: " + session->error().message);
+  return *std::move(session);
+}
+
 // A second signal gives up writing what is unsaved. `linkspan umount --lazy` unmounts, then sends
 // one: after an unmount the first that comes is still the first.
 std::vector<Error> close_session(MountSession& session, int signal_fd, bool first_is_due) {
@@ -108,21 +141,24 @@ int serve_mount(ServeOptions options) {
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   const UniqueFd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
-  auto session = MountSession::open(std::move(options.session));
+  bool ending = false;
+  auto session = open_session(std::move(options.session), signal_fd.get(), &ending);
+  options.place.reset();
   if (!session.ok()) return report_error(options, session.error());
   auto& mount = **session;
   options.session.dir = mount.report().dir;
-  std::string unmounted;
   Reason reason = Reason::stopped;
   {
-    Waiter watch([&] { unmounted = mount.wait(); });
-    if (report_ready(options, mount.ready_line()))
-      reason = wait_for_reason(signal_fd.get(), watch.fd(), options.stop_fd);
+    Waiter watch([&] { (void)mount.wait(); });
+    if (ending)
+      reason = Reason::signal;
+    else if (report_ready(options, mount.ready_line()))
+      reason = wait_for_reason(mount, signal_fd.get(), watch.fd(), options.stop_fd);
     mount.interrupt();
   }
   notify_stopping();
   if (reason == Reason::unmounted) {
-    fuse::log(fuse::LogLevel::warning, unmounted + " was unmounted by somebody; ending");
+    fuse::log(fuse::LogLevel::warning, options.session.dir + " was unmounted by somebody; ending");
     mount.settle();
   }
   if (options.before_close) options.before_close(mount);

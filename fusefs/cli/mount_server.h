@@ -3,15 +3,18 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "fusefs/cli/commands.h"
+#include "fusefs/cli/file_lock.h"
 #include "fusefs/cli/mount_session.h"
 
 namespace linkspan::cli {
 
 struct ServeOptions {
   SessionOptions session;
+  std::optional<PlaceLock> place;  // let go when the mount is there, or has failed
   // Gets "ready JSON\n" or "error TEXT" to its end; -1: none. A reader that is gone ends the mount.
   int report_fd = -1;
   int ready_fd = -1;                                // gets the JSON line; -1: none

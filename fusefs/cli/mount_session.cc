@@ -85,6 +85,16 @@ Status check_routes(const std::vector<Route>& routes) {
   return ok();
 }
 
+// Not another mount's place: what is mounted on that would be hidden.
+Status check_free(const std::string& place) {
+  LINKSPAN_TRY(const auto mounts, read_mountinfo());
+  const auto top = mount_at(mounts, place);
+  if (!top || top->type != kFuseType) return ok();
+  return fail(Code::busy, "cannot expose " + place +
+                              ": another Linkspan mount has its place there (linkspan status); "
+                              "unmount that, or choose another --expose");
+}
+
 bool named(const std::vector<Error>& failures, const Error& error) {
   return std::any_of(failures.begin(), failures.end(),
                      [&](const auto& other) { return other.message == error.message; });
@@ -96,9 +106,10 @@ MountSession::MountSession(SessionOptions options)
     : options_(std::move(options)),
       mounting_(can_mount()),
       started_(Clock::system().now()),
-      stack_([this](const auto& steps) { save(steps); }) {}
+      stack_([this](const auto& steps) { save(steps); }, options_.inherited) {}
 
-Result<std::unique_ptr<MountSession>> MountSession::open(SessionOptions options) {
+Result<std::unique_ptr<MountSession>> MountSession::open(SessionOptions options,
+                                                         client::CancelToken* cancel) {
   std::string token = std::move(options.token);
   options.token.clear();
   std::unique_ptr<MountSession> session(new MountSession(std::move(options)));
@@ -106,22 +117,29 @@ Result<std::unique_ptr<MountSession>> MountSession::open(SessionOptions options)
   client_options.address = session->options_.router;
   client_options.token = std::move(token);
   session->client_ = client::make_grpc_client(std::move(client_options));
-  Status opened = session->attach();
+  Status opened = session->attach(cancel);
   if (opened.ok()) {
     session->plan();
     opened = session->mount_all();
   }
   if (opened.ok()) return session;
   for (const auto& error : session->close(nullptr)) fuse::log(fuse::LogLevel::error, error.message);
-  return opened.error();
+  if (!session->stack_.inherits()) return opened.error();
+  const std::string& dir = session->options_.dir;
+  return fail(opened.code(), opened.error().message + "; until it is mounted again, " + dir +
+                                 " can be neither read nor written (clean up with: linkspan "
+                                 "umount " +
+                                 dir + ")");
 }
 
 MountSession::~MountSession() {
   close(nullptr);
 }
 
-Status MountSession::attach() {
-  LINKSPAN_TRY(info_, client_->attach(call_within(kAttachTimeout), this));
+Status MountSession::attach(client::CancelToken* cancel) {
+  client::Call call = call_within(kAttachTimeout);
+  call.cancel = cancel;
+  LINKSPAN_TRY(info_, client_->attach(call, this));
   LINKSPAN_CHECK(check_routes(info_.routes));
   auto routes = std::make_shared<Routes>();
   for (const auto& route : info_.routes) {
@@ -133,7 +151,7 @@ Status MountSession::attach() {
     vfs.ownership = options_.ownership;
     vfs.uid = ::getuid();
     vfs.gid = ::getgid();
-    if (const char* spool = ::getenv("TMPDIR"); spool && *spool == '/') vfs.spool_dir = spool;
+    vfs.spool_dir = options_.spool_dir;
     vfs.on_loss = [](const std::string& text) { fuse::log(fuse::LogLevel::error, text); };
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
     routes->push_back(std::move(part));
@@ -157,6 +175,7 @@ void MountSession::plan() {
 }
 
 Status MountSession::mount_all() {
+  LINKSPAN_CHECK(stack_.uncover(options_.dir));
   LINKSPAN_CHECK(stack_.cover(options_.dir));
   stack_.fuse(options_.dir);
   LINKSPAN_CHECK(
@@ -165,7 +184,9 @@ Status MountSession::mount_all() {
   LINKSPAN_CHECK(mount_routes());
   LINKSPAN_CHECK(mount_workspace());
   LINKSPAN_CHECK(expose_all());
-  return check_all();
+  LINKSPAN_CHECK(check_all());
+  for (const auto& error : stack_.settle()) fuse::log(fuse::LogLevel::error, error.message);
+  return ok();
 }
 
 Status MountSession::mount_routes() {
@@ -202,7 +223,7 @@ Status MountSession::mount_workspace() {
   if (options_.workspace.empty()) return ok();
   const std::string path = options_.dir + "/" + kWorkspace;
   if (!mounting_) return serve_workspace();
-  LINKSPAN_CHECK(stack_.bind(options_.workspace, path));
+  LINKSPAN_CHECK(bind(options_.workspace, path));
   if (options_.read_only &&
       ::mount(nullptr, path.c_str(), nullptr,
               MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) != 0)
@@ -229,9 +250,13 @@ Status MountSession::expose_all() {
 
 Status MountSession::expose(const std::string& from, const std::string& to) {
   struct stat st;
+  LINKSPAN_CHECK(check_free(to));
   const bool there = ::lstat(to.c_str(), &st) == 0;
   if (!there && errno != ENOENT) return system_error("cannot expose " + to, errno);
-  if (is_link_to(to, from)) return ok();
+  if (is_link_to(to, from)) {
+    stack_.take_over(MountStep::Kind::symlink, to);
+    return ok();
+  }
   if (there && !S_ISDIR(st.st_mode))
     return fail(Code::not_directory, "cannot expose " + to + ": it is there and no directory");
   if (there) {
@@ -250,9 +275,35 @@ Status MountSession::expose(const std::string& from, const std::string& to) {
                                     to);
     return stack_.symlink(from, to);
   }
-  if (!there) LINKSPAN_CHECK(stack_.make_directory(to));
+  if (there)
+    stack_.take_over(MountStep::Kind::directory, to);
+  else
+    LINKSPAN_CHECK(stack_.make_directory(to));
   LINKSPAN_CHECK(stack_.cover(to));
-  return stack_.bind(from, to);
+  return bind(from, to);
+}
+
+Status MountSession::bind(const std::string& from, const std::string& to) {
+  LINKSPAN_CHECK(stack_.bind(from, to));
+  const std::lock_guard lock(mutex_);
+  binds_.emplace_back(to, fuse::mounted_device(to));
+  return ok();
+}
+
+bool MountSession::is_abandoned() const {
+  const auto states = mounts_.status();
+  return !states.empty() && !states.front().in_place;
+}
+
+// What is not (any more) at its place, or hidden there by a mount of somebody else.
+std::vector<std::string> MountSession::missing() const {
+  std::vector<std::string> paths;
+  for (const auto& state : mounts_.status())
+    if (state.ended || !state.in_place) paths.push_back(state.mountpoint);
+  const std::lock_guard lock(mutex_);
+  for (const auto& [path, device] : binds_)
+    if (!fuse::is_mounted(path, device)) paths.push_back(path);
+  return paths;
 }
 
 // Every mount answers, and with what we put there.
@@ -352,7 +403,7 @@ std::vector<Error> MountSession::close(client::CancelToken* cancel) {
   std::string text;
   for (const auto& failure : failures) text += (text.empty() ? "" : "; ") + failure.message;
   if (!text.empty()) leave_failure(options_.mounts_dir, options_.dir, text);
-  forget_state(options_.mounts_dir, options_.dir);
+  if (!stack_.inherits()) forget_state(options_.mounts_dir, options_.dir);
   return failures;
 }
 
@@ -381,6 +432,7 @@ MountReport MountSession::report() const {
   for (const auto& state : mounts_.status())
     report.connections.push_back(
         {state.mountpoint, state.ended, state.requests, state.unexpected_errors, state.cancelled});
+  report.missing = missing();
   return report;
 }
 

@@ -24,15 +24,20 @@ struct SessionOptions {
   std::string token;      // emptied by open()
   std::string workspace;  // absolute; empty: none
   vfs::Ownership ownership = vfs::Ownership::squash;
-  std::string expose;      // prefix, absolute; empty: not
-  bool read_only = false;  // the whole tree, whatever the grant allows
+  std::string spool_dir = "/tmp";  // for large unsaved writes
+  std::string expose;              // prefix, absolute; empty: not
+  bool read_only = false;          // the whole tree, whatever the grant allows
   std::string mounts_dir;  // for the state file, and without the right to mount; empty: none
+  std::vector<MountStep> inherited;  // of a mount at `dir` whose process has ended
 };
 
 class MountSession final : public client::SessionListener {
  public:
-  // When it returns a session, every mount has answered. On an error nothing of it is left.
-  static Result<std::unique_ptr<MountSession>> open(SessionOptions options);
+  // When it returns a session, every mount has answered. On an error nothing of it is left, but
+  // what was inherited: that stays, and where its mounts are gone their covers do.
+  // Cancelling `cancel` gives up waiting for the router.
+  static Result<std::unique_ptr<MountSession>> open(SessionOptions options,
+                                                    client::CancelToken* cancel);
   ~MountSession() override;
   MountSession(const MountSession&) = delete;
   MountSession& operator=(const MountSession&) = delete;
@@ -41,6 +46,9 @@ class MountSession final : public client::SessionListener {
   std::string wait() { return mounts_.wait(); }
   void settle() { mounts_.settle(); }  // after wait(): until whoever unmounts us is through
   void interrupt() { mounts_.interrupt(); }
+  // DIR was unmounted, and what is exposed elsewhere keeps its connection from ending.
+  bool is_abandoned() const;
+  bool exposes() const { return mounting_ && !exposed_.empty(); }
 
   // Writes what is unsaved, takes every mount away (also in use: their users get ENOTCONN), ends
   // the session. Returns what failed; unsaved bytes are named in it. Cancelling `cancel` gives up
@@ -63,7 +71,7 @@ class MountSession final : public client::SessionListener {
   using Routes = std::vector<RoutePart>;
 
   explicit MountSession(SessionOptions options);
-  Status attach();
+  Status attach(client::CancelToken* cancel);
   void plan();
   Status mount_all();
   Status mount_routes();
@@ -75,6 +83,8 @@ class MountSession final : public client::SessionListener {
   Status expose_all();
   Status expose(const std::string& from, const std::string& to);
   Status check_all() const;
+  Status bind(const std::string& from, const std::string& to);
+  std::vector<std::string> missing() const;
   fuse::ControlTree control_tree();
   std::string changes(bool json);
   void sync(client::CancelToken* cancel, std::vector<Error>* failures);
@@ -93,7 +103,8 @@ class MountSession final : public client::SessionListener {
   MountStack stack_;
   std::unique_ptr<client::RouterClient> client_;
 
-  mutable std::mutex mutex_;  // of the next two; not held during any call
+  mutable std::mutex mutex_;                          // of the next three; not held during any call
+  std::vector<std::pair<std::string, dev_t>> binds_;  // the workspace and what is exposed
   std::shared_ptr<const Routes> routes_;
   std::vector<Change> changes_;  // as last seen
 

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <utility>
 
 #include "fusefs/cli/mountinfo.h"
 
@@ -18,6 +20,7 @@ using Kind = MountStep::Kind;
 
 // One page for the root and one for slack; no file can be made in it.
 constexpr const char* kCoverOptions = "mode=0555,size=4k,nr_inodes=1";
+constexpr mode_t kSealed = 0555;  // of a directory beneath, where no cover can be mounted
 
 Status unmount_fuse_as_user(const std::string& path, bool lazy) {
   auto output = run_program({.argv = {"fusermount3", lazy ? "-uz" : "-u", "--", path}},
@@ -49,7 +52,8 @@ Result<bool> is_still_there(const MountStep& step) {
   LINKSPAN_TRY(const auto mounts, read_mountinfo());
   const auto top = mount_at(mounts, step.path);
   if (!top) return false;
-  if (step.kind != Kind::bind) return is_ours(*top);
+  if (step.kind == Kind::fuse) return top->type == kFuseType;
+  if (step.kind == Kind::cover) return is_ours(*top) && top->type != kFuseType;
   return step.device.empty() || top->device == step.device;
 }
 
@@ -87,19 +91,69 @@ bool can_mount() {
   return ::mount(nullptr, "/proc/self", nullptr, MS_PRIVATE, nullptr) == 0 || errno != EPERM;
 }
 
+void MountStack::changed() const {
+  if (!on_change_) return;
+  std::vector<MountStep> steps = inherited_;
+  for (const auto& done : done_) steps.push_back(done.step);
+  on_change_(steps);
+}
+
 void MountStack::push(MountStep step) {
-  steps_.push_back(std::move(step));
-  if (on_change_) on_change_(steps_);
+  done_.push_back({std::move(step)});
+  changed();
 }
 
 void MountStack::pop() {
-  steps_.pop_back();
-  if (on_change_) on_change_(steps_);
+  done_.pop_back();
+  changed();
+}
+
+bool MountStack::take_over(Kind kind, const std::string& path) {
+  bool taken = false;
+  for (auto step = inherited_.begin(); step != inherited_.end();) {
+    if (step->kind != kind || step->path != path) {
+      ++step;
+      continue;
+    }
+    done_.push_back({std::move(*step), true});
+    step = inherited_.erase(step);
+    taken = true;
+  }
+  if (taken) changed();
+  return taken;
+}
+
+void MountStack::give_back() {
+  // First: what was done last was inherited after what is still to be given back.
+  inherited_.insert(inherited_.begin(), std::move(done_.back().step));
+  pop();
+}
+
+Status MountStack::uncover(const std::string& dir) {
+  const auto is_mount = [](const auto& step) {
+    return step.kind == Kind::fuse || step.kind == Kind::bind;
+  };
+  std::vector<MountStep> dead;
+  for (const auto& step : inherited_)  // what is mounted inside of DIR goes with it, at once
+    if (is_mount(step) && step.path.rfind(dir + "/", 0) != 0) dead.push_back(step);
+  if (auto failures = detach_steps(dead); !failures.empty()) return failures.front();
+  std::erase_if(inherited_, is_mount);
+  return ok();
+}
+
+std::vector<Error> MountStack::settle() {
+  for (auto& done : done_) done.inherited = false;
+  auto failures = undo_steps(std::exchange(inherited_, {}));
+  changed();
+  return failures;
 }
 
 Status MountStack::cover(const std::string& path) {
   struct stat st;
   if (::stat(path.c_str(), &st) != 0) return system_error(path, errno);
+  LINKSPAN_TRY(const auto mounts, read_mountinfo());
+  const auto top = mount_at(mounts, path);
+  if (top && is_ours(*top) && top->type != kFuseType && take_over(Kind::cover, path)) return ok();
   push({Kind::cover, path});
   if (::mount(kCoverSource, path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
               kCoverOptions) == 0) {
@@ -119,9 +173,18 @@ Status MountStack::cover(const std::string& path) {
                 path +
                     " belongs to another user, and mounting on it needs root; choose a "
                     "directory of your own, or use `linkspan run`");
+  return cover_as_user(path, st.st_mode & 07777u);
+}
+
+Status MountStack::cover_as_user(const std::string& path, unsigned mode) {
   beneath_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!beneath_) return system_error(path, errno);
-  push({Kind::mode, path, {}, st.st_mode & 07777u});
+  if (!take_over(Kind::mode, path)) {
+    push({Kind::mode, path, {}, mode});
+    return ok();
+  }
+  // From here until seal() it can be written to: fusermount3 mounts on no other.
+  if (::fchmod(beneath_.get(), done_.back().step.mode) != 0) return system_error(path, errno);
   return ok();
 }
 
@@ -130,7 +193,7 @@ void MountStack::fuse(const std::string& path) {
 }
 
 Status MountStack::seal() {
-  if (beneath_ && ::fchmod(beneath_.get(), 0555) != 0)
+  if (beneath_ && ::fchmod(beneath_.get(), kSealed) != 0)
     return system_error("cannot make the directory beneath the mount unwritable", errno);
   beneath_.reset();
   return ok();
@@ -140,8 +203,8 @@ Status MountStack::bind(const std::string& from, const std::string& to) {
   push({Kind::bind, to});
   if (::mount(from.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0) {
     if (const auto mounts = read_mountinfo(); mounts.ok())
-      if (const auto top = mount_at(*mounts, to)) steps_.back().device = top->device;
-    if (on_change_) on_change_(steps_);
+      if (const auto top = mount_at(*mounts, to)) done_.back().step.device = top->device;
+    changed();
     return ok();
   }
   const int error = errno;
@@ -150,6 +213,7 @@ Status MountStack::bind(const std::string& from, const std::string& to) {
 }
 
 Status MountStack::symlink(const std::string& target, const std::string& path) {
+  if (take_over(Kind::symlink, path) && done_.back().step.target == target) return ok();
   push({Kind::symlink, path, target});
   if (::symlink(target.c_str(), path.c_str()) == 0) return ok();
   const int error = errno;
@@ -158,6 +222,9 @@ Status MountStack::symlink(const std::string& target, const std::string& path) {
 }
 
 Status MountStack::make_directory(const std::string& path) {
+  struct stat st;
+  if (::lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && take_over(Kind::directory, path))
+    return ok();
   push({Kind::directory, path});
   if (::mkdir(path.c_str(), 0755) == 0) return ok();
   const int error = errno;
@@ -167,15 +234,25 @@ Status MountStack::make_directory(const std::string& path) {
 
 Status MountStack::make_parents(const std::string& path) {
   const std::string parent = dir_name(path);
-  struct stat st;
-  if (::stat(parent.c_str(), &st) == 0) return ok();
-  if (errno != ENOENT || parent == path) return system_error(parent, errno);
+  if (parent == path) return ok();
   LINKSPAN_CHECK(make_parents(parent));
+  struct stat st;
+  if (::stat(parent.c_str(), &st) == 0) {
+    take_over(Kind::directory, parent);
+    return ok();
+  }
+  if (errno != ENOENT) return system_error(parent, errno);
   return make_directory(parent);
 }
 
 void MountStack::undo_last(std::vector<Error>* failures) {
-  const auto& step = steps_.back();
+  const auto& [step, inherited] = done_.back();
+  if (inherited) {
+    // Unwritable again, as the dead mount left it.
+    if (step.kind == Kind::mode && ::chmod(step.path.c_str(), kSealed) != 0)
+      failures->push_back(system_error("cannot make " + step.path + " unwritable", errno));
+    return give_back();
+  }
   if (step.kind != Kind::fuse)
     if (auto done = undo_step(step); !done.ok()) failures->push_back(done.error());
   pop();
@@ -183,13 +260,13 @@ void MountStack::undo_last(std::vector<Error>* failures) {
 
 std::vector<Error> MountStack::undo_above_fuse() {
   std::vector<Error> failures;
-  while (!steps_.empty() && steps_.back().kind != Kind::fuse) undo_last(&failures);
+  while (!done_.empty() && done_.back().step.kind != Kind::fuse) undo_last(&failures);
   return failures;
 }
 
 std::vector<Error> MountStack::undo() {
   std::vector<Error> failures;
-  while (!steps_.empty()) undo_last(&failures);
+  while (!done_.empty()) undo_last(&failures);
   return failures;
 }
 

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <vector>
 
 #include "fusefs/cli/system.h"
 
@@ -22,6 +24,11 @@ std::string home() {
   if (auto home = environment("HOME"); !home.empty()) return home;
   const passwd* entry = ::getpwuid(::geteuid());
   return entry && entry->pw_dir ? entry->pw_dir : "";
+}
+
+bool is_own_directory(const std::string& path) {
+  struct stat st;
+  return ::lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == ::geteuid();
 }
 
 // An existing directory that only we control, or a new one.
@@ -49,6 +56,12 @@ Result<std::string> state_directory(const std::string& override) {
   return fail(Code::not_found, "no place for the state: set XDG_STATE_HOME or give --state-dir");
 }
 
+Error with_state_mend(const Error& error) {
+  return fail(error.code, error.message +
+                              "; choose a place for Linkspan's own files that this user can write "
+                              "to: --state-dir DIR, or set XDG_STATE_HOME");
+}
+
 namespace {
 
 Result<std::string> find_mounts_directory(const std::string& override) {
@@ -57,7 +70,8 @@ Result<std::string> find_mounts_directory(const std::string& override) {
   if (!chosen && ::geteuid() == 0) return private_directory("/run/linkspan-mount/mounts", 0700);
   if (auto state = state_directory(override); state.ok()) {
     auto dir = private_directory(*state + "/mounts", 0700);
-    if (dir.ok() || chosen) return dir;
+    if (dir.ok()) return dir;
+    if (chosen) return with_state_mend(dir.error());
   }
   const std::string fallback = "/tmp/linkspan-" + std::to_string(::geteuid());
   LINKSPAN_CHECK(private_directory(fallback, 0700));
@@ -72,7 +86,10 @@ Result<std::string> mounts_directory(const std::string& override) {
   return real_path(dir);
 }
 
-Result<std::string> socket_directory(const std::string& purpose, unsigned mode) {
+namespace {
+
+// The best first. Never empty: the last is always short enough.
+std::vector<std::string> socket_directories(const std::string& purpose) {
   const std::string name = hex(hash_text(purpose)).substr(0, 10);
   std::vector<std::string> candidates;
   if (::geteuid() == 0)
@@ -81,9 +98,26 @@ Result<std::string> socket_directory(const std::string& purpose, unsigned mode) 
            !dir.empty() && ::access(dir.c_str(), W_OK) == 0)
     candidates.push_back(dir + "/linkspan-" + name);
   candidates.push_back("/tmp/linkspan-" + std::to_string(::geteuid()) + "-" + name);
+  std::erase_if(candidates, [](const auto& path) { return path.size() > kSocketDirectoryBytes; });
+  return candidates;
+}
+
+}  // namespace
+
+std::string spool_directory() {
+  const auto chosen = environment("TMPDIR");
+  return !chosen.empty() && chosen[0] == '/' ? chosen : "/tmp";
+}
+
+std::string find_socket_directory(const std::string& purpose) {
+  const auto candidates = socket_directories(purpose);
+  const auto there = std::find_if(candidates.begin(), candidates.end(), is_own_directory);
+  return there != candidates.end() ? *there : candidates.front();
+}
+
+Result<std::string> make_socket_directory(const std::string& purpose, unsigned mode) {
   Error last = fail(Code::io);
-  for (const auto& path : candidates) {
-    if (path.size() > kSocketDirectoryBytes) continue;
+  for (const auto& path : socket_directories(purpose)) {
     auto dir = private_directory(path, mode);
     if (dir.ok()) return dir;
     last = dir.error();

@@ -168,6 +168,13 @@ Result<bool> prepare_cluster(const ClusterOptions& options) {
        .user = options.user},
       std::chrono::milliseconds(kInitdbTimeout));
   if (!output.ok()) return output.error();
+  if (output->status != 0 && output->text.find("No space left on device") != std::string::npos) {
+    std::filesystem::remove_all(options.data, error);
+    return fail(Code::no_space, "the disk of " + options.data +
+                                    " is full: the private PostgreSQL cluster begins with about "
+                                    "40 MB; free some space there, or choose another place: "
+                                    "--state-dir DIR");
+  }
   if (output->status != 0)
     return fail(Code::io, "initdb failed in " + options.data + ":\n" + trim(output->text));
   LINKSPAN_CHECK(write_file(options.data + "/linkspan-complete", "1\n", 0644));

@@ -91,6 +91,24 @@ Status check_workspace(const std::string& dir) {
   return ok();
 }
 
+Status check_spool(const std::string& dir) {
+  struct stat st;
+  const std::string what = "TMPDIR " + dir + ", where large unsaved writes go";
+  const std::string mend = "; choose another: TMPDIR=/var/tmp";
+  if (::stat(dir.c_str(), &st) != 0)
+    return fail(Code::not_found, what + ": " + std::strerror(errno) + mend);
+  if (!S_ISDIR(st.st_mode)) return fail(Code::not_directory, what + ", is not a directory" + mend);
+  if (::access(dir.c_str(), W_OK | X_OK) != 0)
+    return fail(Code::access_denied, what + ": " + std::strerror(errno) + mend);
+  return ok();
+}
+
+Status check_ready_fd(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY) return ok();
+  return fail(Code::invalid, std::to_string(fd) + " is no descriptor that is open for writing");
+}
+
 Status check_prefix(const std::string& prefix) {
   struct stat st;
   if (::stat(prefix.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return ok();

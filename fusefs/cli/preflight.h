@@ -14,8 +14,12 @@ Status check_mountpoint(const std::string& dir, bool non_empty);
 Status check_fuse_device(const std::string& device = "/dev/fuse");
 // There and a directory we can enter.
 Status check_workspace(const std::string& dir);
+// $TMPDIR, where large unsaved writes lie: a directory in which we may make files.
+Status check_spool(const std::string& dir);
 // The --expose prefix: a directory that is there.
 Status check_prefix(const std::string& prefix);
+// Open for writing.
+Status check_ready_fd(int fd);
 // "unix:/absolute/path" or "host:port".
 Status check_router_address(const std::string& address);
 

@@ -21,6 +21,7 @@
 #include "fusefs/cli/console.h"
 #include "fusefs/cli/mount_server.h"
 #include "fusefs/cli/mountinfo.h"
+#include "fusefs/cli/paths.h"
 #include "fusefs/cli/preflight.h"
 #include "fusefs/cli/router_choice.h"
 #include "fusefs/cli/sandbox.h"
@@ -101,6 +102,7 @@ Status Run::prepare() {
                 "bubblewrap");
   bwrap_ = *bwrap;
   LINKSPAN_CHECK(check_fuse_device());
+  LINKSPAN_CHECK(check_spool(spool_directory()));
   options_.workspace = absolute_path(options_.workspace);
   LINKSPAN_CHECK(check_workspace(options_.workspace));
   options_.expose_at = absolute_path(options_.expose_at);
@@ -124,6 +126,7 @@ void Run::serve(UniqueFd report, UniqueFd stop) {
   serve.session.router = router_.address;
   serve.session.token = std::move(router_.token);
   serve.session.workspace = options_.workspace;
+  serve.session.spool_dir = spool_directory();
   serve.session.ownership =
       options_.owner == "identity" ? vfs::Ownership::identity : vfs::Ownership::squash;
   serve.report_fd = report.release();

@@ -2,6 +2,7 @@
 
 #include <linux/fuse.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -61,6 +62,7 @@ class Connection::State {
     if (loop_) loop_->wait();
   }
   bool ended() const { return !loop_ || loop_->ended(); }
+  bool in_place() const { return !mounted_ || is_mounted(context_.name, device_); }
 
   const ConnectionOptions options_;
   Notifier* const notifier_;
@@ -76,7 +78,7 @@ class Connection::State {
 
   Session session_;
   std::unique_ptr<Loop> loop_;  // after session_: goes first
-  bool mounted_ = false;
+  std::atomic<bool> mounted_ = false;
   dev_t device_ = 0;    // st_dev of the mount; 0: not known yet
   std::mutex closing_;  // one close() at a time; outermost
 };
@@ -153,7 +155,7 @@ Status Connection::State::close() {
   std::lock_guard lock(closing_);
   Status result = ok();
   // Not whatever else is mounted there by now, if somebody unmounted ours.
-  if (std::exchange(mounted_, false) && is_mounted(context_.name, device_))
+  if (mounted_.exchange(false) && is_mounted(context_.name, device_))
     result = unmount_fuse(context_.name);
   if (notifier_) notifier_->detach();
   if (loop_) loop_->stop();  // kept: somebody may be in wait()
@@ -188,6 +190,9 @@ void Connection::wait() {
 }
 bool Connection::ended() const {
   return state_->ended();
+}
+bool Connection::in_place() const {
+  return state_->in_place();
 }
 Status Connection::close() {
   return state_->close();

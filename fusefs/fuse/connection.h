@@ -49,6 +49,9 @@ class Connection {
   // Blocks until the kernel has ended the connection (unmounted by whoever, aborted) or close().
   void wait();
   bool ended() const;
+  // Is it (still) on top at its mountpoint? Somebody may have taken it away lazily, while it is in
+  // use, or from there alone, or have mounted something over it. Asks the kernel, not the mount.
+  bool in_place() const;
 
   // Detaches the mount, lets requests in flight finish and ends the threads. What is still open on
   // it fails with ENOTCONN afterwards. Idempotent; not from a callback.

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "fusefs/fuse/log.h"
+
 namespace linkspan::fuse {
 
 namespace {
@@ -19,11 +21,20 @@ MountSet::~MountSet() {
 Status MountSet::add(MountOptions mount, Part part, Notifier* notifier) {
   ConnectionOptions options;
   options.mount = std::move(mount);
-  options.on_ended = [this, mountpoint = options.mount.mountpoint] {
+  {
     std::lock_guard lock(mutex_);
-    if (ended_.empty()) ended_ = mountpoint;
-    ++ended_count_;
-    changed_.notify_all();
+    if (parts_.empty()) top_ = options.mount.mountpoint;
+  }
+  options.on_ended = [this, mountpoint = options.mount.mountpoint] {
+    bool closing = false;
+    {
+      std::lock_guard lock(mutex_);
+      if (mountpoint == top_) ended_ = mountpoint;
+      ++ended_count_;
+      closing = interrupted_;
+      changed_.notify_all();
+    }
+    if (!closing) log(LogLevel::warning, mountpoint + " was unmounted by somebody");
   };
   LINKSPAN_TRY(part.connection, Connection::open(options, part.operations.get(), notifier));
   std::lock_guard lock(mutex_);
@@ -100,7 +111,7 @@ std::vector<MountSet::State> MountSet::status() const {
   for (const Part& part : parts_) {
     const Connection& c = *part.connection;
     const Counters& n = c.counters();
-    states.push_back({c.mountpoint(), c.ended(), c.allow_other(), n.requests.load(),
+    states.push_back({c.mountpoint(), c.ended(), c.in_place(), c.allow_other(), n.requests.load(),
                       n.unexpected_errors.load(), n.unanswered.load(), n.failed_replies.load(),
                       n.cancelled.load()});
   }

@@ -6,7 +6,7 @@
 //   Notifier notifier({.root = route.root, .read_only = !route.writable});
 //   auto vfs = vfs::make_vfs(client, &notifier, options);
 //   mounts.add_route(DIR + "/memory", vfs.get(), &notifier, {.read_only = !route.writable});
-//   mounts.wait();      // until one of them ended or interrupt() was called
+//   mounts.wait();      // until the top ended or interrupt() was called
 //   mounts.close();     // then vfs and notifier may go
 //
 // add_*, close: from one thread. wait, interrupt, status: from any.
@@ -47,7 +47,8 @@ class MountSet {
   // The local directory `tree` at dir, for a workspace that cannot be a bind mount.
   Status add_local(const std::string& dir, std::unique_ptr<local::LocalTree> tree);
 
-  // The mountpoint that ended (unmounted by somebody, aborted), or empty after interrupt().
+  // The first connection's mountpoint, when that ended (unmounted by somebody, aborted), or empty
+  // after interrupt(). Another that ended is missing, see status(): the rest is served.
   std::string wait();
   // After wait(): returns when all have ended, or when none has for a while. Whoever unmounts a
   // tree (umount -R) does it mount by mount, and fails if we take one away before him.
@@ -60,6 +61,7 @@ class MountSet {
   struct State {
     std::string mountpoint;
     bool ended = false;
+    bool in_place = false;  // what programs find at the mountpoint
     bool allow_other = false;
     uint64_t requests = 0, unexpected_errors = 0, unanswered = 0, failed_replies = 0, cancelled = 0;
   };
@@ -76,7 +78,8 @@ class MountSet {
   mutable std::mutex mutex_;  // of all below; not held while connections open or close
   std::condition_variable changed_;
   std::vector<Part> parts_;
-  std::string ended_;  // the first
+  std::string top_;    // where the first connection is mounted
+  std::string ended_;  // the top, when it has
   size_t ended_count_ = 0;
   bool interrupted_ = false;
 };

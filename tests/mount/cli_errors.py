@@ -29,6 +29,7 @@ def test_wrong_usage_is_2():
     refused(2, ["--token-fd"], "mount", "--token-fd", "-3", d)
     refused(2, ["--local", "--router"], "run", "--local", "--router", "unix:/x", "--", "true")
     refused(2, ["CMD"], "run", "--local")
+    refused(2, ["--ready-fd", "77 is no descriptor"], "mount", "--ready-fd", "77", d)
     refused(2, ["subcommand"])
     refused(2, ["linkspan"], "frobnicate")
 
@@ -79,7 +80,9 @@ def test_router_that_cannot_be_reached():
     d = BASE.make("unreachable")
     token = ["--token-file", ROUTER.token]
     refused(1, ["no router", "--router", "LINKSPAN_ROUTER"], "mount", *token, d)
-    refused(1, ["nonsense", "HOST:PORT"], "mount", "--router", "nonsense", *token, d)
+    refused(2, ["nonsense", "HOST:PORT", "linkspan mount --help"], "mount", "--router", "nonsense", *token, d)
+    refused(2, ["unix:relative", "absolute"], "run", "--router", "unix:relative", "--", "true")
+    refused(1, ["nonsense", "HOST:PORT"], "mount", *token, d, env={"LINKSPAN_ROUTER": "nonsense"})
     for address in (f"unix:{BASE.dir}/none.sock", "127.0.0.1:1"):
         began = now()
         refused(1, [re.escape(address), r"tried for \d+"], "mount", "--router", address, *token, d)
@@ -122,6 +125,22 @@ def test_workspace_and_prefix():
     refused(1, ["prefix/memory", "not empty"], "mount", *ROUTER.flags(), "--expose", prefix, d)
     equal(os.listdir(prefix), ["memory"], "what expose had made is gone again")
     refused(1, ["--expose-at", "mkdir -p"], "run", *ROUTER.flags(), "--expose-at", BASE.path("nowhere"), "--", "true")
+
+
+def test_a_place_for_unsaved_writes_that_cannot_be_written_to():
+    d = BASE.make("spool")
+    for command in (["mount", *ROUTER.flags(), d], ["run", *ROUTER.flags(), "--", "true"]):
+        refused(1, ["TMPDIR /nowhere", "choose another"], *command, env={"TMPDIR": "/nowhere"})
+    shut = BASE.make("shut", mode=0o555)
+    refused(1, ["TMPDIR .*shut", "Permission denied", "choose another"], "mount", *ROUTER.flags(ROUTER.nobody_token),
+            BASE.make("spool-user", uid=65534), user=BARE_NOBODY, env={"TMPDIR": shut})
+
+
+def test_a_state_directory_that_cannot_be_written_to():
+    shut = BASE.make("shut", mode=0o555)
+    for command in (["mount", *ROUTER.flags(ROUTER.nobody_token), BASE.make("state-shut", uid=65534)], ["local", "start"]):
+        refused(1, ["shut", "Permission denied", "--state-dir DIR", "XDG_STATE_HOME"], *command, user=BARE_NOBODY,
+                env={"XDG_STATE_HOME": f"{shut}/state"})
 
 
 def test_postgres_missing_or_too_old():

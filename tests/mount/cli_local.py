@@ -259,6 +259,30 @@ def test_a_path_that_the_servers_user_cannot_pass_is_named():
     check("chmod o+x" in done.stderr and closed in done.stderr, done.stderr)
 
 
+def test_no_socket_directory_is_left():
+    for name in USERS:
+        place = os.path.dirname(os.path.dirname(state(name)["router"].removeprefix("unix:")))
+        check(not os.path.exists(place), f"looking has made {place}")
+        equal(local(name, "local", "start").returncode, 0)
+        check(os.path.isdir(f"{place}/pg"), place)
+        os.kill(state(name)["pid"], signal.SIGKILL)
+        eventually(lambda n=name: not state(n)["running"], 20, "the supervisor is gone")
+        equal(local(name, "local", "start").returncode, 0)
+        equal(local(name, "local", "stop").returncode, 0)
+        check(not os.path.exists(place), f"{place} is left: {os.listdir(place) if os.path.isdir(place) else ''}")
+
+
+def test_a_full_disk_is_said_without_initdbs_output():
+    small = BASE.make("small")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=1777", "small", small], check=True, timeout=30)
+    try:
+        done = local("nobody", "run", "--local", "--state-dir", f"{small}/state", "--", "true")
+        equal(done.returncode, 1)
+        check("is full" in done.stderr and "--state-dir" in done.stderr and "running bootstrap" not in done.stderr, done.stderr)
+    finally:
+        subprocess.run(["umount", "-l", small], check=True, timeout=30)
+
+
 def test_a_damaged_cluster_is_said_with_its_log():
     done = local("root", "run", "--local", "--state-dir", BASE.path("damaged"), "--", "true")
     equal(done.returncode, 0, done.stderr)

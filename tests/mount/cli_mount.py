@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 
 from cli_env import (LINKSPAN, NOBODY, Base, Router, alive, check, equal, errno_of, eventually,
@@ -193,6 +194,210 @@ def test_killed_mount_uncovers_nothing_and_its_place_is_taken_again():
     umount(d)
     BASE.nothing_left()
     equal((os.listdir(prefix), os.listdir(d)), ([], []))
+
+
+class Writer:
+    """Tries, again and again, to make new files at some places, as an agent that runs on would."""
+
+    SCRIPT = """
+import itertools, os, sys
+for n in itertools.count():
+    for place in sys.argv[1:]:
+        try:
+            os.close(os.open(f"{place}/tried-{n}", os.O_CREAT | os.O_WRONLY))
+        except OSError:
+            pass
+"""
+
+    def __init__(self, *places):
+        self.process = subprocess.Popen(["python3", "-c", self.SCRIPT, *places])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+
+def test_nothing_lands_beneath_while_a_killed_mount_is_mounted_again():
+    """The directories beneath take nothing at any instant: not while the router is away, not while the
+    new mount takes the old one's place."""
+    place = BASE.make("beneath/memory")  # there before, so that it is there after
+    prefix = os.path.dirname(place)
+    flags = ["--expose", prefix, "--workspace", BASE.make("work")]
+    d = mount("below", *flags)
+    os.kill(status_of(d)["pid"], signal.SIGKILL)
+    with Writer(d, place):
+        ROUTER.stop()
+        try:
+            done = BASE.linkspan("mount", *ROUTER.flags(), *flags, d)
+            equal(done.returncode, 1)
+            check("neither read nor written" in done.stderr and f"linkspan umount {d}" in done.stderr, done.stderr)
+            equal(errno_of(pathlib.Path(d, "x").write_text, "x"), errno.ENOTCONN, "as the dead mount left it")
+        finally:
+            ROUTER.start()
+        for _ in range(3):
+            done = BASE.linkspan("mount", *ROUTER.flags(), *flags, d)
+            equal(done.returncode, 0, done.stderr)
+            equal((BASE.mounts().count(d), BASE.mounts().count(place)), (2, 2), "one mount and its cover")
+            os.kill(status_of(d)["pid"], signal.SIGKILL)
+        equal(BASE.linkspan("mount", *ROUTER.flags(), *flags, d).returncode, 0)
+        eventually(lambda: any(n.startswith("tried-") for n in os.listdir(place)), 20, "the writer gets through")
+    umount(d, "--lazy")
+    BASE.nothing_left()
+    equal((os.listdir(d), os.listdir(prefix), os.listdir(place)), ([], ["memory"], []), "what fell through")
+
+
+def test_a_mount_that_fails_leaves_the_covers_and_what_they_need_to_go():
+    """It gets as far as the exposed paths, where somebody has put a file meanwhile."""
+    prefix = BASE.make("prefix-full")
+    d = mount("covered", "--expose", prefix)
+    os.kill(status_of(d)["pid"], signal.SIGKILL)
+    other = BASE.make("prefix-other")
+    BASE.make("prefix-other/memory")
+    BASE.write("prefix-other/memory/precious", "x")
+    done = BASE.linkspan("mount", *ROUTER.flags(), "--expose", other, d)
+    equal(done.returncode, 1)
+    check("not empty" in done.stderr and f"linkspan umount {d}" in done.stderr, done.stderr)
+    for place in (d, f"{prefix}/memory"):
+        equal(errno_of(pathlib.Path(place, "x").write_text, "x"), errno.EROFS, place)
+    done = BASE.linkspan("status", d)
+    check(done.returncode == 1 and "dead" in done.stdout, done.stdout)
+    # Without --expose: what the dead mount had exposed goes.
+    equal(BASE.linkspan("mount", *ROUTER.flags(), d).returncode, 0)
+    equal(os.listdir(prefix), [])
+    umount(d)
+    BASE.nothing_left()
+    equal(os.listdir(d), [])
+
+
+def test_exposed_at_the_root_and_killed():
+    """What a sandbox image does: /memory and the others. In a root directory of our own."""
+    flags = " ".join(ROUTER.flags())
+    script = f"""
+      mkdir /mnt/l && {LINKSPAN} mount {flags} --expose / /mnt/l && echo x > /memory/rooted || exit 1
+      kill -9 $(sed -n 's/.*"pid": \\([0-9]*\\),.*/\\1/p' /.linkspan/status.json)
+      while ls /memory >/dev/null 2>&1; do sleep 0.05; done
+      umount /memory && ls -A /memory; touch /memory/lost 2>/dev/null && echo LOST
+      {LINKSPAN} status; echo status $?
+      {LINKSPAN} mount {flags} --expose / /mnt/l && cat /memory/rooted
+      {LINKSPAN} umount /mnt/l && ls -A / | grep -x -e memory -e sessions -e .linkspan"""
+    binds = [word for top in sorted(os.listdir("/")) if top not in ("memory", "sessions", "skills", "workspace", ".linkspan", "mnt")
+             for word in (["--symlink", os.readlink(f"/{top}"), f"/{top}"] if os.path.islink(f"/{top}") else ["--dev-bind", f"/{top}", f"/{top}"])]
+    done = subprocess.run(["bwrap", "--die-with-parent", *binds, "--dir", "/mnt", "--cap-add", "ALL", "--", "sh", "-c", script],
+                          env=BASE.environment(), capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL)
+    lines = done.stdout.splitlines()
+    check("status 1" in lines and "LOST" not in lines and any("dead" in line for line in lines), done.stdout + done.stderr)
+    equal(lines[-1], "x", done.stdout + done.stderr)
+
+
+def test_one_route_unmounted_by_root():
+    d = mount("oneroute")
+    pid = status_of(d)["pid"]
+    subprocess.run(["umount", f"{d}/memory"], check=True, timeout=30)
+    equal(errno_of(pathlib.Path(d, "memory/lost").write_text, "x"), errno.EROFS)
+    equal(os.listdir(f"{d}/memory"), [])
+    pathlib.Path(d, "sessions/still").write_text("served")
+    done = BASE.linkspan("status", d)
+    equal(done.returncode, 1)
+    check(f"UNMOUNTED  {d}/memory" in done.stdout and f"linkspan umount {d}" in done.stdout, done.stdout)
+    equal(status_of(d)["unmounted"], [f"{d}/memory"])
+    check(alive(pid), "it serves the others")
+    umount(d)
+    BASE.nothing_left()
+    d = mount("oneroute")
+    subprocess.run(["umount", f"{d}/memory"], check=True, timeout=30)
+    pid = status_of(d)["pid"]
+    subprocess.run(["umount", "-R", d], check=True, timeout=60)
+    gone([pid])
+    BASE.nothing_left()
+
+
+def test_an_exposed_mount_unmounted_by_root():
+    prefix = BASE.make("prefix")
+    d = mount("oneexposed", "--expose", prefix)
+    pid = status_of(d)["pid"]
+    subprocess.run(["umount", f"{prefix}/memory"], check=True, timeout=30)
+    equal(errno_of(pathlib.Path(prefix, "memory/lost").write_text, "x"), errno.EROFS)
+    pathlib.Path(d, "memory/still").write_text("served")
+    done = BASE.linkspan("status", d)
+    check(done.returncode == 1 and f"UNMOUNTED  {prefix}/memory" in done.stdout, done.stdout)
+    subprocess.run(["umount", "-R", d], check=True, timeout=60)
+    gone([pid])
+    BASE.nothing_left()
+    equal((os.listdir(prefix), os.listdir(d)), ([], []))
+
+
+def test_two_mounts_of_one_directory_at_once():
+    d = BASE.make("contended")
+    for _ in range(3):
+        tries = [BASE.start("mount", *ROUTER.flags(), d, stderr=subprocess.PIPE) for _ in range(4)]
+        said = [(t.communicate(timeout=60)[1], t.returncode) for t in tries]
+        equal(sorted(status for _, status in said), [0, 1, 1, 1], str(said))
+        for text, status in said:
+            check(status == 0 or "just mounting" in text or "already a Linkspan mount" in text, text)
+        equal(BASE.mounts().count(d), 2, "one mount and its cover")
+        umount(d)
+        BASE.nothing_left()
+        equal(os.listdir(f"{BASE.state}/linkspan/mounts"), [], "state files that are left")
+
+
+def test_signals_end_a_foreground_mount():
+    d = BASE.make("signalled")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        read, write = os.pipe()
+        process = BASE.start("mount", "-f", "--ready-fd", str(write), *ROUTER.flags(), d, pass_fds=[write],
+                             stderr=subprocess.PIPE)
+        os.close(write)
+        with os.fdopen(read) as ready:
+            check(ready.readline(), process.poll())
+        holder = subprocess.Popen(["sh", "-c", f"exec 3>{d}/memory/unsaved; printf {number} >&3; echo; read line"],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
+        holder.stdout.readline()
+        process.send_signal(number)
+        equal(process.wait(timeout=30), 0, process.stderr.read())
+        holder.communicate("\n", timeout=30)
+        BASE.nothing_left()
+        equal(os.listdir(d), [])
+    silent = socket.socket(socket.AF_UNIX)  # takes connections and says nothing
+    silent.bind(BASE.path("silent.sock"))
+    silent.listen()
+    with silent:
+        process = BASE.start("mount", "-f", "--router", f"unix:{BASE.path('silent.sock')}", "--token-file", ROUTER.token, d,
+                             stderr=subprocess.PIPE)
+        silent.accept()
+        began = now()
+        process.send_signal(signal.SIGTERM)
+        equal(process.wait(timeout=30), 1)
+        check(now() - began < 5 and "ended by a signal" in process.stderr.read(), "waited for the router")
+    BASE.nothing_left()
+    d = mount("signalled")
+    equal(pathlib.Path(d, "memory/unsaved").read_text(), str(int(signal.SIGHUP)), "what write accepted")
+    umount(d)
+
+
+def test_odd_names_and_ways_to_say_them():
+    for name in ("with space", "new\nline", "tab\tand\\back", "ümläut"):
+        d = mount(name)
+        equal(BASE.linkspan("status", d).returncode, 0, name)
+        pathlib.Path(d, "memory/odd").write_text(name)
+        os.kill(status_of(d)["pid"], signal.SIGKILL)
+        equal(BASE.linkspan("status", d).returncode, 1, name)
+        equal(BASE.linkspan("mount", *ROUTER.flags(), d).returncode, 0, name)
+        equal(pathlib.Path(d, "memory/odd").read_text(), name)
+        umount(d)
+        BASE.nothing_left()
+    d = BASE.make("relative")
+    os.path.lexists(BASE.path("a link")) or os.symlink(d, BASE.path("a link"))
+    ways = ("relative", "relative/", "./relative/.", "../" + os.path.basename(BASE.dir) + "/relative", "a link", "a link/")
+    for way, other in zip(ways, ways[1:] + ways[:1]):
+        done = BASE.linkspan("mount", *ROUTER.flags(), way, cwd=BASE.dir)
+        equal(done.returncode, 0, way + done.stderr)
+        equal(status_of(d)["dir"], d)
+        equal(BASE.linkspan("status", other, cwd=BASE.dir).returncode, 0, other)
+        equal(BASE.linkspan("umount", other, cwd=BASE.dir).returncode, 0, other)
+        BASE.nothing_left()
 
 
 def test_umount_cleans_up_a_killed_mount():
@@ -514,7 +719,17 @@ def test_as_a_user_with_fusermount():
     done = BASE.linkspan("umount", d, user=NOBODY)
     equal(done.returncode, 0, done.stderr)
     equal((os.stat(d).st_mode & 0o777, os.listdir(d)), (0o755, []))
-    # Killed again: the next mount takes its place.
+    # Killed again, and the router is away: it stays unwritable, and its mode is not forgotten.
+    equal(BASE.linkspan("mount", *flags, d, user=NOBODY).returncode, 0)
+    os.kill(json.loads(as_user(f"cat {d}/.linkspan/status.json").stdout)["pid"], signal.SIGKILL)
+    check(as_user(f"fusermount3 -uz {d}").returncode == 0)
+    ROUTER.stop()
+    try:
+        equal(BASE.linkspan("mount", *flags, d, user=NOBODY).returncode, 1)
+        equal(os.stat(d).st_mode & 0o777, 0o555, "it could be written to")
+    finally:
+        ROUTER.start()
+    # And again: the next mount takes its place.
     for _ in range(2):
         done = BASE.linkspan("mount", *flags, d, user=NOBODY)
         equal(done.returncode, 0, done.stderr)

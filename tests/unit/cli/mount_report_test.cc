@@ -91,7 +91,16 @@ TEST(MountReportTest, AnEndedConnectionIsUnhealthy) {
   auto report = example();
   report.connections[0].ended = true;
   EXPECT_FALSE(is_healthy(report));
-  EXPECT_THAT(status_text(report), HasSubstr("ended      /mnt/a"));
+}
+
+TEST(MountReportTest, AMountThatWasTakenAwayIsUnhealthyAndNamed) {
+  auto report = example();
+  ASSERT_TRUE(is_healthy(report));
+  report.missing = {report.dir + "/memory"};
+  EXPECT_FALSE(is_healthy(report));
+  EXPECT_THAT(status_text(report), HasSubstr("UNMOUNTED  " + report.dir + "/memory"));
+  EXPECT_THAT(status_text(report), HasSubstr("linkspan umount " + report.dir));
+  EXPECT_EQ(nlohmann::json::parse(status_json(report))["unmounted"][0], report.dir + "/memory");
 }
 
 TEST(MountReportTest, MetricsAreWellFormed) {
