@@ -57,7 +57,7 @@ struct Config {
   uint32_t workers = 16;
   bool allow_plaintext_tcp = false;
   uint32_t socket_mode = 0660;
-  std::string spool_dir = "/var/tmp";
+  Sourced spool_dir{"/var/tmp", "spool_dir"};
   std::string log_level = "info";
   LogFormat log_format = LogFormat::text;
   std::vector<store::TenantSpec> tenants;

@@ -48,7 +48,8 @@ std::string route_path_problem(std::string_view path) {
     if (name.empty() || name == "." || name == "..")
       return "must not have empty, '.' or '..' parts";
     if (name.size() > limits::kNameBytes) return "has a part longer than 255 bytes";
-    if (begin == 0 && name == ".linkspan") return "'.linkspan' is the mount's own directory";
+    if (begin == 0 && (name == ".linkspan" || name == "workspace"))
+      return "'" + std::string(name) + "' is the mount's own directory; choose another path";
     begin = end + 1;
   }
   return {};
@@ -95,7 +96,7 @@ class Parser {
     }
     if (auto dir = top.text("spool_dir")) {
       if (dir->starts_with('/'))
-        config_.spool_dir = *dir;
+        config_.spool_dir = {*dir, top.origin("spool_dir")};
       else
         top.wrong("spool_dir", "the path must be absolute; write spool_dir = \"/var/tmp\"");
     }

@@ -1,6 +1,12 @@
 #include "routerd/daemon/command_line.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
 #include <sstream>
 
 namespace linkspan::daemon {
@@ -87,15 +93,27 @@ void overlay_log(const CommandLine& flags, config::Config* config,
         *flags.log_format == "json" ? config::LogFormat::json : config::LogFormat::text;
 }
 
+// Found now, not by the first large upload.
+std::string spool_problem(const std::string& dir) {
+  if (dir.empty() || dir.front() != '/')
+    return "'" + dir + "' is no absolute path; write --spool-dir /var/tmp";
+  struct stat st;
+  const bool there = ::stat(dir.c_str(), &st) == 0;
+  if (there && !S_ISDIR(st.st_mode)) return dir + " is not a directory; choose another";
+  if (there && ::access(dir.c_str(), W_OK | X_OK) == 0) return {};
+  return dir + ": " + std::strerror(errno) +
+         (there ? "; let this user write to it, or choose another"
+                : "; make it with: mkdir -p " + dir + ", or choose another");
+}
+
 void overlay(const CommandLine& flags, config::Config* config, std::vector<std::string>* problems) {
   if (flags.store) config->store = {*flags.store, "--store"};
   if (!flags.listen.empty()) config->listen.clear();
   for (const std::string& address : flags.listen) config->listen.push_back({address, "--listen"});
   if (flags.allow_plaintext_tcp) config->allow_plaintext_tcp = true;
-  if (flags.spool_dir) config->spool_dir = *flags.spool_dir;
-  if (config->spool_dir.empty() || config->spool_dir.front() != '/')
-    problems->push_back("--spool-dir: '" + config->spool_dir +
-                        "' is no absolute path; write --spool-dir /var/tmp");
+  if (flags.spool_dir) config->spool_dir = {*flags.spool_dir, "--spool-dir"};
+  if (auto problem = spool_problem(config->spool_dir.text); !problem.empty())
+    problems->push_back(config->spool_dir.origin + ": " + problem);
   if (flags.socket_mode) {
     if (auto mode = config::parse_mode(*flags.socket_mode); mode.ok())
       config->socket_mode = *mode;
@@ -109,6 +127,15 @@ void overlay(const CommandLine& flags, config::Config* config, std::vector<std::
       flags.workers, "--workers", 1, config::kWorkersMost,
       [&](int64_t n) { config->workers = static_cast<uint32_t>(n); }, problems);
   overlay_log(flags, config, problems);
+}
+
+}  // namespace
+
+namespace {
+
+bool is_writable(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
 }
 
 }  // namespace
@@ -143,6 +170,9 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     out.action = CommandLine::Action::serve;
   if (app.count("--ready-fd") && out.ready_fd < 0)
     return usage_error("--ready-fd: a descriptor is a number from 0");
+  if (app.count("--ready-fd") && !is_writable(out.ready_fd))
+    return usage_error("--ready-fd: " + std::to_string(out.ready_fd) +
+                       " is no descriptor that is open for writing");
   return out;
 }
 

@@ -151,7 +151,7 @@ rpc::ServerOptions server_options(const config::Config& config, store::Store* st
   for (const config::Sourced& listen : config.listen) options.listen.push_back(listen.text);
   options.socket_mode = config.socket_mode;
   options.workers = config.workers;
-  options.spool_dir = config.spool_dir;
+  options.spool_dir = config.spool_dir.text;
   options.ping = [store] { return store->ping(); };
   return options;
 }

@@ -20,8 +20,11 @@ uint64_t cost(const Extent& extent) {
 }
 
 Error disk_error(const std::string& dir, const char* what) {
-  return fail(Code::io, "the router cannot keep an upload in " + dir + ": " + what + ": " +
-                            std::strerror(errno) + "; see spool_dir");
+  const int error = errno;
+  const bool full = error == ENOSPC || error == EDQUOT;
+  return fail(full ? Code::no_space : Code::io, "the router cannot keep an upload in " + dir +
+                                                    ": " + what + ": " + std::strerror(error) +
+                                                    "; see spool_dir");
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config.workers, 4u);
   EXPECT_TRUE(config.allow_plaintext_tcp);
   EXPECT_EQ(config.socket_mode, 0600u);
-  EXPECT_EQ(config.spool_dir, "/tmp");
+  EXPECT_EQ(config.spool_dir.text, "/tmp");
   EXPECT_EQ(config.log_level, "debug");
   EXPECT_EQ(config.log_format, LogFormat::json);
   ASSERT_EQ(config.tenants.size(), 1u);
@@ -235,7 +235,10 @@ const Case kCases[] = {
      "r.toml:9: path: must not have empty, '.' or '..' parts"},
     {"route_control",
      with_token(kToken, "path = \".linkspan\"\nvolume = \"memory\"\nrights = \"rw\"\n"),
-     "r.toml:9: path: '.linkspan' is the mount's own directory"},
+     "r.toml:9: path: '.linkspan' is the mount's own directory; choose another path"},
+    {"route_workspace",
+     with_token(kToken, "path = \"workspace/a\"\nvolume = \"memory\"\nrights = \"rw\"\n"),
+     "r.toml:9: path: 'workspace' is the mount's own directory; choose another path"},
     {"route_twice", with_token(kToken, kRoute) + "[[tenant.token.route]]\n" + kRoute,
      "r.toml:13: path: \"memory\" is routed already by this token; remove one"},
     {"route_volume", with_token(kToken, "path = \"m\"\nvolume = \"x\"\nrights = \"rw\"\n"),

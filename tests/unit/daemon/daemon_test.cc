@@ -46,7 +46,8 @@ TEST(CommandLine, MistakesExitTwoAndPointToTheHelp) {
                                                                      {"token"},
                                                                      {"token", "old"},
                                                                      {"--listen"},
-                                                                     {"--ready-fd", "-1"}}) {
+                                                                     {"--ready-fd", "-1"},
+                                                                     {"--ready-fd", "9999"}}) {
     const auto line = parse(arguments);
     EXPECT_EQ(line.action, Action::exit) << arguments[0];
     EXPECT_EQ(line.exit_code, 2) << arguments[0];
@@ -96,6 +97,11 @@ TEST(CommandLine, FlagsObeyTheFilesBounds) {
               ElementsAre("--socket-mode: 'rw' is no mode; write it in octal, like \"0660\""));
   EXPECT_THAT(problem({"--spool-dir", "x"}),
               ElementsAre("--spool-dir: 'x' is no absolute path; write --spool-dir /var/tmp"));
+  EXPECT_THAT(problem({"--spool-dir", "/nonexistent/spool"}),
+              ElementsAre("--spool-dir: /nonexistent/spool: No such file or directory; make it "
+                          "with: mkdir -p /nonexistent/spool, or choose another"));
+  EXPECT_THAT(problem({"--spool-dir", "/etc/passwd"}),
+              ElementsAre("--spool-dir: /etc/passwd is not a directory; choose another"));
   EXPECT_THAT(problem({"--listen", "0.0.0.0:1"}),
               ElementsAre(testing::StartsWith("--listen: '0.0.0.0:1' can be reached from other")));
   EXPECT_THAT(problem({"--listen", "0.0.0.0:1", "--allow-plaintext-tcp"}), IsEmpty());

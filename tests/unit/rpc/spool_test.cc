@@ -1,8 +1,12 @@
 #include "routerd/rpc/spool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace linkspan::rpc {
 namespace {
@@ -96,6 +100,28 @@ TEST(Spool, NamesTheDirectoryItCannotUse) {
   EXPECT_EQ(failed.error().message,
             "the router cannot keep an upload in /nowhere: open: No such file or directory; see "
             "spool_dir");
+}
+
+// In a child process: a disk of 64 KiB, in a mount namespace of its own.
+void fill_small_disk() {
+  const uid_t uid = ::geteuid();
+  if (::unshare(uid == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) != 0) ::_exit(10);
+  if (uid != 0) std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1" << std::flush;
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) ::_exit(11);
+  if (::mount("small", kDir.c_str(), "tmpfs", 0, "size=64k") != 0) ::_exit(12);
+  SpoolBudget budget(0, 1 << 30);
+  Spool spool(&budget, {kDir, 0});
+  for (uint64_t n = 0; n < 100; ++n) {
+    const auto added = add(&spool, extent(n * 4096, 4096, 'a'));
+    if (added.ok()) continue;
+    const bool named = added.error().message.find("spool_dir") != std::string::npos;
+    ::_exit(added.code() == Code::no_space && named ? 0 : 13);
+  }
+  ::_exit(14);
+}
+
+TEST(SpoolDeathTest, AFullDiskIsNoSpace) {
+  EXPECT_EXIT(fill_small_disk(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
