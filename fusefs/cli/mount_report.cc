@@ -261,6 +261,8 @@ std::string printable(const std::string& bytes) {
 bool is_healthy(const MountReport& report) {
   return report.link.link == client::Link::connected && report.lease_valid &&
          report.missing.empty() &&
+         std::all_of(report.routes.begin(), report.routes.end(),
+                     [](const auto& route) { return route.stats.refused.empty(); }) &&
          std::none_of(report.connections.begin(), report.connections.end(),
                       [](const auto& connection) { return connection.ended; });
 }
@@ -281,6 +283,11 @@ std::string status_text(const MountReport& report) {
   text += row("lease", report.lease_valid ? "valid" : "run out: nothing is answered from caches");
   const Dirty dirty = dirty_of(report);
   text += row("unsaved", number(dirty.bytes) + " bytes in " + number(dirty.files) + " files");
+  for (const auto& [route, stats] : report.routes)
+    if (!stats.refused.empty())
+      text += row("REFUSED", "writes to " + printable(route.path) + " since " +
+                                 format_time(stats.refused_since) + ", last at " +
+                                 format_time(stats.refused_last) + ": " + printable(stats.refused));
   for (const auto& path : report.missing)
     text += row("UNMOUNTED", printable(path) + " by somebody, or hidden by another mount");
   if (!report.missing.empty())
@@ -301,6 +308,9 @@ std::string status_json(const MountReport& report) {
                {"timeout_ms", route.timeout_ms},
                {"dirty_files", stats.dirty_files},
                {"dirty_bytes", stats.dirty_bytes}};
+    entry["refused"] = stats.refused.empty() ? Json() : Json(stats.refused);
+    entry["refused_since"] =
+        stats.refused.empty() ? Json() : Json(format_time(stats.refused_since));
     entry["stale_since"] = may_be_stale(report) ? Json(format_time(report.link.since)) : Json();
     routes.push_back(std::move(entry));
   }

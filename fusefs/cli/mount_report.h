@@ -38,7 +38,7 @@ struct MountReport {
   std::vector<std::string> missing;  // mountpoints where somebody has taken our mount away
 };
 
-// Connected, under a lease, every mount in its place.
+// Connected, under a lease, every mount in its place, no commit refused for want of space.
 bool is_healthy(const MountReport& report);
 
 std::string status_text(const MountReport& report);

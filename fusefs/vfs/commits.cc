@@ -77,10 +77,12 @@ Status Commits::commit_layer(const Doing& doing, OpenFile& file,
   auto reply =
       parts_.tree->client()->commit(doing.call(&layer->operation, longer), std::move(request));
   if (!reply.ok()) {
+    note(&reply.error());
     failed(file, *layer, reply.error());
     return reply.error();
   }
   count_.fetch_add(1, std::memory_order_relaxed);
+  note(nullptr);
   if (reply->nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   succeeded(file, *layer, ticket, *reply);
   return ok();
@@ -180,6 +182,20 @@ void Commits::lose(const OpenFile& file, uint64_t bytes, const Error& error) {
   parts_.options->on_loss(parts_.options->route.path + "/: " + std::to_string(bytes) +
                           " bytes written to '" + (name ? name->name : "?") + "' (inode " +
                           std::to_string(file.ino.value) + ") are dropped: " + error.message);
+}
+
+void Commits::note(const Error* refused) {
+  std::lock_guard lock(refusal_mutex_);
+  if (!refused) refusal_ = {};
+  if (!refused || (refused->code != Code::no_space && refused->code != Code::quota)) return;
+  refusal_.last = parts_.options->clock->now();
+  if (refusal_.text.empty()) refusal_.since = refusal_.last;
+  refusal_.text = refused->message.empty() ? "there is no space left" : refused->message;
+}
+
+Commits::Refusal Commits::refusal() const {
+  std::lock_guard lock(refusal_mutex_);
+  return refusal_;
 }
 
 void Commits::forget(OpenFile& file) {

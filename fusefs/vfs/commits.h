@@ -57,6 +57,12 @@ class Commits {
   uint64_t count() const { return count_; }
   // Commits that were refused for good, their bytes dropped (VfsOptions::on_loss).
   uint64_t lost_count() const { return lost_; }
+  // For want of space, and none has succeeded since; an empty text: not so.
+  struct Refusal {
+    std::string text;
+    Time since, last;
+  };
+  Refusal refusal() const;
 
   // Nobody will ever see this file's unsaved writes: it has neither name nor handle.
   void forget(OpenFile& file);
@@ -73,12 +79,16 @@ class Commits {
                    const OpenFile::Outcome& outcome, bool merged);
   void failed(OpenFile& file, const Layer& layer, const Error& error);
   void lose(const OpenFile& file, uint64_t bytes, const Error& error);
+  void note(const Error* refused);  // null: a commit has succeeded
   void run();
   void commit_in_background(Ino ino);
 
   const Parts parts_;
   client::CancelToken stop_;
   std::atomic<uint64_t> count_{0}, lost_{0};
+
+  mutable std::mutex refusal_mutex_;  // leaf; guards the next
+  Refusal refusal_;
 
   std::mutex mutex_;  // leaf; guards what follows
   std::condition_variable wake_;

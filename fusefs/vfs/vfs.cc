@@ -101,6 +101,10 @@ Vfs::Stats RouteVfs::stats() const {
   stats.revocations = revocations_;
   stats.commits = commits_.count();
   stats.lost_commits = commits_.lost_count();
+  const auto refusal = commits_.refusal();
+  stats.refused = refusal.text;
+  stats.refused_since = refusal.since;
+  stats.refused_last = refusal.last;
   return stats;
 }
 

@@ -203,6 +203,9 @@ class Vfs {
     uint64_t nodes = 0, names = 0, content_bytes = 0, dirty_files = 0, dirty_bytes = 0;
     uint64_t attr_hits = 0, attr_misses = 0, name_hits = 0, name_misses = 0;
     uint64_t content_hits = 0, content_misses = 0, revocations = 0, commits = 0, lost_commits = 0;
+    // The last commit was refused for want of space (disk, quota): why, since when, when last.
+    std::string refused;
+    Time refused_since, refused_last;
   };
   virtual Stats stats() const = 0;
 };

@@ -103,6 +103,19 @@ TEST(MountReportTest, AMountThatWasTakenAwayIsUnhealthyAndNamed) {
   EXPECT_EQ(nlohmann::json::parse(status_json(report))["unmounted"][0], report.dir + "/memory");
 }
 
+TEST(MountReportTest, RefusedCommitsAreUnhealthyAndDated) {
+  auto report = example();
+  report.routes[0].stats.refused = "the volume is full";
+  report.routes[0].stats.refused_since = report.started;
+  report.routes[0].stats.refused_last = report.now;
+  EXPECT_FALSE(is_healthy(report));
+  const auto text = status_text(report);
+  EXPECT_THAT(text, HasSubstr("since " + format_time(report.started)));
+  EXPECT_THAT(text, HasSubstr("last at " + format_time(report.now) + ": the volume is full"));
+  EXPECT_EQ(nlohmann::json::parse(status_json(report))["routes"][0]["refused"],
+            "the volume is full");
+}
+
 TEST(MountReportTest, MetricsAreWellFormed) {
   auto report = example();
   report.dir = "/mnt/\"odd\\\n";

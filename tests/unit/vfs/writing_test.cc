@@ -345,9 +345,12 @@ TEST_F(TwoMounts, ARefusedCommitIsTheErrorOfClose) {
   ASSERT_OK(a.pwrite(*h, 0, "data"));
   a.client.refuse_next(fail(Code::quota, "full"));
   EXPECT_EQ(a.flush(*h).code(), Code::quota);
+  EXPECT_EQ(a.vfs->stats().refused, "full");
+  EXPECT_NE(a.vfs->stats().refused_since.ns, 0);
   // The bytes are still there for who tries again.
   EXPECT_EQ(a.attr("x").size, 4u);
   ASSERT_OK(a.fsync(*h));
+  EXPECT_EQ(a.vfs->stats().refused, "") << "one has succeeded since";
   EXPECT_EQ(text(b.read("x")), "data");
   ASSERT_OK(a.close(*h));
 }
