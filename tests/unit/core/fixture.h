@@ -230,7 +230,7 @@ class Mount {
   Router* router;
   AttachReply attached;
   Credentials who;
-  uint64_t operations = 0;
+  std::atomic<uint64_t> operations = 0;  // a mount's threads share it: a number twice is a retry
 };
 
 class CoreTest : public ::testing::Test {
