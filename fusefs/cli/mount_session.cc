@@ -17,6 +17,7 @@
 #include "fusefs/client/grpc_client.h"
 #include "fusefs/fuse/log.h"
 #include "linkspan/clock.h"
+#include "linkspan/fault_points.h"
 
 namespace linkspan::cli {
 
@@ -110,6 +111,8 @@ MountSession::MountSession(SessionOptions options)
 
 Result<std::unique_ptr<MountSession>> MountSession::open(SessionOptions options,
                                                          client::CancelToken* cancel) {
+  if (const auto faults = planted_faults(); !faults.empty())
+    fuse::log(fuse::LogLevel::error, faults);
   std::string token = std::move(options.token);
   options.token.clear();
   std::unique_ptr<MountSession> session(new MountSession(std::move(options)));

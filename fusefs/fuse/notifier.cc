@@ -10,6 +10,7 @@
 #include "fusefs/fuse/connection_io.h"
 #include "fusefs/fuse/log.h"
 #include "fusefs/fuse/lowlevel.h"
+#include "linkspan/fault_points.h"
 
 namespace linkspan::fuse {
 namespace {
@@ -152,7 +153,7 @@ void Notifier::drop_content(Ino ino) {
 }
 
 void Notifier::drop_names(const std::vector<RevokedName>& names) {
-  if (names.empty()) return;
+  if (names.empty() || planted(Fault::no_name_invalidation)) return;
   Use use(this);
   Names how = names_.load();
   if (!use || how == Names::unavailable) return;  // then the kernel keeps no names

@@ -3,6 +3,7 @@
 #include <cassert>
 #include <utility>
 
+#include "linkspan/fault_points.h"
 #include "routerd/core/conflict.h"
 #include "routerd/core/router_core.h"
 #include "routerd/core/view.h"
@@ -53,7 +54,7 @@ Result<Policy> RouterCore::policy_of(const Call& call, Ino ino) {
 
 Result<store::Applied> RouterCore::commit_by_policy(const Call& call, CommitRequest request,
                                                     const store::Mutation& mutation) {
-  if (request.append) request.base.reset();  // an append never conflicts
+  if (request.append || planted(Fault::no_base)) request.base.reset();  // an append never conflicts
   if (!request.base) return store_->commit(mutation, request);
   LINKSPAN_TRY(const Policy policy, policy_of(call, request.ino));
   if (policy == Policy::last_writer_wins) request.base.reset();
@@ -65,6 +66,7 @@ Result<store::Applied> RouterCore::commit_by_policy(const Call& call, CommitRequ
 
 Result<store::Applied> RouterCore::rename_by_policy(const Call& call, RenameRequest request,
                                                     const store::Mutation& mutation) {
+  if (planted(Fault::no_base)) request.base_ino = Ino{};
   if (!request.base_ino) return store_->rename(mutation, request);
   LINKSPAN_TRY(const Policy policy, policy_of(call, request.to_parent));
   if (policy == Policy::last_writer_wins) request.base_ino = Ino{};
@@ -157,6 +159,7 @@ Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
 RouterCore::RevokedBySlot RouterCore::take_holders(Tenant& tenant, const Plan& plan, Seq seq,
                                                    uint32_t self) {
   RevokedBySlot revoked;
+  if (planted(Fault::no_revocation)) return revoked;
   std::vector<Holder> holders;
   const auto revocation_for = [&](Holder holder) -> Revocation& {
     Revoked& entry = revoked.try_emplace(holder.slot, Revoked{holder, {}}).first->second;
@@ -188,11 +191,12 @@ void RouterCore::answer(const Call& call, OpNumber number, Result<MutationReply>
         if (operations.closed_and_idle())
           background_->post([this, id = call.session->id()] { forget_in_store(id); });
       });
+  const auto waiting = planted(Fault::early_acknowledgement) ? nullptr : completion;
   const Clock::Steady now = clock_.steady();
   for (auto& [slot, entry] : revoked) {
     const SessionPtr holder = call.tenant->slots.session(entry.holder);
     if (!holder) continue;  // its caches are gone
-    holder->enqueue(std::move(entry.revocation), entry.holder, completion, now);
+    holder->enqueue(std::move(entry.revocation), entry.holder, waiting, now);
     holder->pump();
   }
   completion->release();
@@ -208,6 +212,7 @@ template <class Request>
 void RouterCore::run(const Call& call, Request& request) {
   Tenant& tenant = *call.tenant;
   const OpNumber number = request.op.number;
+  if (planted(Fault::no_replay)) request.op.number = OpNumber{};  // which no store keeps
   const auto refuse = [&](Error error) { answer(call, number, std::move(error), {}); };
   if (tenant.fenced)
     return refuse(fail(Code::unavailable, "another router serves this tenant now"));

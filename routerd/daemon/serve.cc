@@ -8,6 +8,7 @@
 #include <future>
 #include <thread>
 
+#include "linkspan/fault_points.h"
 #include "routerd/core/router.h"
 #include "routerd/daemon/notify.h"
 #include "routerd/rpc/server.h"
@@ -196,6 +197,7 @@ void block_signals() {
 
 int serve(const config::Config& config, int ready_fd, std::chrono::seconds wait_store) {
   raise_descriptor_limit();
+  if (const std::string faults = planted_faults(); !faults.empty()) spdlog::critical("{}", faults);
   rpc::adopt_grpc_log();
   auto store = await_store(config, wait_store);
   if (!store.ok() && store.code() == Code::interrupted) return 0;

@@ -1,11 +1,14 @@
 // A byte-for-byte proxy between two unix sockets, for tests/lab: one process a mount, so that
 // stopping the process (SIGSTOP) is a network that swallows everything and continuing it one that
-// healed. With --delay-us every piece is held that long in each direction.
+// healed. With --delay-us every piece is held that long in each direction. Signals: SIGUSR1 breaks
+// every connection, with what is on its way in it; SIGUSR2 makes the network slow (kSlow more in
+// each direction), SIGWINCH fast again.
 //
 // One thread, epoll; each direction buffers at most kBufferBytes, then stops reading
 // (backpressure).
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -27,6 +30,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr size_t kBufferBytes = 8 << 20;
 constexpr size_t kPieceBytes = 256 << 10;
+constexpr std::chrono::milliseconds kSlow{40};
 
 struct Piece {
   Clock::time_point due;
@@ -70,15 +74,18 @@ sockaddr_un address_of(const std::string& path) {
 
 class Proxy {
  public:
-  Proxy(int listener, std::string target, std::chrono::microseconds delay)
+  Proxy(int listener, int signals, std::string target, std::chrono::microseconds delay)
       : listener_(listener),
+        signals_(signals),
         target_(std::move(target)),
         delay_(delay),
         epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     epoll_event event{};
     event.events = EPOLLIN;
-    event.data.fd = listener_;
-    if (epoll_ctl(epoll_, EPOLL_CTL_ADD, listener_, &event) != 0) die("epoll_ctl");
+    for (int fd : {listener_, signals_}) {
+      event.data.fd = fd;
+      if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) die("epoll_ctl");
+    }
   }
 
   void run() {
@@ -99,11 +106,21 @@ class Proxy {
  private:
   void on_event(const epoll_event& event) {
     if (event.data.fd == listener_) return accept_one();
+    if (event.data.fd == signals_) return on_signal();
     auto it = pairs_.find(event.data.fd);
     if (it == pairs_.end()) return;
     auto pair = it->second;
     int side = pair->fd[0] == event.data.fd ? 0 : 1;
     if (event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(*pair, side);
+  }
+
+  void on_signal() {
+    signalfd_siginfo info{};
+    if (read(signals_, &info, sizeof info) != sizeof info) return;
+    if (info.ssi_signo == SIGUSR1)
+      for (const auto& pair : all_) pair->broken = true;  // dropped at the end of this round
+    else
+      slow_ = info.ssi_signo == SIGUSR2;
   }
 
   void accept_one() {
@@ -143,7 +160,10 @@ class Proxy {
       }
       bytes.resize(static_cast<size_t>(n));
       out.buffered += bytes.size();
-      out.pieces.push_back({Clock::now() + delay_, std::move(bytes)});
+      auto due = Clock::now() + delay_ + (slow_ ? kSlow : std::chrono::milliseconds(0));
+      // In order, also where the network has just become fast.
+      if (!out.pieces.empty()) due = std::max(due, out.pieces.back().due);
+      out.pieces.push_back({due, std::move(bytes)});
     }
   }
 
@@ -192,12 +212,24 @@ class Proxy {
   }
 
   int listener_;
+  int signals_;  // signalfd
   std::string target_;
   std::chrono::microseconds delay_;
+  bool slow_ = false;
   int epoll_;
   std::map<int, std::shared_ptr<Pair>> pairs_;  // by either descriptor
   std::set<std::shared_ptr<Pair>> all_;
 };
+
+int take_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int number : {SIGUSR1, SIGUSR2, SIGWINCH}) sigaddset(&set, number);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (fd < 0) die("signalfd");
+  return fd;
+}
 
 int listen_at(const std::string& path) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -219,7 +251,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::signal(SIGPIPE, SIG_IGN);
-  Proxy proxy(listen_at(options["--listen"]), options["--to"],
+  Proxy proxy(listen_at(options["--listen"]), take_signals(), options["--to"],
               std::chrono::microseconds(std::atoi(options["--delay-us"].c_str())));
   if (!options["--ready-fd"].empty()) {
     int ready = std::atoi(options["--ready-fd"].c_str());

@@ -1,0 +1,79 @@
+"""The faults: brought one at a time, at arbitrary moments, until the time is over; each is written down
+with its begin and end, since some excuse what is seen meanwhile (proofs.Windows).
+
+  kill-router, kill-postgres, kill-mount    kill -9, and a new start at once
+  stop-router, stop-postgres                SIGSTOP for up to 3 s
+  stop-mount-short, stop-mount-long         SIGSTOP for less and for more than the lease
+  cut-short, cut-long                       the mount's network swallows everything, as long
+  break                                     its connections end, with what is on its way in them
+  slow                                      80 ms more a round trip, for up to 3 s
+"""
+import os
+import signal
+import time
+
+ALL = ("kill-router", "stop-router", "kill-postgres", "stop-postgres", "kill-mount", "stop-mount-short",
+       "stop-mount-long", "cut-short", "cut-long", "break", "slow")
+
+
+class Faults:
+    def __init__(self, lab, names, rng, lease_s, pause=(0.3, 1.5)):
+        self.lab, self.names, self.rng, self.lease, self.pause = lab, list(names), rng, lease_s, pause
+        self.done, self.queue = [], []
+
+    def run(self, end):
+        while self.names and time.monotonic() < end:
+            time.sleep(self.rng.uniform(*self.pause))  # when a fault comes is arbitrary
+            if not self.queue:  # each comes once before any comes again
+                self.queue = self.rng.sample(self.names, len(self.names))
+            self.bring(self.queue.pop())
+
+    def bring(self, kind):
+        mount = self.rng.randrange(len(self.lab.mounts))
+        fault = {"kind": kind, "mount": mount, "begin": time.monotonic_ns()}
+        getattr(self, "bring_" + kind.split("-")[0])(kind, mount)
+        fault["end"] = time.monotonic_ns()
+        self.done.append(fault)
+        print(f"  fault: {kind}{f' of mount {mount + 1}' if self.of_mount(kind) else ''}, "
+              f"{(fault['end'] - fault['begin']) / 1e9:.1f} s", flush=True)
+
+    @staticmethod
+    def of_mount(kind):
+        return "mount" in kind or kind.split("-")[0] in ("cut", "break", "slow")
+
+    def long_or_short(self, kind):
+        return self.rng.uniform(1.3, 2.2) * self.lease if "long" in kind else self.rng.uniform(0.1, 0.5) * self.lease
+
+    def bring_kill(self, kind, mount):
+        self.lab.do("restart", kind.split("-")[1] if "mount" not in kind else f"mount:{mount + 1}")
+
+    def bring_stop(self, kind, mount):
+        pids = self.lab.info["pids"]
+        if "postgres" in kind:
+            self.lab.do("stop", "postgres")
+            time.sleep(self.rng.uniform(0.1, 3))
+            self.lab.do("cont", "postgres")
+        elif "router" in kind:
+            self.paused(pids["router"], self.rng.uniform(0.1, 3))
+        else:
+            self.paused(pids["mounts"][mount], self.long_or_short(kind))
+
+    def bring_cut(self, kind, mount):
+        self.paused(self.lab.info["pids"]["proxies"][mount], self.long_or_short(kind))
+
+    def bring_break(self, _kind, mount):
+        os.kill(self.lab.info["pids"]["proxies"][mount], signal.SIGUSR1)
+
+    def bring_slow(self, _kind, mount):
+        proxy = self.lab.info["pids"]["proxies"][mount]
+        os.kill(proxy, signal.SIGUSR2)
+        time.sleep(self.rng.uniform(0.2, 3))
+        os.kill(proxy, signal.SIGWINCH)
+
+    @staticmethod
+    def paused(pid, seconds):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)

@@ -1,0 +1,292 @@
+"""The proofs: each promise is shown, or refuted, from the records that the workers made (worker.py).
+
+  stale    what an operation observed was not overwritten before it began
+  torn     a read sees one write's bytes, with the size that goes with them
+  append   every acknowledged line is there once, whole, in the order of acknowledgement; a read saw
+           the beginning of what is there in the end
+  race     an O_EXCL create has one winner
+  names    a name is made, removed or moved in turns
+  bad      no process stumbles over its own retry
+  note     every line whose save succeeded is in the merged text, once
+  lock     who holds a lock holds it alone
+
+A promise is about what happened before an operation began: an operation that overlaps another may
+see it or not. What is left out of a proof, and why, stands in Windows and in Dirty.
+"""
+import bisect
+import collections
+import json
+import zlib
+
+import worker
+
+EVER = 1 << 62
+
+
+class Writes:
+    """The writes of one register, to ask whether a value can have been current in an interval."""
+
+    def __init__(self, first):
+        self.spans = collections.defaultdict(list, {first: [(-1, -1)]})
+        self.acknowledged = []  # (return, call)
+        self.latest_call = None
+
+    def add(self, value, record):
+        failed = "error" in record
+        # A failed write may still have been applied, then or later.
+        self.spans[value].append((record["call"], EVER if failed else record["return"]))
+        if not failed:
+            self.acknowledged.append((record["return"], record["call"]))
+
+    def close(self):
+        self.acknowledged.sort()
+        # latest_call[i]: the latest begin among the first i+1 writes to end.
+        self.latest_call, latest = [], -1
+        for _, begun in self.acknowledged:
+            latest = max(latest, begun)
+            self.latest_call.append(latest)
+
+    def could_be(self, value, call, returned):
+        """Some write of `value` began before the observation ended and was not overwritten, as a whole,
+        by one that began after it had ended and ended before the observation began."""
+        at = bisect.bisect_left(self.acknowledged, (call, -1))
+        overwritten = self.latest_call[at - 1] if at else -1
+        return any(begun <= returned and not ended < overwritten for begun, ended in self.spans.get(value, ()))
+
+
+class Windows:
+    """The faults that were brought, and what may be seen of them.
+
+    stop-mount-long: nothing in a stopped process can drop what the kernel caches for its mount; that is
+      the exception of paused machines (SEMANTICS.md): until one lease after it went on.
+    kill-mount: from the kill until another mount has taken the place, the path leads to an error, or
+      to the cover, in which there is no file. Locks ended with the mount.
+    cut-long: locks ended with the session's lease.
+    """
+
+    def __init__(self, faults, lease):
+        self.blind = [(f["mount"], f["begin"], f["end"] + lease) for f in faults if f["kind"] == "stop-mount-long"]
+        self.dead = [(f["mount"], f["begin"], f["end"] + 10**9) for f in faults if f["kind"] == "kill-mount"]
+        self.lockless = self.blind + self.dead + [(f["mount"], f["begin"], f["end"] + lease) for f in faults
+                                                  if f["kind"] == "cut-long"]
+
+    @staticmethod
+    def hit(windows, mount, begin, end):
+        return any(m == mount and b <= end and begin <= e for m, b, e in windows)
+
+    def excuse_observation(self, r):
+        return self.hit(self.blind, r["mount"], r["call"], r["return"]) or self.excuse_absence(r)
+
+    def excuse_absence(self, r):
+        return self.hit(self.dead, r["mount"], r["call"], r["return"])
+
+    def excuse_lock(self, r):
+        return self.hit(self.lockless, r["mount"], r["call"], r["return"])
+
+
+class Dirty:
+    """Rewrites in place. On the writer's own mount others see the bytes at once, as on a local disk;
+    elsewhere whole, except where the writer took longer than 100 ms between its first write and close."""
+
+    def __init__(self, records):
+        self.spans = collections.defaultdict(list)
+        for r in records:
+            if "dirty" in r:
+                # Of a failed one the mount may still hold the bytes.
+                self.spans[r["dirty"]].append((r["mount"], r["call"], EVER if "error" in r else r["return"],
+                                               r.get("slow", True)))
+            if "append" in r:
+                self.spans[r["append"]].append((r["mount"], r["call"], EVER if "error" in r else r["return"], False))
+
+    def on_mount(self, key, r):
+        return any(m == r["mount"] and b <= r["return"] and r["call"] <= e for m, b, e, _ in self.spans[key])
+
+    def slowly(self, key, r):
+        return any(slow and b <= r["return"] and r["call"] <= e for _, b, e, slow in self.spans[key])
+
+
+class Proof:
+    def __init__(self, records, finals, faults=(), lease_ns=0):
+        self.records, self.finals = records, finals
+        self.windows, self.dirty = Windows(faults, lease_ns), Dirty(records)
+        self.problems, self.counted = [], collections.Counter()
+        self.checked = collections.Counter()
+
+    def note(self, kind, record, why):
+        self.problems.append(f"{kind}: {why}: {json.dumps(record)}")
+
+    def run(self):
+        for r in self.records:
+            self.counted[r["op"]] += 1
+            if "error" in r:
+                self.counted["errors"] += 1
+            if "bad" in r and not self.windows.excuse_absence(r):
+                self.note("bad", r, r["bad"])
+        self.registers()
+        self.turns()
+        self.appends()
+        self.races()
+        self.notes()
+        self.locks()
+        return self
+
+    # -- registers --
+
+    def registers(self):
+        writes = {}
+        for r in self.records:
+            for key, value in r["writes"]:
+                writes.setdefault(key, Writes(worker.first_value(key))).add(value, r)
+        for register in writes.values():
+            register.close()
+        for r in self.records:
+            if self.windows.excuse_observation(r):
+                continue
+            if "torn" in r:
+                key, what = r["torn"]
+                if not self.dirty.on_mount(key, r) and not self.dirty.slowly(key, r):
+                    self.note("torn", r, f"not one write's bytes with their size ({what})")
+            for key, value in r["saw"]:
+                content = key.split("#")[0]
+                if content in self.dirty.spans and self.dirty.on_mount(content, r):
+                    continue
+                self.checked["observations"] += 1
+                register = writes.get(key)
+                if register is None:
+                    fits = value == worker.first_value(key)
+                else:
+                    fits = register.could_be(value, r["call"], r["return"])
+                # A half-written state has a size, too.
+                if not fits and not ("#size" in key and self.dirty.slowly(content, r)):
+                    self.note("stale", r, f"{key} was not {value!r} at any moment of this operation")
+
+    # -- names are made and removed, and files moved there and back, in turns --
+
+    def turns(self):
+        by_key = collections.defaultdict(list)
+        for r in self.records:
+            for key, value in r["writes"]:
+                if key.split("/")[1][0] in "ndgf" and "#" not in key:
+                    by_key[key].append((r, value))
+        for key, events in by_key.items():
+            if any("error" in r for r, _ in events):
+                continue
+            first = worker.first_value(key)
+            away = sum(value != first for _, value in events)
+            back = len(events) - away
+            if not 0 <= away - back <= 1:
+                self.note("names", {"key": key}, f"{away} changes one way and {back} the other succeeded")
+            for value in {v for _, v in events}:
+                same = sorted((r for r, v in events if v == value), key=lambda r: r["return"])
+                other = [r for r, v in events if v != value]
+                for a, b in zip(same, same[1:]):
+                    if a["return"] < b["call"] and not any(
+                            o["return"] > a["call"] and o["call"] < b["return"] for o in other):
+                        self.note("names", b, f"{key}: succeeded twice with no opposite change between")
+
+    def races(self):
+        by_key = collections.defaultdict(list)
+        for r in self.records:
+            if "race" in r:
+                by_key[r["race"]].append(r)
+        for key, tries in by_key.items():
+            winners = [r for r in tries if r.get("won")]
+            unsure = [r for r in tries if "error" in r]
+            self.checked["races"] += 1
+            if len(winners) > 1:
+                self.note("race", winners[1], f"{len(winners)} won {key}")
+            if not winners and not unsure:
+                self.note("race", tries[0], f"nobody won {key}")
+
+    # -- appends --
+
+    def appends(self):
+        by_key = collections.defaultdict(list)
+        for r in self.records:
+            if "append" in r:
+                by_key[r["append"]].append(r)
+        for key, records in by_key.items():
+            self.one_log(key, records, self.finals.get(key, b""))
+
+    def one_log(self, key, records, data):
+        place = {}
+        for at, line in enumerate(data.decode(errors="replace").split("\n")[:-1]):
+            value = line.split(" ")[0]
+            if value in place:
+                self.note("append", {"key": key, "value": value}, "a line is there twice")
+            elif line != worker.line_of(value):
+                self.note("append", {"key": key, "line": line[:80]}, "a line is not whole")
+            place[value] = at
+        strangers = set(place) - {r["value"] for r in records}
+        if strangers:
+            self.note("append", {"key": key, "lines": sorted(strangers)[:5]}, "lines that nobody wrote")
+        done = sorted((r for r in records if "error" not in r), key=lambda r: r["call"])
+        for r in done:
+            if r["value"] not in place:
+                self.note("append", r, "an acknowledged line is missing")
+        done = [r for r in done if r["value"] in place]
+        self.checked["appends"] += len(done)
+        ended = sorted(done, key=lambda r: r["return"])
+        at, highest = 0, -1
+        for r in done:
+            while at < len(ended) and ended[at]["return"] < r["call"]:
+                highest = max(highest, place[ended[at]["value"]])
+                at += 1
+            if place[r["value"]] < highest:
+                self.note("append", r, "stands before a line that was acknowledged before it began")
+        self.log_reads(key, data, sorted(r["return"] for r in done))
+
+    def log_reads(self, key, data, returns):
+        for r in self.records:
+            if r.get("log") != key or "length" not in r or self.windows.excuse_observation(r):
+                continue
+            if self.dirty.on_mount(key, r):
+                continue  # a local writer's line shows before it has its place
+            self.checked["observations"] += 1
+            before = bisect.bisect_left(returns, r["call"])
+            if r["lines"] < before:
+                self.note("stale", r, f"{before} lines were acknowledged before it began")
+            if zlib.crc32(data[:r["length"]]) != r["crc"]:
+                self.note("append", r, "what it read is not the beginning of what is there in the end")
+
+    # -- notes in a text that is merged --
+
+    def notes(self):
+        by_key = collections.defaultdict(list)
+        for r in self.records:
+            if "note" in r:
+                by_key[r["note"]].append(r)
+        for key, records in by_key.items():
+            lines = collections.Counter(self.finals.get(key, b"").decode(errors="replace").split("\n"))
+            for r in records:
+                if "conflict" in r:
+                    self.counted["conflicts"] += 1
+                here = lines[f"- note {r['value']}"]
+                sure = "conflict" not in r and "error" not in r
+                self.checked["notes"] += sure
+                if here > 1 or (sure and here != 1):
+                    self.note("note", r, f"its line is in {key} {here} times")
+            for line in worker.NOTES.splitlines():
+                if lines[line] != 1:
+                    self.note("note", {"key": key}, f"'{line}' is there {lines[line]} times")
+
+    # -- locks --
+
+    def locks(self):
+        by_key = collections.defaultdict(list)
+        for r in self.records:
+            if "lock" in r:
+                by_key[r["lock"]].append(r)
+        for key, records in by_key.items():
+            held = sorted((r for r in records if not self.windows.excuse_lock(r)), key=lambda r: r["taken"])
+            self.checked["locks"] += len(held)
+            until, holder = -1, None
+            for r in held:
+                if r["taken"] < until:
+                    self.note("lock", r, f"{key} was held by {holder['who']} at the same time")
+                if (end := r.get("released", r["taken"])) > until:
+                    until, holder = end, r
+            if len(held) == len(records) and not any("error" in r for r in records):
+                counter = int(self.finals.get(key.replace("/k", "/c"), b"0"))
+                if counter != len(records):
+                    self.note("lock", {"key": key}, f"{len(records)} counted under it, the counter is {counter}")
