@@ -74,6 +74,16 @@ Status check(const SettleRequest& request) {
   return fail(Code::invalid, "there is no conflict 0");
 }
 
+Error no_conflict(Seq number) {
+  return fail(Code::not_found, "there is no unsettled conflict " + std::to_string(number.value));
+}
+
+Status check(const KeepRequest& request) {
+  if (!request.operation)
+    return fail(Code::invalid, "a conflict needs the number of the operation that left it");
+  return check_size(request.size);
+}
+
 Status check(const CreateRequest& request) {
   LINKSPAN_CHECK(check_name(request.name));
   LINKSPAN_CHECK(check_mode(request.mode));

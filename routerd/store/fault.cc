@@ -115,6 +115,9 @@ Result<ChangesReply> FaultStore::changes(const Scope& scope, const ChangesReques
 Result<ConflictsReply> FaultStore::conflicts(const Scope& scope, const ConflictsRequest& request) {
   return run(StoreCall::conflicts, [&] { return base_->conflicts(scope, request); });
 }
+Result<std::string> FaultStore::path_of(const Scope& scope, Ino ino) {
+  return run(StoreCall::path_of, [&] { return base_->path_of(scope, ino); });
+}
 Result<Applied> FaultStore::create(const Mutation& m, const CreateRequest& request) {
   return run(StoreCall::create, [&] { return base_->create(m, request); });
 }

@@ -114,14 +114,16 @@ struct TenantSpec {
 // What a refused writer wrote: the content of `from` at `from_version`, below keep_below, with the
 // extents on top, as CommitRequest says it. (A rename: the moved file, and no extents.)
 struct KeepRequest {
-  OpNumber operation;  // that was refused: a retry keeps nothing twice
-  std::string what;    // "write" or "rename"
-  Ino ino;             // the file that it was meant for
-  std::string path;    // its name within the volume; empty: the store looks for one
+  OpNumber operation;   // that was refused: a retry keeps nothing twice
+  bool recall = false;  // make nothing: `not_found` if the operation left no conflict so far
+  std::string what;     // "write" or "rename"
+  Ino ino;              // the file that it was meant for; it may be gone
+  Ino dir;              // and its name, which may be gone; 0: the store looks for one
+  std::string name;
   Ino base_ino;
   Version base, head;
   Ino from;
-  Version from_version;
+  Version from_version;  // 0: its head
   uint64_t keep_below = UINT64_MAX;
   uint64_t size = 0;
   std::shared_ptr<ExtentSource> extents;  // may be null
@@ -186,6 +188,8 @@ class Store {
                                                     const VersionsRequest& request) = 0;
   virtual Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) = 0;
   virtual Result<ConflictsReply> conflicts(const Scope& scope, const ConflictsRequest& request) = 0;
+  // One of the node's names, from its volume's root on; empty for a root or a node without a name.
+  virtual Result<std::string> path_of(const Scope& scope, Ino ino) = 0;
 
   // -- mutations ---------------------------------------------------------------------------------
   virtual Result<Applied> create(const Mutation& m, const CreateRequest& request) = 0;
@@ -197,8 +201,10 @@ class Store {
   virtual Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& request) = 0;
   // Makes the node Mutation::new_ino, without a name, with that content as version 1, and lists the
   // conflict under Mutation::seq. It counts in no usage. A conflict that (session, operation) left
-  // before is answered as it is, and nothing is made. Logged as "conflict" under the path.
-  // `not_found`: the content that it is based on is not kept any more.
+  // before is answered as it is, settled or not, and nothing is made. Logged as "conflict" of `ino`
+  // (version 0: it got none) under the path; settling as "resolve", likewise.
+  // `not_found`: the content that it is based on is not kept any more. `stale_node`: `dir` or `from`
+  // is no node.
   virtual Result<Conflict> keep(const Mutation& m, const KeepRequest& request) = 0;
   virtual Result<Applied> settle(const Mutation& m, const SettleRequest& request) = 0;
 

@@ -8,13 +8,6 @@
 namespace linkspan::store::mem {
 namespace {
 
-Status check_has_content(const MemNode& node) {
-  if (node.is_file()) return ok();
-  const std::string what = "node " + std::to_string(node.attr.ino.value);
-  if (node.is_directory()) return fail(Code::is_directory, what + " is a directory");
-  return fail(Code::invalid, what + " has no content");
-}
-
 void set_plain(MemNode& node, const SetAttrRequest& request, Time now) {
   Attr& attr = node.attr;
   if (request.mode) attr.mode = *request.mode;
@@ -37,17 +30,6 @@ void truncate(Transaction& tx, MemNode& node, uint64_t size) {
   tx.reply.version = node.attr.version;
 }
 
-// All of a commit's extents, so that no client is waited for under the mutex.
-Result<std::vector<Extent>> take(ExtentReader reader) {
-  std::vector<Extent> out;
-  for (;;) {
-    Extent extent;
-    LINKSPAN_TRY(const bool more, reader.next(&extent));
-    if (!more) return out;
-    out.push_back(std::move(extent));
-  }
-}
-
 void lay(Content& content, const std::vector<Extent>& extents, uint64_t at) {
   for (const Extent& extent : extents) {
     if (extent.data.empty()) {
@@ -55,6 +37,18 @@ void lay(Content& content, const std::vector<Extent>& extents, uint64_t at) {
     } else {
       content.write(at + extent.offset, extent.data);
     }
+  }
+}
+
+}  // namespace
+
+Result<std::vector<Extent>> take(ExtentReader reader) {
+  std::vector<Extent> out;
+  for (;;) {
+    Extent extent;
+    LINKSPAN_TRY(const bool more, reader.next(&extent));
+    if (!more) return out;
+    out.push_back(std::move(extent));
   }
 }
 
@@ -76,8 +70,6 @@ Result<std::shared_ptr<Content>> make_content(const Content& head, const CommitR
   lay(*content, extents, head.size());
   return content;
 }
-
-}  // namespace
 
 Result<Applied> MemStore::set_attributes(const Mutation& m, const SetAttrRequest& request) {
   LINKSPAN_CHECK(check(request));

@@ -65,17 +65,21 @@ void Transaction::add_version(MemNode& node, std::shared_ptr<const Content> cont
 }
 
 void Transaction::log(const char* what, const MemNode& node, LoggedChange where) {
+  where.change.ino = node.attr.ino;
+  where.change.version = node.attr.version;
+  where.change.size = node.attr.size;
+  log(what, std::move(where));
+}
+
+void Transaction::log(const char* what, LoggedChange where) {
   Change& change = where.change;
   change.seq = m_.seq;
   change.what = what;
-  change.ino = node.attr.ino;
-  change.version = node.attr.version;
   change.volume = tenant_.volumes.at(where.volume).volume.name;
   change.principal = m_.author.principal;
   change.sandbox = m_.author.sandbox;
   change.session = m_.author.session;
   change.at = m_.now;
-  change.size = node.attr.size;
   change.path = logged_path(std::move(change.path));
   change.old_path = logged_path(std::move(change.old_path));
   // Numbers are drawn before the mutex is: two mutations may come in the other order.
@@ -113,23 +117,16 @@ Result<uint64_t> MemStore::prune(TenantId id, Time now) {
     MemNode& node = here->second;
     const MemVolume& volume = tenant->volumes.at(node.volume);
     if (node.attr.nlink == 0 && node.attr.ctime < orphan_horizon(volume, now)) {
+      const Ino gone = here->first;
       tenant->nodes.erase(here);
       ++removed;
+      std::erase_if(tenant->conflicts,
+                    [&](const auto& kept) { return kept.second.conflict.theirs == gone; });
     } else {
       removed += prune_history(node, volume, now, kPruneRows - removed);
     }
   }
   return removed;
-}
-
-Result<ConflictsReply> MemStore::conflicts(const Scope&, const ConflictsRequest&) {
-  return ConflictsReply{};
-}
-Result<Conflict> MemStore::keep(const Mutation&, const KeepRequest&) {
-  return fail(Code::unsupported, "conflicts are not kept yet");
-}
-Result<Applied> MemStore::settle(const Mutation&, const SettleRequest&) {
-  return fail(Code::not_found, "there is no such conflict");
 }
 
 }  // namespace linkspan::store::mem

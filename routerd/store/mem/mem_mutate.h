@@ -1,5 +1,4 @@
-// The frame of every mutation and what they share. Included by mem_mutations.cc, mem_rename.cc and
-// mem_content.cc only.
+// The frame of every mutation and what they share. Included by the .cc files of this folder only.
 #pragma once
 
 #include <algorithm>
@@ -7,10 +6,18 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "routerd/store/checks.h"
 #include "routerd/store/mem/mem_store.h"
 
 namespace linkspan::store::mem {
+
+// All of a commit's extents, so that no client is waited for under the mutex.
+Result<std::vector<Extent>> take(ExtentReader reader);
+// What a commit makes of `head`.
+Result<std::shared_ptr<Content>> make_content(const Content& head, const CommitRequest& request,
+                                              const std::vector<Extent>& extents);
 
 // One mutation under way. Operations check everything first, then change; nothing is taken back.
 class Transaction {
@@ -30,6 +37,8 @@ class Transaction {
   // Adds a version to a file's history and makes it the head.
   void add_version(MemNode& node, std::shared_ptr<const Content> content, const char* what);
   void log(const char* what, const MemNode& node, LoggedChange where);
+  // `where` says the ino, version and size, too.
+  void log(const char* what, LoggedChange where);
   // The same for a node that the mutation found by number: where its oldest name is.
   void log(const char* what, const MemNode& node);
   // What the mutation adds to or takes from the volume: call before and after a node changes.

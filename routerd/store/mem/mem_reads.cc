@@ -1,5 +1,6 @@
 // Lookups, listings, content and history.
 #include <algorithm>
+#include <functional>
 
 #include "linkspan/limits.h"
 #include "routerd/store/checks.h"
@@ -10,26 +11,31 @@ namespace {
 
 constexpr size_t kEntryCost = 160;  // of an entry on the wire beside its bytes, roughly
 
-Status check_has_content(const MemNode& node) {
-  if (node.is_file()) return ok();
-  const std::string what = "node " + std::to_string(node.attr.ino.value);
-  if (node.is_directory()) return fail(Code::is_directory, what + " is a directory");
-  return fail(Code::invalid, what + " has no content");
+bool contains(const std::vector<VolumeId>& volumes, VolumeId id) {
+  return std::find(volumes.begin(), volumes.end(), id) != volumes.end();
 }
 
-// 0: the head.
-Result<const Record*> find_version(const MemNode& node, Version version) {
-  LINKSPAN_CHECK(check_has_content(node));
-  const Version wanted = version ? version : node.attr.version;
-  for (const Record& record : node.history)
-    if (record.info.version == wanted) return &record;
-  return fail(Code::not_found, "node " + std::to_string(node.attr.ino.value) + " has no version " +
-                                   std::to_string(wanted.value));
-}
-
-bool touches(const LoggedChange& logged, Ino under) {
+// What a call looks at, and counts against kChangesScanned.
+bool looked_at(const LoggedChange& logged, const ChangesRequest& request) {
+  const Seq seq = logged.change.seq;
+  if (seq <= request.after || (request.before && seq >= request.before)) return false;
+  const Ino under = request.under;
   return !under || logged.change.ino == under || logged.parent == under ||
          logged.old_parent == under;
+}
+
+bool lies_below(const std::string& path, const std::string& top) {
+  return path.compare(0, top.size(), top) == 0 &&
+         (path.size() == top.size() || path[top.size()] == '/');
+}
+
+bool asked_for(const Change& change, const ChangesRequest& request) {
+  if (change.at < request.since) return false;
+  if (!request.principal.empty() && change.principal != request.principal) return false;
+  if (!request.sandbox.empty() && change.sandbox != request.sandbox) return false;
+  if (!request.what.empty() && change.what != request.what) return false;
+  return request.below.empty() || lies_below(change.path, request.below) ||
+         lies_below(change.old_path, request.below);
 }
 
 }  // namespace
@@ -123,24 +129,47 @@ Result<std::vector<VersionInfo>> MemStore::versions(const Scope& scope,
   return out;
 }
 
+// Walks the log in the order that was asked for, as far as one call may.
+template <class Log>
+static ChangesReply look_through(const Log& begin, const Log& end, const ChangesRequest& request,
+                                 const std::function<bool(VolumeId)>& told) {
+  ChangesReply reply;
+  size_t looks = 0;
+  for (auto at = begin; at != end; ++at) {
+    const Change& change = at->change;
+    if (!looked_at(*at, request)) continue;
+    if (told(at->volume) && asked_for(change, request)) {
+      if (reply.changes.size() == request.limit) {
+        reply.next = reply.changes.back().seq;
+        return reply;
+      }
+      reply.changes.push_back(change);
+    }
+    if (++looks == limits::kChangesScanned) {
+      reply.next = change.seq;
+      return reply;
+    }
+  }
+  return reply;
+}
+
 Result<ChangesReply> MemStore::changes(const Scope& scope, const ChangesRequest& request) {
   LINKSPAN_CHECK(check(request));
   const std::lock_guard lock(mutex_);
   LINKSPAN_TRY(Tenant * tenant, scoped_tenant(scope));
-  const auto readable = [&](VolumeId id) {
-    return std::count(scope.readable.begin(), scope.readable.end(), id) > 0 ||
-           std::count(scope.writable.begin(), scope.writable.end(), id) > 0;
-  };
-  ChangesReply reply;
-  for (const LoggedChange& logged : tenant->log) {
-    if (logged.change.seq <= request.after) continue;
-    if (!readable(logged.volume) || !touches(logged, request.under)) continue;
-    if (!request.newest && reply.changes.size() == request.limit) break;
-    reply.changes.push_back(logged.change);
+  VolumeId only;
+  if (request.volume_of) {
+    LINKSPAN_TRY(const MemNode* node, tenant->find(scope, request.volume_of));
+    only = node->volume;
   }
-  if (request.newest && reply.changes.size() > request.limit)
-    reply.changes.erase(reply.changes.begin(),
-                        reply.changes.end() - static_cast<ptrdiff_t>(request.limit));
+  const auto told = [&](VolumeId id) {
+    if (only) return id == only;
+    return contains(scope.readable, id) || contains(scope.writable, id);
+  };
+  const auto& log = tenant->log;
+  if (!request.newest) return look_through(log.begin(), log.end(), request, told);
+  ChangesReply reply = look_through(log.rbegin(), log.rend(), request, told);
+  std::reverse(reply.changes.begin(), reply.changes.end());
   return reply;
 }
 

@@ -87,6 +87,22 @@ Status check_writable(const Scope& scope, const MemNode& node) {
                                    " is read-only for this session");
 }
 
+Status check_has_content(const MemNode& node) {
+  if (node.is_file()) return ok();
+  const std::string what = "node " + std::to_string(node.attr.ino.value);
+  if (node.is_directory()) return fail(Code::is_directory, what + " is a directory");
+  return fail(Code::invalid, what + " has no content");
+}
+
+Result<const Record*> find_version(const MemNode& node, Version version) {
+  LINKSPAN_CHECK(check_has_content(node));
+  const Version wanted = version ? version : node.attr.version;
+  for (const Record& record : node.history)
+    if (record.info.version == wanted) return &record;
+  return fail(Code::not_found, "node " + std::to_string(node.attr.ino.value) + " has no version " +
+                                   std::to_string(wanted.value));
+}
+
 Node to_node(const MemNode& node, bool want_content) {
   Node out{node.attr, node.target, std::nullopt};
   if (want_content && node.is_file() && node.attr.size <= limits::kInlineContent)

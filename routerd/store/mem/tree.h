@@ -51,6 +51,14 @@ struct LoggedChange {
   Ino parent, old_parent;  // the directories that hold `path` and `old_path`
 };
 
+struct MemConflict {
+  Conflict conflict;
+  VolumeId volume;
+  Ino dir;  // that holds its path
+  OpNumber operation;
+  bool settled = false;
+};
+
 struct MemVolume {
   Volume volume;
   uint32_t keep_versions = 0;
@@ -65,7 +73,8 @@ struct Tenant {
   Ino next_ino{16};
   std::map<VolumeId, MemVolume> volumes;
   std::unordered_map<Ino, MemNode> nodes;
-  std::deque<LoggedChange> log;  // ascending seq
+  std::deque<LoggedChange> log;          // ascending seq
+  std::map<Seq, MemConflict> conflicts;  // until the bytes are pruned
   // Results of mutations, for retries: by session, then operation number.
   std::map<SessionId, std::map<OpNumber, MutationReply>> results;
 
@@ -91,6 +100,11 @@ struct Tenant {
 
 // May the scope change this node's volume? `read_only`.
 Status check_writable(const Scope& scope, const MemNode& node);
+
+// `is_directory`, `invalid`: not a plain file.
+Status check_has_content(const MemNode& node);
+// 0: the head. `not_found`: no such version (any more).
+Result<const Record*> find_version(const MemNode& node, Version version);
 
 // As a reply carries it; with content if it is a small file and that is wanted.
 Node to_node(const MemNode& node, bool want_content = false);

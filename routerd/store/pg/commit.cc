@@ -60,6 +60,30 @@ Status check_commit(const Mutation& m, const CommitRequest& request, const NodeR
   return error;
 }
 
+// The batches of a commit, the first of which was taken and its heads asked for. The new size.
+Result<uint64_t> write_content(Transaction& tx, const CommitRequest& request, ExtentReader& reader,
+                               NodeRow& node, const Rows& heads, Batch batch) {
+  const uint64_t old_size = node.attr.size;
+  const uint64_t kept = request.append ? old_size : std::min(request.keep_below, old_size);
+  ContentWriter writer(tx, node);
+  LINKSPAN_CHECK(writer.cut(kept));
+  writer.know(heads);
+  for (;;) {
+    for (const Extent& e : batch.extents)
+      LINKSPAN_CHECK(writer.put((request.append ? old_size : 0) + e.offset, e.length, e.data));
+    if (batch.last) break;
+    LINKSPAN_TRY(batch, take(reader));
+    const auto more = ask_heads(tx, request, batch, false);
+    LINKSPAN_CHECK(tx.fetch());
+    if (more) writer.know(tx.answer(*more));
+  }
+  if (request.append && reader.end() > limits::kFileBytes - old_size)
+    return fail(Code::too_large,
+                "the file would have more than " + std::to_string(limits::kFileBytes) + " bytes");
+  LINKSPAN_CHECK(writer.finish());
+  return request.append ? old_size + reader.end() : std::max(kept, request.size);
+}
+
 // One commit under way: its extents come in batches, each with one round trip at most.
 class Commit {
  public:
@@ -81,33 +105,12 @@ class Commit {
     const Place place = place_of(tx_.answer(path));
     const Rows first_heads = heads ? tx_.answer(*heads) : Rows();
     tx_.count_before(node);
-    LINKSPAN_TRY(const uint64_t size, write_content(node, first_heads, std::move(batch)));
+    LINKSPAN_TRY(const uint64_t size,
+                 write_content(tx_, request_, reader_, node, first_heads, std::move(batch)));
     return conclude(node, place, size);
   }
 
  private:
-  Result<uint64_t> write_content(NodeRow& node, const Rows& heads, Batch batch) {
-    const uint64_t old_size = node.attr.size;
-    const uint64_t kept = request_.append ? old_size : std::min(request_.keep_below, old_size);
-    ContentWriter writer(tx_, node);
-    LINKSPAN_CHECK(writer.cut(kept));
-    writer.know(heads);
-    for (;;) {
-      for (const Extent& e : batch.extents)
-        LINKSPAN_CHECK(writer.put((request_.append ? old_size : 0) + e.offset, e.length, e.data));
-      if (batch.last) break;
-      LINKSPAN_TRY(batch, take(reader_));
-      const auto more = ask_heads(tx_, request_, batch, false);
-      LINKSPAN_CHECK(tx_.fetch());
-      if (more) writer.know(tx_.answer(*more));
-    }
-    if (request_.append && reader_.end() > limits::kFileBytes - old_size)
-      return fail(Code::too_large,
-                  "the file would have more than " + std::to_string(limits::kFileBytes) + " bytes");
-    LINKSPAN_CHECK(writer.finish());
-    return request_.append ? old_size + reader_.end() : std::max(kept, request_.size);
-  }
-
   Result<Applied> conclude(NodeRow& node, const Place& place, uint64_t size) {
     const Mutation& m = tx_.mutation();
     const char* what = request_.append ? "append" : "write";
@@ -145,6 +148,16 @@ Status truncate(Transaction& tx, NodeRow& node, const Rows& heads, uint64_t size
   LINKSPAN_CHECK(writer.finish());
   node.attr.size = size;
   make_version(tx, node, "truncate");
+  return ok();
+}
+
+Status write_over(Transaction& tx, NodeRow& node, const CommitRequest& request) {
+  ExtentReader reader = ExtentReader::replacing(request.extents.get(), request.size);
+  LINKSPAN_TRY(Batch batch, take(reader));
+  const auto heads = ask_heads(tx, request, batch, true);
+  LINKSPAN_CHECK(tx.fetch());
+  const Rows known = heads ? tx.answer(*heads) : Rows();
+  LINKSPAN_TRY(node.attr.size, write_content(tx, request, reader, node, known, std::move(batch)));
   return ok();
 }
 

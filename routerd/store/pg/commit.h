@@ -13,6 +13,10 @@ void make_version(Transaction& tx, NodeRow& node, const char* what);
 // Cuts, or grows with zeros, and makes a version. `heads`: of the chunk of `size`, if it cuts.
 Status truncate(Transaction& tx, NodeRow& node, const Rows& heads, uint64_t size);
 
+// What a commit of extents (no append) makes of a node that this transaction locked or made, and
+// whose row is there. Makes no version.
+Status write_over(Transaction& tx, NodeRow& node, const CommitRequest& request);
+
 // Other content in place of all of it; makes no version.
 Status replace_content(Transaction& tx, NodeRow& node, const std::string& content);
 

@@ -38,7 +38,9 @@ Error to_error(const Failure& f) {
 Verdict judge(const Failure& f) {
   if (!f.happened) return Verdict::give_up;
   // The result, or the change, is there already: this operation's first try was applied.
-  if (f.sqlstate == "23505" && (f.constraint == "result_pkey" || f.constraint == "change_pkey"))
+  if (f.sqlstate == "23505" &&
+      (f.constraint == "result_pkey" || f.constraint == "change_pkey" ||
+       f.constraint == "conflict_pkey" || f.constraint == "conflict_operation"))
     return Verdict::find_result;
   if (f.commit_unknown) return Verdict::find_result;
   if (f.sqlstate == "40001" || f.sqlstate == "40P01") return Verdict::retry;

@@ -1,6 +1,7 @@
 // Versions and the log.
 #include <algorithm>
 
+#include "linkspan/limits.h"
 #include "routerd/store/checks.h"
 #include "routerd/store/pg/postgres_store.h"
 #include "routerd/store/pg/transaction.h"
@@ -44,6 +45,24 @@ const Statement& changes_statement(const ChangesRequest& request) {
   return request.newest ? sql::kNewestChanges : sql::kChanges;
 }
 
+// Of what the statement answers: the changes that were asked for, one more if there are more, and
+// where its window of the log ended if it did.
+ChangesReply page_of(const Rows& rows, const ChangesRequest& request) {
+  ChangesReply reply;
+  constexpr int kWhat = 1;
+  for (int row = 0; row < rows.count(); ++row) {
+    if (rows.null(row, kWhat)) {
+      reply.next = Seq{rows.u64(row, 0)};
+    } else if (reply.changes.size() == request.limit) {
+      reply.next = reply.changes.back().seq;
+    } else {
+      reply.changes.push_back(change_at(rows, row));
+    }
+  }
+  if (request.newest) std::reverse(reply.changes.begin(), reply.changes.end());
+  return reply;
+}
+
 }  // namespace
 
 Result<std::vector<VersionInfo>> PostgresStore::versions(const Scope& scope,
@@ -67,39 +86,45 @@ Result<std::vector<VersionInfo>> PostgresStore::versions(const Scope& scope,
   return with_connection<Infos>(pool_, use);
 }
 
+// The volumes that the caller asks about.
+static Result<std::vector<int64_t>> volumes_told(Connection& conn, const Scope& scope,
+                                                 const ChangesRequest& request) {
+  const auto tenant = static_cast<int32_t>(scope.tenant.value);
+  std::vector<int64_t> volumes;
+  if (!request.volume_of) {
+    for (const auto* list : {&scope.readable, &scope.writable})
+      for (const VolumeId id : *list) volumes.push_back(to_sql(id.value));
+    return volumes;
+  }
+  LINKSPAN_TRY(const Rows node, conn.run(sql::kNode, Params().i32(tenant).id(request.volume_of)));
+  if (node.empty()) return no_node(request.volume_of);
+  const VolumeId volume = node_at(node, 0).volume;
+  LINKSPAN_CHECK(check_visible(scope, request.volume_of, volume));
+  volumes.push_back(to_sql(volume.value));
+  return volumes;
+}
+
 Result<ChangesReply> PostgresStore::changes(const Scope& scope, const ChangesRequest& request) {
   LINKSPAN_CHECK(check(request));
-  std::vector<int64_t> volumes;
-  for (const auto* list : {&scope.readable, &scope.writable})
-    for (const VolumeId id : *list) volumes.push_back(to_sql(id.value));
+  const auto tenant = static_cast<int32_t>(scope.tenant.value);
   const std::function<Result<ChangesReply>(Connection&)> use =
       [&](Connection& conn) -> Result<ChangesReply> {
+    LINKSPAN_TRY(const std::vector<int64_t> volumes, volumes_told(conn, scope, request));
     Params params;
-    params.i32(static_cast<int32_t>(scope.tenant.value)).i64_array(volumes).id(request.after);
-    params.i64(request.limit);
+    params.i32(tenant).i64_array(volumes).id(request.after);
+    params.i64(request.before ? to_sql(request.before.value) : INT64_MAX);
+    params.i64(request.limit).i64(limits::kChangesScanned).time(request.since);
+    params.bytes(request.principal).bytes(request.sandbox).bytes(request.what);
+    params.bytes(request.below);
     if (request.under) params.id(request.under);
-    conn.queue(sql::kEpoch, Params().i32(static_cast<int32_t>(scope.tenant.value)));
+    conn.queue(sql::kEpoch, Params().i32(tenant));
     conn.queue(changes_statement(request), params);
     LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
     if (rows[0].empty())
       return fail(Code::stale_node, "there is no tenant " + std::to_string(scope.tenant.value));
-    ChangesReply reply;
-    for (int row = 0; row < rows[1].count(); ++row)
-      reply.changes.push_back(change_at(rows[1], row));
-    if (request.newest) std::reverse(reply.changes.begin(), reply.changes.end());
-    return reply;
+    return page_of(rows[1], request);
   };
   return with_connection<ChangesReply>(pool_, use);
-}
-
-Result<ConflictsReply> PostgresStore::conflicts(const Scope&, const ConflictsRequest&) {
-  return ConflictsReply{};
-}
-Result<Conflict> PostgresStore::keep(const Mutation&, const KeepRequest&) {
-  return fail(Code::unsupported, "conflicts are not kept yet");
-}
-Result<Applied> PostgresStore::settle(const Mutation&, const SettleRequest&) {
-  return fail(Code::not_found, "there is no such conflict");
 }
 
 }  // namespace linkspan::store::pg

@@ -226,24 +226,107 @@ inline constexpr Statement kVersions{
     "AND v.history = n.history AND v.version <= n.version "
     "WHERE n.tenant = $1::integer AND n.ino = $2::bigint "
     "AND ($3::bigint = 0 OR v.version < $3::bigint) ORDER BY v.version DESC LIMIT $4::bigint"};
-#define LS_CHANGE                                                                             \
-  "c.seq, c.what, c.ino, c.version, v.name, c.path, c.old_path, c.principal, c.sandbox, "     \
-  "c.session, c.at, c.size FROM linkspan.change c JOIN linkspan.volume v ON v.id = c.volume " \
-  "WHERE c.tenant = $1::integer AND c.volume = ANY($2::bigint[]) AND c.seq > $3::bigint "
-// (tenant, volumes, after, limit) -> changes, ascending
-inline constexpr Statement kChanges{"changes",
-                                    "SELECT " LS_CHANGE "ORDER BY c.seq LIMIT $4::bigint"};
-// The same, descending: the newest.
-inline constexpr Statement kNewestChanges{
-    "newest_changes", "SELECT " LS_CHANGE "ORDER BY c.seq DESC LIMIT $4::bigint"};
-// (tenant, volumes, after, limit, ino) -> changes to a node or to a directory's entries
-#define LS_CHANGES_UNDER(order)                                                                    \
-  "SELECT * FROM ((SELECT " LS_CHANGE "AND c.ino = $5::bigint ORDER BY c.seq " order               \
-  " LIMIT $4::bigint) UNION (SELECT " LS_CHANGE "AND c.dir = $5::bigint ORDER BY c.seq " order     \
-  " LIMIT $4::bigint) UNION (SELECT " LS_CHANGE "AND c.old_dir = $5::bigint ORDER BY c.seq " order \
-  " LIMIT $4::bigint)) u ORDER BY seq " order " LIMIT $4::bigint"
-inline constexpr Statement kChangesUnder{"changes_under", LS_CHANGES_UNDER("")};
-inline constexpr Statement kNewestChangesUnder{"newest_changes_under", LS_CHANGES_UNDER("DESC")};
+// Changes, in the order that is asked for, of a window of the log: its first kChangesScanned
+// entries after one seq and before another.
+// (tenant, volumes, after, before, limit, window, since, principal, sandbox, what, below[, ino])
+// -> the first changes that the filters let through, one more than the limit if there are more.
+// If there are not: a row with only a seq, the window's last, where the log goes on behind it.
+#define LS_CHANGE                                                                        \
+  "c.seq, c.what, c.ino, c.version, (SELECT v.name FROM linkspan.volume v WHERE v.id = " \
+  "c.volume) AS volume, c.path, c.old_path, c.principal, c.sandbox, c.session, c.at, c.size "
+#define LS_LOG(more)                                                            \
+  "FROM linkspan.change c WHERE c.tenant = $1::integer AND c.seq > $3::bigint " \
+  "AND c.seq < $4::bigint " more
+#define LS_FILTERED(window, order)                                                             \
+  "WITH m AS MATERIALIZED (SELECT " LS_CHANGE "FROM (" window                                  \
+  ") c WHERE c.volume = ANY($2::bigint[]) AND c.at >= $7::bigint "                             \
+  "AND ($8::text = '' OR c.principal = $8::text) AND ($9::text = '' OR c.sandbox = $9::text) " \
+  "AND ($10::text = '' OR c.what = $10::text) AND (octet_length($11::bytea) = 0 "              \
+  "OR c.path = $11::bytea OR c.old_path = $11::bytea "                                         \
+  "OR substr(c.path, 1, octet_length($11::bytea) + 1) = $11::bytea || '\\x2f'::bytea "         \
+  "OR substr(c.old_path, 1, octet_length($11::bytea) + 1) = $11::bytea || '\\x2f'::bytea) "    \
+  "ORDER BY c.seq" order                                                                       \
+  " LIMIT $5::bigint + 1) "                                                                    \
+  "SELECT * FROM (SELECT * FROM m ORDER BY seq" order                                          \
+  ") t UNION ALL "                                                                             \
+  "SELECT e.seq, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM ("      \
+  "SELECT c.seq FROM (" window                                                                 \
+  ") c WHERE (SELECT count(*) FROM m) <= $5::bigint "                                          \
+  "ORDER BY c.seq" order " OFFSET $6::bigint - 1) e"
+#define LS_WHOLE_LOG(order) "SELECT c.* " LS_LOG("") "ORDER BY c.seq" order " LIMIT $6::bigint"
+// Changes to a node, or to a directory's entries.
+#define LS_LOG_UNDER(more, order) \
+  "(SELECT c.* " LS_LOG(more) "ORDER BY c.seq" order " LIMIT $6::bigint)"
+#define LS_WHOLE_UNDER(order) \
+  "SELECT * FROM (" LS_LOG_UNDER("AND c.ino = $12::bigint ", order) " UNION ALL " LS_LOG_UNDER(   \
+      "AND c.dir = $12::bigint AND c.ino <> $12::bigint ", order) " UNION ALL " LS_LOG_UNDER(     \
+      "AND c.old_dir = $12::bigint AND c.ino <> $12::bigint AND c.dir <> $12::bigint ",           \
+      order) ") c ORDER BY c.seq" order " LIMIT $6::bigint"
+inline constexpr Statement kChanges{"changes", LS_FILTERED(LS_WHOLE_LOG(""), "")};
+inline constexpr Statement kNewestChanges{"newest_changes",
+                                          LS_FILTERED(LS_WHOLE_LOG(" DESC"), " DESC")};
+inline constexpr Statement kChangesUnder{"changes_under", LS_FILTERED(LS_WHOLE_UNDER(""), "")};
+inline constexpr Statement kNewestChangesUnder{"newest_changes_under",
+                                               LS_FILTERED(LS_WHOLE_UNDER(" DESC"), " DESC")};
+
+// -- conflicts -----------------------------------------------------------------------------------
+#define LS_CONFLICT                                                                         \
+  "c.number, c.what, v.name, c.path, c.ino, c.base_ino, c.base, c.head, c.theirs, c.size, " \
+  "c.principal, c.sandbox, c.session, c.at, c.volume, c.dir, c.settled "                    \
+  "FROM linkspan.conflict c JOIN linkspan.volume v ON v.id = c.volume WHERE c.tenant = "    \
+  "$1::integer "
+// (tenant, volumes, after, limit) -> conflicts that nobody settled
+inline constexpr Statement kConflicts{
+    "conflicts", "SELECT " LS_CONFLICT
+                 "AND NOT c.settled AND c.number > $3::bigint AND c.volume = ANY($2::bigint[]) "
+                 "ORDER BY c.number LIMIT $4::bigint"};
+// (tenant, session, op) -> the conflict that the operation left
+inline constexpr Statement kConflictOf{
+    "conflict_of", "SELECT " LS_CONFLICT "AND c.session = $2::bigint AND c.op = $3::bigint"};
+// (tenant, number) -> the conflict; locks it
+inline constexpr Statement kLockConflict{
+    "lock_conflict", "SELECT " LS_CONFLICT "AND c.number = $2::bigint FOR NO KEY UPDATE OF c"};
+// (tenant, number)
+inline constexpr Statement kSettleConflict{
+    "settle_conflict",
+    "UPDATE linkspan.conflict SET settled = true WHERE tenant = $1::integer "
+    "AND number = $2::bigint"};
+// (tenant, volume, number, ino, dir, base_ino, base, head, theirs, size, session, op, at, what,
+// principal, sandbox, path)
+inline constexpr Statement kAddConflict{
+    "add_conflict",
+    "INSERT INTO linkspan.conflict (tenant, volume, number, ino, dir, base_ino, base, head, "
+    "theirs, "
+    "size, session, op, at, what, principal, sandbox, path) VALUES ($1::integer, $2::integer, "
+    "$3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint, $8::bigint, $9::bigint, "
+    "$10::bigint, $11::bigint, $12::bigint, $13::bigint, $14::text, $15::text, $16::text, "
+    "$17::bytea)"};
+// (tenant, ino) -> the name of its volume
+inline constexpr Statement kVolumeName{
+    "volume_name",
+    "SELECT v.name FROM linkspan.node n JOIN linkspan.volume v ON v.id = n.volume "
+    "WHERE n.tenant = $1::integer AND n.ino = $2::bigint"};
+// (tenant, ino, version or 0) -> the state of that content: ino, dver, floor, size. Locks it
+// against being pruned.
+inline constexpr Statement kHoldVersion{
+    "hold_version",
+    "SELECT o.ino, o.dver, o.floor, o.size FROM linkspan.node n JOIN linkspan.version o "
+    "ON o.tenant = n.tenant AND o.history = n.history AND o.version <= n.version AND o.version = "
+    "CASE WHEN $3::bigint = 0 THEN n.version ELSE $3::bigint END WHERE n.tenant = $1::integer "
+    "AND n.ino = $2::bigint FOR KEY SHARE OF o"};
+// (tenant, ino, first chunk, end chunk, floor, dver, new ino): copies the state's segments
+inline constexpr Statement kCopySegments{
+    "copy_segments",
+    "INSERT INTO linkspan.segment (tenant, ino, chunk, dver, part, base_dver, full_, start, len, "
+    "weight, filled, data) SELECT $1::integer, $7::bigint, s.chunk, s.dver, s.part, s.base_dver, "
+    "s.full_, s.start, s.len, s.weight, s.filled, s.data "
+    "FROM generate_series($3::integer, $4::integer - 1) r(chunk) "
+    "CROSS JOIN LATERAL (SELECT h.base_dver, h.dver, h.filled FROM linkspan.segment h "
+    "WHERE h.tenant = $1::integer AND h.ino = $2::bigint AND h.chunk = r.chunk "
+    "AND h.dver BETWEEN $5::bigint AND $6::bigint ORDER BY h.dver DESC, h.part DESC LIMIT 1) h "
+    "CROSS JOIN LATERAL (SELECT s.* FROM linkspan.segment s WHERE s.tenant = $1::integer "
+    "AND s.ino = $2::bigint AND s.chunk = r.chunk AND s.dver BETWEEN h.base_dver AND h.dver "
+    "OFFSET 0) s WHERE h.filled > 0"};
 
 // -- content -------------------------------------------------------------------------------------
 // (tenant, ino, chunks) -> chunk, dver, base_dver, weight, filled of each chunk's newest row
@@ -568,6 +651,8 @@ inline constexpr Statement kDropOrphans{
     "names AS (DELETE FROM linkspan.orphan x WHERE x.tenant = $1::integer "
     "AND x.ino = ANY(ARRAY(SELECT ino FROM o))), nodes AS (DELETE FROM linkspan.node x "
     "WHERE x.tenant = $1::integer AND x.ino = ANY(ARRAY(SELECT ino FROM o))), "
+    "conflicts AS (DELETE FROM linkspan.conflict x WHERE x.tenant = $1::integer "
+    "AND x.theirs = ANY(ARRAY(SELECT ino FROM o))), "
     "attributes AS (DELETE FROM linkspan.xattr x WHERE x.tenant = $1::integer "
     "AND x.ino = ANY(ARRAY(SELECT ino FROM o))), "
     "lost AS (INSERT INTO linkspan.lost_history (tenant, history) SELECT $1::integer, history "

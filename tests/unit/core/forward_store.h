@@ -82,6 +82,9 @@ class ForwardStore final : public Store {
   Result<ConflictsReply> conflicts(const Scope& s, const ConflictsRequest& r) override {
     return inner_->conflicts(s, r);
   }
+  Result<std::string> path_of(const Scope& s, Ino ino) override {
+    return pass<std::string>("path_of", [&] { return inner_->path_of(s, ino); });
+  }
   Result<Applied> create(const Mutation& m, const CreateRequest& r) override {
     return pass<Applied>("create", [&] { return inner_->create(m, r); });
   }
