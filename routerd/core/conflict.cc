@@ -23,6 +23,23 @@ std::shared_ptr<ExtentSource> whole(std::string content) {
   return std::make_shared<ExtentList>(std::move(extents));
 }
 
+// What was to be read is not kept any more.
+bool is_gone(Code code) {
+  return code == Code::not_found || code == Code::stale_node;
+}
+
+Error outrun() {
+  return fail(Code::busy, "others change the file faster than it can be merged");
+}
+
+constexpr uint32_t kNamesLooked = 10;  // log entries of a file without a name
+
+Result<std::optional<Conflict>> as_option(Result<Conflict> kept) {
+  if (kept.ok()) return std::optional(std::move(*kept));
+  if (kept.code() == Code::not_found) return std::optional<Conflict>();
+  return kept.error();
+}
+
 }  // namespace
 
 bool was_merged(Version base, const MutationReply& reply) {
@@ -46,35 +63,41 @@ std::optional<std::string> apply_commit(std::string old, const CommitRequest& re
   }
 }
 
-std::optional<std::string> Merger::text(Ino ino, Version version) {
+Result<Merger::Text> Merger::text(Ino ino, Version version) {
   auto read = store_.read(mutation_.scope, {ino, version, 0, static_cast<uint32_t>(kMergeBytes)});
-  if (!read.ok() || read->size > kMergeBytes || looks_binary(read->data)) return std::nullopt;
-  return std::move(read->data);
+  if (!read.ok() && !is_gone(read.code())) return read.error();
+  if (!read.ok() || read->size > kMergeBytes || looks_binary(read->data)) return Text();
+  return Text(std::move(read->data));
 }
 
-// The name under which the file was last changed; renames are changes too. A merge by lines is for
-// texts, and the name is what tells a text from, say, JSON.
-std::string Merger::path_of(Ino ino) {
+// The name is what tells a text, which may be merged by lines, from, say, JSON. A file that lost
+// its name goes by the last one.
+Result<std::string> Merger::path_of(Ino ino) {
+  LINKSPAN_TRY(std::string path, store_.path_of(mutation_.scope, ino));
+  if (!path.empty()) return path;
   ChangesRequest request;
   request.under = ino;
   request.newest = true;
-  request.limit = 1;
-  const auto changes = store_.changes(mutation_.scope, request);
-  return changes.ok() && !changes->changes.empty() ? changes->changes.back().path : std::string();
+  request.limit = kNamesLooked;
+  LINKSPAN_TRY(const ChangesReply log, store_.changes(mutation_.scope, request));
+  for (auto at = log.changes.rbegin(); at != log.changes.rend(); ++at)
+    if (!at->path.empty()) return at->path;
+  return path;
 }
 
 Result<store::Applied> Merger::commit(const CommitRequest& request) {
   auto applied = store_.commit(mutation_, request);
   if (applied.ok() || applied.code() != Code::conflict) return applied;
-  if (effective_policy(Policy::merge, path_of(request.ino)) != Policy::merge) return applied;
-  const auto base = text(request.ino, *request.base);
+  LINKSPAN_TRY(const std::string path, path_of(request.ino));
+  if (effective_policy(Policy::merge, path) != Policy::merge) return applied;
+  LINKSPAN_TRY(const Text base, text(request.ino, *request.base));
   if (!base) return applied;
   const auto mine = apply_commit(*base, request);
   if (!mine || looks_binary(*mine)) return applied;
 
   for (int attempt = 0; attempt < kMergeAttempts; ++attempt) {
     const Version head_version{applied.error().head_version};
-    const auto head = text(request.ino, head_version);
+    LINKSPAN_TRY(const Text head, text(request.ino, head_version));
     auto merged = head ? merge3(*base, *head, *mine) : std::nullopt;
     if (!merged || merged->size() > kMergeBytes) return applied;
     CommitRequest of_both = request;
@@ -89,41 +112,45 @@ Result<store::Applied> Merger::commit(const CommitRequest& request) {
     }
     if (applied.code() != Code::conflict) return applied;
   }
-  return applied;
+  return outrun();
 }
 
 // The content of the base that was read under the name. The node that carried it may be pruned
 // since it was replaced; the head's history then still has the version, if it is the same history.
-std::optional<std::string> Merger::base_of_name(const RenameRequest& request, Ino head) {
-  if (auto base = text(request.base_ino, request.base_version)) return base;
+Result<Merger::Text> Merger::base_of_name(const RenameRequest& request, Ino head) {
+  LINKSPAN_TRY(Text base, text(request.base_ino, request.base_version));
+  if (base) return base;
   const Version after{request.base_version.value + 1};
   const auto versions = store_.versions(mutation_.scope, {head, after, 1});
-  if (!versions.ok() || versions->empty()) return std::nullopt;
+  if (!versions.ok() && !is_gone(versions.code())) return versions.error();
+  if (!versions.ok() || versions->empty()) return Text();
   const VersionInfo& info = versions->front();
-  if (info.version != request.base_version || info.ino != request.base_ino) return std::nullopt;
+  if (info.version != request.base_version || info.ino != request.base_ino) return Text();
   return text(head, request.base_version);
 }
 
 // One try of merging: what the target is now, and the rename that is right for exactly that. False:
 // it cannot be merged.
-bool Merger::prepare(const RenameRequest& asked, RenameRequest* request) {
-  const auto to = store_.lookup(mutation_.scope, {asked.to_parent, asked.to_name, false});
-  const auto from = store_.lookup(mutation_.scope, {asked.from_parent, asked.from_name, false});
-  if (!to.ok() || !from.ok() || !from->node) return false;
+Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request) {
+  LINKSPAN_TRY(const auto to,
+               store_.lookup(mutation_.scope, {asked.to_parent, asked.to_name, false}));
+  LINKSPAN_TRY(const auto from,
+               store_.lookup(mutation_.scope, {asked.from_parent, asked.from_name, false}));
+  if (!from.node) return false;
   *request = asked;
   mutation_.merged.reset();
-  if (!to->node) {
+  if (!to.node) {
     // Removed meanwhile: the save brings the file back, and nothing of anybody's is lost.
     request->base_ino = Ino{};
     request->no_replace = true;
     return true;
   }
-  const Attr& head = to->node->attr;
-  const Attr& mine = from->node->attr;
+  const Attr& head = to.node->attr;
+  const Attr& mine = from.node->attr;
   if (mine.kind != Kind::file || head.kind != Kind::file) return false;
-  const auto base_text = base_of_name(asked, head.ino);
-  const auto head_text = text(head.ino, head.version);
-  const auto mine_text = text(mine.ino, mine.version);
+  LINKSPAN_TRY(const Text base_text, base_of_name(asked, head.ino));
+  LINKSPAN_TRY(const Text head_text, text(head.ino, head.version));
+  LINKSPAN_TRY(const Text mine_text, text(mine.ino, mine.version));
   if (!base_text || !head_text || !mine_text) return false;
   mutation_.merged = merge3(*base_text, *head_text, *mine_text);
   request->base_ino = head.ino;
@@ -138,14 +165,15 @@ Result<store::Applied> Merger::rename(const RenameRequest& asked) {
     return first;
   for (int attempt = 0; attempt < kMergeAttempts; ++attempt) {
     RenameRequest request;
-    if (!prepare(asked, &request)) return first;
+    LINKSPAN_TRY(const bool can, prepare(asked, &request));
+    if (!can) return first;
     auto applied = store_.rename(mutation_, request);
     if (applied.ok()) return finish_rename(std::move(*applied));
     const bool moved_on =
         applied.code() == Code::conflict || (request.no_replace && applied.code() == Code::exists);
     if (!moved_on) return applied;
   }
-  return first;
+  return outrun();
 }
 
 Result<store::Applied> Merger::finish_rename(store::Applied applied) {
@@ -155,6 +183,69 @@ Result<store::Applied> Merger::finish_rename(store::Applied applied) {
     return fail(Code::internal, "the store left the merged content of a rename out");
   applied.reply.merged = true;
   return applied;
+}
+
+// ---- what is refused is kept ----
+
+Result<std::optional<Conflict>> kept_before(store::Store& store, const store::Mutation& mutation,
+                                            OpNumber operation) {
+  store::KeepRequest keep;
+  keep.operation = operation;
+  keep.recall = true;
+  return as_option(store.keep(mutation, keep));
+}
+
+Result<std::optional<Conflict>> keep_refused(store::Store& store, const store::Mutation& mutation,
+                                             const CommitRequest& request, const Error& refusal) {
+  store::KeepRequest keep;
+  keep.operation = request.op.number;
+  keep.what = "write";
+  keep.ino = keep.base_ino = keep.from = request.ino;
+  keep.base = keep.from_version = request.base.value_or(Version{});
+  keep.head = Version{refusal.head_version};
+  keep.keep_below = request.keep_below;
+  keep.size = request.size;
+  keep.extents = request.extents;
+  auto kept = store.keep(mutation, keep);
+  if (!kept.ok() &&
+      kept.code() == Code::not_found) {  // the base was pruned: what was written, over
+    keep.from_version = Version{};       // the head
+    kept = store.keep(mutation, keep);
+  }
+  if (!kept.ok()) return kept.error();
+  return std::optional(std::move(*kept));
+}
+
+Result<std::optional<Conflict>> keep_refused(store::Store& store, const store::Mutation& mutation,
+                                             const RenameRequest& request, const Error& refusal) {
+  const store::Scope& scope = mutation.scope;
+  LINKSPAN_TRY(const auto from,
+               store.lookup(scope, {request.from_parent, request.from_name, false}));
+  LINKSPAN_TRY(const auto to, store.lookup(scope, {request.to_parent, request.to_name, false}));
+  if (!from.node || from.node->attr.kind != Kind::file) return std::optional<Conflict>();
+  store::KeepRequest keep;
+  keep.operation = request.op.number;
+  keep.what = "rename";
+  keep.ino = to.node ? to.node->attr.ino : request.base_ino;
+  keep.dir = request.to_parent;
+  keep.name = request.to_name;
+  keep.base_ino = request.base_ino;
+  keep.base = request.base_version;
+  keep.head = Version{refusal.head_version};
+  keep.from = from.node->attr.ino;
+  LINKSPAN_TRY(Conflict kept, store.keep(mutation, keep));
+  return std::optional(std::move(kept));
+}
+
+Error tell_kept(const Conflict& conflict) {
+  const std::string number = std::to_string(conflict.number.value);
+  const std::string name = conflict.path.substr(conflict.path.rfind('/') + 1);
+  Error error = fail(Code::conflict, "kept as conflict " + number +
+                                         ", see .linkspan/conflicts, linkspan resolve " + number +
+                                         ": " + (name.empty() ? "the file" : "'" + name + "'") +
+                                         " was changed by another since it was read");
+  error.head_version = conflict.head.value;
+  return error;
 }
 
 }  // namespace linkspan::core

@@ -12,6 +12,8 @@ namespace linkspan::core {
 // the head, else merged with the head, under the same operation number and seq.
 // MutationReply::merged says which. `conflict` when it cannot be merged.
 //
+// `busy`: others moved the head on at every one of kMergeAttempts.
+//
 // Threads: one for each object; blocks for the store.
 class Merger {
  public:
@@ -22,16 +24,30 @@ class Merger {
   Result<store::Applied> rename(const RenameRequest& asked);
 
  private:
-  bool prepare(const RenameRequest& asked, RenameRequest* request);
+  using Text = std::optional<std::string>;
+  Result<bool> prepare(const RenameRequest& asked, RenameRequest* request);
   Result<store::Applied> finish_rename(store::Applied applied);
   // Text that may be merged, whole. Nothing: too large, binary, or not there any more.
-  std::optional<std::string> text(Ino ino, Version version);
-  std::optional<std::string> base_of_name(const RenameRequest& request, Ino head);
-  std::string path_of(Ino ino);
+  Result<Text> text(Ino ino, Version version);
+  Result<Text> base_of_name(const RenameRequest& request, Ino head);
+  Result<std::string> path_of(Ino ino);
 
   store::Store& store_;
   store::Mutation mutation_;
 };
+
+// Keeps what a refused commit or rename was to write, whatever quotas say. `mutation` is the
+// refused one's, with a new_ino of its own. Nothing: there is no content to keep (a rename of what
+// is no file). An error is the operation's answer instead of the refusal: nothing was kept.
+Result<std::optional<Conflict>> keep_refused(store::Store& store, const store::Mutation& mutation,
+                                             const CommitRequest& request, const Error& refusal);
+Result<std::optional<Conflict>> keep_refused(store::Store& store, const store::Mutation& mutation,
+                                             const RenameRequest& request, const Error& refusal);
+// What an earlier try of the operation kept. Nothing: it kept nothing.
+Result<std::optional<Conflict>> kept_before(store::Store& store, const store::Mutation& mutation,
+                                            OpNumber operation);
+// The refusal, with the conflict's number and what can be done about it.
+Error tell_kept(const Conflict& conflict);
 
 // Of a replayed result: was it a merge? Each commit makes the version after the head's.
 bool was_merged(Version base, const MutationReply& reply);

@@ -16,16 +16,33 @@ void use_libgit2() {
   (void)initialised;
 }
 
+// How a text ends its lines, by its last line end; nothing if it has none.
+std::optional<std::string_view> line_end(std::string_view text) {
+  const size_t at = text.rfind('\n');
+  if (at == std::string_view::npos) return std::nullopt;
+  return at > 0 && text[at - 1] == '\r' ? "\r\n" : "\n";
+}
+
+// For those of the three that are one line without an end.
+std::string_view common_line_end(std::string_view base, std::string_view head,
+                                 std::string_view mine) {
+  if (const auto end = line_end(base)) return *end;
+  const auto heads = line_end(head), mines = line_end(mine);
+  if (heads && mines && *heads != *mines) return "\n";
+  return heads ? *heads : mines.value_or("\n");
+}
+
 // A text as lines that all end in a newline.
 struct Lines {
   std::string text;
   std::vector<size_t> starts;  // of each line, and the end of the last
   bool newline_at_end = true;
 
-  explicit Lines(std::string_view from) : text(from) {
+  // `otherwise`: how to end a last line that is the only one.
+  Lines(std::string_view from, std::string_view otherwise) : text(from) {
     if (!text.empty() && text.back() != '\n') {
       newline_at_end = false;
-      text += '\n';
+      text += line_end(from).value_or(otherwise);
     }
     starts.push_back(0);
     for (size_t i = 0; i < text.size(); ++i)
@@ -41,6 +58,7 @@ struct Lines {
 struct Edit {
   size_t begin, end, new_begin, new_end;
   bool inserts() const { return begin == end; }
+  bool replaces() const { return begin < end && new_begin < new_end; }
 };
 using Edits = std::vector<Edit>;
 
@@ -69,14 +87,46 @@ std::optional<Edits> diff(std::string_view from, std::string_view to) {
   return edits;
 }
 
+bool says_something(std::string_view line) {
+  return std::any_of(line.begin(), line.end(), [](unsigned char c) {
+    return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  });
+}
+
+// Blank lines and rules are common to any two texts. They are no reason to lay one side's
+// paragraphs into the other's: a replacement takes those around it in, and the next edit with them.
+Edits without_weak_anchors(const Edits& edits, const Lines& old, size_t new_count) {
+  const auto weak = [&](size_t begin, size_t end) {
+    return !says_something(old.range(begin, end));
+  };
+  Edits out;
+  for (const Edit& edit : edits) {
+    const bool joins = !out.empty() && (out.back().replaces() || edit.replaces());
+    if (joins && weak(out.back().end, edit.begin)) {
+      out.back().end = edit.end;
+      out.back().new_end = edit.new_end;
+    } else {
+      out.push_back(edit);
+    }
+  }
+  if (out.empty()) return out;
+  Edit &first = out.front(), &last = out.back();
+  if (first.replaces() && weak(0, first.begin)) first.begin = first.new_begin = 0;
+  if (last.replaces() && weak(last.end, old.count())) {
+    last.end = old.count();
+    last.new_end = new_count;
+  }
+  return out;
+}
+
 // Two additions at one place: head's and mine, what is common to both once.
 std::optional<std::string> join(std::string_view head, std::string_view mine) {
   const auto edits = diff(head, mine);
   if (!edits) return std::nullopt;
-  const Lines heads(head), mines(mine);
+  const Lines heads(head, "\n"), mines(mine, "\n");  // whole lines: both end in a newline
   std::string out;
   size_t at = 0;
-  for (const Edit& edit : *edits) {
+  for (const Edit& edit : without_weak_anchors(*edits, heads, mines.count())) {
     out += heads.range(at, edit.end);
     out += mines.range(edit.new_begin, edit.new_end);
     at = edit.end;
@@ -135,6 +185,13 @@ class Merge {
   size_t at_ = 0;  // lines of base that are dealt with
 };
 
+// Not that of an empty line, which is all that there is of it.
+void cut_last_newline(std::string& text) {
+  const size_t length = *line_end(text) == "\n" ? 1 : 2;
+  if (text.size() > length && text[text.size() - length - 1] != '\n')
+    text.resize(text.size() - length);
+}
+
 }  // namespace
 
 std::optional<std::string> merge3(std::string_view base, std::string_view head,
@@ -142,14 +199,15 @@ std::optional<std::string> merge3(std::string_view base, std::string_view head,
   if (head == mine || mine == base) return std::string(head);
   if (head == base) return std::string(mine);
   use_libgit2();
-  const Lines b(base), h(head), m(mine);
+  const std::string_view end = common_line_end(base, head, mine);
+  const Lines b(base, end), h(head, end), m(mine, end);
   const auto head_edits = diff(b.text, h.text);
   const auto mine_edits = diff(b.text, m.text);
   if (!head_edits || !mine_edits) return std::nullopt;
   auto merged = Merge(b, h, m, *head_edits, *mine_edits).run();
   if (!merged || merged->empty()) return merged;
   const bool newline = h.newline_at_end == b.newline_at_end ? m.newline_at_end : h.newline_at_end;
-  if (!newline) merged->pop_back();
+  if (!newline) cut_last_newline(*merged);
   return merged;
 }
 

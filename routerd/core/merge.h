@@ -13,6 +13,8 @@ namespace linkspan::core {
 // - Lines that only were added, on both sides at the same place, are both kept: head's first, then
 //   mine. A line that stands in both additions is one line: two sides that added the same text
 //   added it once (that is also what makes saving again, after an own save was merged, harmless).
+//   Lines without a letter or digit (blank ones, rules, brackets) are not taken for the same line
+//   where that would lay one side's paragraph into the other's.
 // - A line added right before or behind lines that the other side replaced or removed stays on its
 //   side of them. Added between them, it overlaps.
 // - The same replacement on both sides is one replacement.

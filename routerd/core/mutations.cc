@@ -41,6 +41,16 @@ bool tells(const MutationReply& reply, Ino ino) {
 
 template <class Request>
 constexpr bool kCreates = std::is_same_v<Request, CreateRequest>;
+// Carries what its caller had read, and may be refused for it.
+template <class Request>
+constexpr bool kMayConflict =
+    std::is_same_v<Request, CommitRequest> || std::is_same_v<Request, RenameRequest>;
+bool has_base(const CommitRequest& request) {
+  return request.base && !request.append;
+}
+bool has_base(const RenameRequest& request) {
+  return static_cast<bool>(request.base_ino);
+}
 
 }  // namespace
 
@@ -156,6 +166,25 @@ Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
   }
 }
 
+// ---- refused, and kept ----
+
+// A refusal is answered when what was refused is kept. A retry of it is answered the same, though
+// it could be merged by now.
+template <class Request>
+Result<store::Applied> RouterCore::apply_or_keep(const Call& call, Request& request,
+                                                 store::Mutation& mutation, Reserved& reserved) {
+  if (request.op.retry && has_base(request)) {
+    LINKSPAN_TRY(const auto before, kept_before(*store_, mutation, request.op.number));
+    if (before) return tell_kept(*before);
+  }
+  auto applied = apply(call, request, mutation, reserved);
+  if (applied.ok() || applied.code() != Code::conflict || !has_base(request)) return applied;
+  store::Mutation keeping = mutation;
+  LINKSPAN_TRY(keeping.new_ino, call.tenant->inodes.next(*store_, call.tenant->id));
+  LINKSPAN_TRY(const auto kept, keep_refused(*store_, keeping, request, applied.error()));
+  return kept ? tell_kept(*kept) : applied.error();
+}
+
 RouterCore::RevokedBySlot RouterCore::take_holders(Tenant& tenant, const Plan& plan, Seq seq,
                                                    uint32_t self) {
   RevokedBySlot revoked;
@@ -236,7 +265,10 @@ void RouterCore::run(const Call& call, Request& request) {
   if (mutation.new_ino) view.will_tell(mutation.new_ino, kHeldNode);
   // 2. The store.
   Reserved reserved;
-  auto applied = apply(call, request, mutation, reserved);
+  auto applied = [&] {
+    if constexpr (kMayConflict<Request>) return apply_or_keep(call, request, mutation, reserved);
+    return apply(call, request, mutation, reserved);
+  }();
   if (applied.ok()) tenant.usage.apply(applied->usage);
   reserved.reset();  // only now: what was used is counted, so nobody else is promised it
   Plan plan;

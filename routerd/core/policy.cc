@@ -9,7 +9,7 @@ namespace linkspan::core {
 namespace {
 
 // Glob patterns of the last part of a path, without regard to case.
-constexpr std::array kNeverMerged = {"*.json", "*.sqlite*", "*.db*"};
+constexpr std::array kNeverMerged = {"*.json", "*.ipynb", "*.sqlite*", "*.db*"};
 
 }  // namespace
 

@@ -134,6 +134,9 @@ class RouterCore final : public Router {
   template <class Request>
   Result<store::Applied> apply(const Call& call, Request& request, store::Mutation& mutation,
                                Reserved& reserved);
+  template <class Request>
+  Result<store::Applied> apply_or_keep(const Call& call, Request& request,
+                                       store::Mutation& mutation, Reserved& reserved);
   Result<store::Applied> commit_metered(const Call& call, const CommitRequest& request,
                                         const store::Mutation& mutation, Reserved& reserved);
   Result<store::Applied> commit_over_head(const Call& call, const CommitRequest& request,

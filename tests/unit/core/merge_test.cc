@@ -55,6 +55,16 @@ TEST(Merge, ALineThatBothAddedIsOneLine) {
   EXPECT_EQ(merge3("a\n", "a\nh\nsame\n", "a\nsame\nm\n"), "a\nh\nsame\nm\n");
 }
 
+TEST(Merge, ParagraphsThatBothAddedStayWhole) {
+  EXPECT_EQ(merge3("# Memory\n", "# Memory\n\n## A\n\ntext a\n", "# Memory\n\n## B\n\ntext b\n"),
+            "# Memory\n\n## A\n\ntext a\n\n## B\n\ntext b\n");
+  EXPECT_EQ(merge3("{\n}\n", "{\nf() {\n  a;\n}\n}\n", "{\ng() {\n  b;\n}\n}\n"),
+            "{\nf() {\n  a;\n}\ng() {\n  b;\n}\n}\n");
+  // And once they are in, they are known again.
+  EXPECT_EQ(merge3("x\n", "x\n\nhead\n\nmine\n", "x\n\nmine\n\nmore\n"),
+            "x\n\nhead\n\nmine\n\nmore\n");
+}
+
 // A writer that did not read its merged file back saves once more: what others added stays, what it
 // added before is not doubled.
 TEST(Merge, SavingAgainOverAnOwnMerge) {
@@ -87,6 +97,26 @@ TEST(Merge, TheLastLineNeedsNoNewline) {
   EXPECT_EQ(merge3("a\nb", "a\nb\nh\n", "a\nb\nm"), "a\nb\nh\nm\n");
   EXPECT_EQ(merge3("a\nb\n", "a\nb\nh", "a\nb\nm\n"), "a\nb\nh\nm");
   EXPECT_EQ(merge3("a\nb", "H\nb", "a\nb\n"), "H\nb\n");
+}
+
+TEST(Merge, AnEmptyLastLineIsNotTakenForAMissingNewline) {
+  EXPECT_EQ(merge3("a\n", "a\nh", "a\nm\n\n"), "a\nh\nm\n\n");
+}
+
+TEST(Merge, CarriageReturnsAtAnEndWithoutNewline) {
+  EXPECT_EQ(merge3("a\r\nb", "a\r\nb\r\nh", "a\r\nb\r\nm"), "a\r\nb\r\nh\r\nm");
+  EXPECT_EQ(merge3("a\r\nb", "a\r\nb\r\nh\r\n", "a\r\nb\r\nm"), "a\r\nb\r\nh\r\nm\r\n");
+  EXPECT_EQ(merge3("a", "a\r\nh", "a\r\nm"), "a\r\nh\r\nm");
+  EXPECT_EQ(merge3("a", "a\nh", "a\nm"), "a\nh\nm");
+}
+
+TEST(Merge, ADeletionAgainstAnEditIsAConflict) {
+  EXPECT_EQ(merge3("a\nb\nc\n", "a\nc\n", "a\nB\nc\n"), std::nullopt);
+  EXPECT_EQ(merge3("a\nb\nc\n", "a\nB\nc\n", "a\nc\n"), std::nullopt);
+  EXPECT_EQ(merge3("a\nb\n", "", "a\nB\n"), std::nullopt);
+  EXPECT_EQ(merge3("a\nb\nc\nd\n", "d\n", "a\nb\nm\nc\nd\n"), std::nullopt);
+  // What both deleted is gone.
+  EXPECT_EQ(merge3("a\nb\nc\n", "a\nc\n", "a\nc\nm\n"), "a\nc\nm\n");
 }
 
 TEST(Merge, CarriageReturnsBelongToTheirLines) {
