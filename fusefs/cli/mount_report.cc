@@ -108,6 +108,8 @@ void add_route_metrics(Metrics& metrics, const MountReport& report) {
       {"dirty_bytes", "gauge", "Bytes that are not committed yet.", &Stats::dirty_bytes},
       {"lost_commits_total", "counter", "Commits refused for good, their bytes dropped.",
        &Stats::lost_commits},
+      {"conflicts_total", "counter", "Commits and renames refused as conflicts, their bytes kept.",
+       &Stats::conflicts},
       {"attr_hits_total", "counter", "Attributes answered from the cache.", &Stats::attr_hits},
       {"attr_misses_total", "counter", "Attributes asked of the router.", &Stats::attr_misses},
       {"name_hits_total", "counter", "Names answered from the cache.", &Stats::name_hits},

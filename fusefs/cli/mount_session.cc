@@ -156,6 +156,7 @@ Status MountSession::attach(client::CancelToken* cancel) {
     vfs.gid = ::getgid();
     vfs.spool_dir = options_.spool_dir;
     vfs.on_loss = [](const std::string& text) { fuse::log(fuse::LogLevel::error, text); };
+    vfs.on_conflict = [](const std::string& text) { fuse::log(fuse::LogLevel::warning, text); };
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
     routes->push_back(std::move(part));
   }

@@ -151,7 +151,9 @@ void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& na
 void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
   if (transient(error.code)) return;  // the same operation goes on later
   switch (error.code) {
-    case Code::conflict:    // the router keeps the bytes as a version (.linkspan/conflicts)
+    case Code::conflict:
+      tell_conflict(file, layer.buffer->bytes(), error);
+      return let_go(file, layer);
     case Code::stale_node:  // there is nothing left that could take them
     case Code::not_found:
       break;
@@ -169,19 +171,34 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
       return;
   }
   lose(file, layer.buffer->bytes(), error);
+  let_go(file, layer);
+}
+
+// The layer's bytes are the router's, or nobody's.
+void Commits::let_go(OpenFile& file, const Layer& layer) {
   parts_.tree->client()->forget_operation(layer.operation);
   file.drop_lowest();
   parts_.kernel->drop_content(file.ino);
   parts_.files->retire(file.ino);
 }
 
+std::string Commits::written(const OpenFile& file, uint64_t bytes) const {
+  const auto name = parts_.tree->last_name(file.ino);
+  return parts_.options->route.path + "/: " + std::to_string(bytes) + " bytes written to '" +
+         (name ? name->name : "?") + "' (inode " + std::to_string(file.ino.value) + ")";
+}
+
 void Commits::lose(const OpenFile& file, uint64_t bytes, const Error& error) {
   lost_.fetch_add(1, std::memory_order_relaxed);
-  if (!parts_.options->on_loss) return;
-  const auto name = parts_.tree->last_name(file.ino);
-  parts_.options->on_loss(parts_.options->route.path + "/: " + std::to_string(bytes) +
-                          " bytes written to '" + (name ? name->name : "?") + "' (inode " +
-                          std::to_string(file.ino.value) + ") are dropped: " + error.message);
+  if (parts_.options->on_loss)
+    parts_.options->on_loss(written(file, bytes) + " are dropped: " + error.message);
+}
+
+// The router keeps what it refuses so; its error says where.
+void Commits::tell_conflict(const OpenFile& file, uint64_t bytes, const Error& error) {
+  conflicts_.fetch_add(1, std::memory_order_relaxed);
+  if (parts_.options->on_conflict)
+    parts_.options->on_conflict(written(file, bytes) + " were refused, " + error.message);
 }
 
 void Commits::note(const Error* refused) {

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -63,6 +64,8 @@ class Commits {
     Time since, last;
   };
   Refusal refusal() const;
+  // Commits that were refused, their bytes kept by the router (VfsOptions::on_conflict).
+  uint64_t conflict_count() const { return conflicts_; }
 
   // Nobody will ever see this file's unsaved writes: it has neither name nor handle.
   void forget(OpenFile& file);
@@ -78,14 +81,17 @@ class Commits {
   void learn_bases(const Base& base, const std::optional<cache::Name>& name, const Layer& layer,
                    const OpenFile::Outcome& outcome, bool merged);
   void failed(OpenFile& file, const Layer& layer, const Error& error);
+  void let_go(OpenFile& file, const Layer& layer);
+  std::string written(const OpenFile& file, uint64_t bytes) const;
   void lose(const OpenFile& file, uint64_t bytes, const Error& error);
   void note(const Error* refused);  // null: a commit has succeeded
+  void tell_conflict(const OpenFile& file, uint64_t bytes, const Error& error);
   void run();
   void commit_in_background(Ino ino);
 
   const Parts parts_;
   client::CancelToken stop_;
-  std::atomic<uint64_t> count_{0}, lost_{0};
+  std::atomic<uint64_t> count_{0}, lost_{0}, conflicts_{0};
 
   mutable std::mutex refusal_mutex_;  // leaf; guards the next
   Refusal refusal_;

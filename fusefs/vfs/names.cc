@@ -204,11 +204,26 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
       request.base_version = base->version;
     }
   }
+  const Ino moved = moving.value_or(Ino{});
+  if (auto again = refused_renames_.take(c.tid, request, moved, options_.clock->steady()))
+    return *again;
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, by_name(client_->rename(doing.call(), request)));
-  if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
-  renamed(process, request, reply, ticket, target_before, moved_before);
+  const auto reply = by_name(client_->rename(doing.call(), request));
+  if (!reply.ok() && reply.code() == Code::conflict) refused(c, request, moved, reply.error());
+  if (!reply.ok()) return reply.error();
+  if (reply->nodes.empty()) return fail(Code::internal, "the router's answer names no node");
+  renamed(process, request, *reply, ticket, target_before, moved_before);
   return ok();
+}
+
+// The router keeps what it refuses so; its error says where.
+void RouteVfs::refused(const Caller& c, const RenameRequest& request, Ino moving,
+                       const Error& error) {
+  refused_.fetch_add(1, std::memory_order_relaxed);
+  refused_renames_.note(c.tid, request, moving, error, options_.clock->steady());
+  if (options_.on_conflict)
+    options_.on_conflict(options_.route.path + "/: '" + request.from_name +
+                         "' was not renamed to '" + request.to_name + "', " + error.message);
 }
 
 void RouteVfs::renamed(const Process& process, const RenameRequest& request,

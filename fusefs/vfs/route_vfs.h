@@ -15,6 +15,7 @@
 #include "fusefs/vfs/contents.h"
 #include "fusefs/vfs/kernel_view.h"
 #include "fusefs/vfs/open_files.h"
+#include "fusefs/vfs/refused_renames.h"
 #include "fusefs/vfs/relatime.h"
 #include "fusefs/vfs/tree.h"
 #include "fusefs/vfs/vfs.h"
@@ -99,6 +100,7 @@ class RouteVfs final : public Vfs {
   Result<MutationReply> create_node(const Doing& doing, const Caller& c, CreateRequest request);
   Status remove(const Caller& c, Ino parent, const std::string& name, bool directory);
   Status commit_named(const Doing& doing, const cache::Name& name);
+  void refused(const Caller& c, const RenameRequest& request, Ino moving, const Error& error);
   void renamed(const Process& process, const RenameRequest& request, const MutationReply& reply,
                cache::Ticket ticket, const std::optional<Ino>& target_before,
                const std::optional<KnownNode>& moved_before);
@@ -150,7 +152,8 @@ class RouteVfs final : public Vfs {
   KernelView kernel_;
   Relatime relatime_;
   Commits commits_;
-  std::atomic<uint64_t> revocations_{0};
+  RefusedRenames refused_renames_;
+  std::atomic<uint64_t> revocations_{0}, refused_{0};
 };
 
 }  // namespace linkspan::vfs

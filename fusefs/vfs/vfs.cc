@@ -105,6 +105,7 @@ Vfs::Stats RouteVfs::stats() const {
   stats.refused = refusal.text;
   stats.refused_since = refusal.since;
   stats.refused_last = refusal.last;
+  stats.conflicts = commits_.conflict_count() + refused_;
   return stats;
 }
 

@@ -129,6 +129,9 @@ struct VfsOptions {
   // Bytes that a write accepted are dropped, for the router refused them and nobody can try again;
   // the text names the file and says why. Any thread; may be empty.
   std::function<void(const std::string&)> on_loss;
+  // A commit or rename was refused because the file was changed by another, and the router kept
+  // what was to be written; the text says where. Any thread; may be empty.
+  std::function<void(const std::string&)> on_conflict;
 };
 
 class Vfs {
@@ -206,6 +209,7 @@ class Vfs {
     // The last commit was refused for want of space (disk, quota): why, since when, when last.
     std::string refused;
     Time refused_since, refused_last;
+    uint64_t conflicts = 0;
   };
   virtual Stats stats() const = 0;
 };

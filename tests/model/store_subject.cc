@@ -270,16 +270,48 @@ std::string StoreSubject::commit(const Op& op) {
     }
   }
   request.extents = extents(std::move(list));
-  return run(
-      [=, this](const Mutation& m) {
-        request.extents->rewind();
-        return world_.store().commit(m, request);
-      },
-      true,
-      [append = request.append](const Applied& applied) {
-        return tell_version(applied) +
-               (append ? " at " + std::to_string(applied.reply.offset) : std::string());
-      });
+  const std::string kept = verbose_ && !request.append ? keep(request) : std::string();
+  return kept +
+         run(
+             [=, this](const Mutation& m) {
+               request.extents->rewind();
+               return world_.store().commit(m, request);
+             },
+             true,
+             [append = request.append](const Applied& applied) {
+               return tell_version(applied) +
+                      (append ? " at " + std::to_string(applied.reply.offset) : std::string());
+             });
+}
+
+// The same write, refused and kept, over one of the file's versions. Stores are compared by it, not
+// the model.
+std::string StoreSubject::keep(const CommitRequest& commit) {
+  store::KeepRequest request;
+  request.operation = commit.op.number;
+  request.what = "write";
+  request.ino = request.base_ino = request.from = commit.ino;
+  request.keep_below = commit.keep_below;
+  request.size = commit.size;
+  request.extents = commit.extents;
+  const Attr attr = world_.attr(commit.ino);
+  if (attr.kind == Kind::file && attr.nlink > 0) {
+    const auto infos = world_.versions(commit.ino, {}, limits::kHistoryPage);
+    request.base = request.from_version = infos[commit.size % infos.size()].version;
+  }
+  Mutation m = world_.next();
+  m.now = now_;
+  m.new_ino = world_.unused_ino();
+  const auto kept = world_.store().keep(m, request);
+  commit.extents->rewind();
+  if (!kept.ok()) return "keep " + std::string(to_string(kept.code())) + " ";
+  if (attr.nlink > 1) ambiguous_.insert(m.seq);
+  std::string line = "kept " + std::to_string(kept->size) + " " +
+                     digest(world_.content(kept->theirs)) + " " +
+                     std::to_string(world_.attr(kept->theirs).allocated);
+  for (const DataRange& range : world_.data_ranges(kept->theirs))
+    line += " " + std::to_string(range.begin) + "-" + std::to_string(range.end);
+  return line + (attr.nlink > 1 ? "" : " '" + kept->path + "'") + " ";
 }
 
 std::string StoreSubject::xattr(const Op& op) {

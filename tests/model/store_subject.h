@@ -46,6 +46,7 @@ class StoreSubject final : public Subject {
   std::string rename(const Op& op);
   std::string set(const Op& op);
   std::string commit(const Op& op);
+  std::string keep(const CommitRequest& commit);
   std::string xattr(const Op& op);
   std::string prune(const Op& op);
   std::string tell_reply(const store::Applied& applied);

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "routerd/store/pg/connection.h"
+#include "routerd/store/pg/migrate.h"
 #include "routerd/store/pg/pg_store.h"
 #include "tests/support/world.h"
 #include "tests/unit/pg/cluster.h"
@@ -29,6 +30,35 @@ TEST(PgMigrate, TwiceIsOnce) {
   World again = World::reopen(must(open_store(cluster().conninfo(database))), "tenant");
   EXPECT_EQ(Outside(database).run("SELECT applied FROM linkspan.schema_version"), before);
   EXPECT_TRUE(again.names(again.root()).empty());
+}
+
+// A database that the first release made, with what it holds.
+TEST(PgMigrate, ADatabaseOfTheFirstSchemaIsUpgraded) {
+  const std::string database = new_database();
+  const std::string first = store::pg::kMigrations[0].sql;
+  Outside(database).run(
+      "CREATE SCHEMA linkspan; CREATE TABLE linkspan.schema_version (version integer PRIMARY KEY, "
+      "name text NOT NULL, applied timestamptz NOT NULL DEFAULT now());" +
+      first + "INSERT INTO linkspan.schema_version (version, name) VALUES (1, '0001_first')");
+  Outside(database).run(
+      "INSERT INTO linkspan.tenant (name, next_ino) VALUES ('tenant', 17); "
+      "INSERT INTO linkspan.volume (tenant, name, root, quota_bytes, quota_files, keep_versions, "
+      "keep_days) VALUES (1, 'memory', 16, 0, 0, 1000, 90); "
+      "INSERT INTO linkspan.node VALUES (1, 1, 16, 2, true, false, 493, 2, 0, 0, 0, 0, 1, 1, 1, 1, "
+      "0, 0, 0, 0, 0, 0, 0, NULL)");
+  World world(must(open_store(cluster().conninfo(database))), "tenant");
+  EXPECT_EQ(world.root(), Ino{16});
+  EXPECT_EQ(Outside(database).run("SELECT string_agg(name, ' ' ORDER BY version) "
+                                  "FROM linkspan.schema_version"),
+            "0001_first 0002_conflicts");
+  const Ino ino = world.make_file(world.root(), "file", "base");
+  store::KeepRequest request;
+  request.operation = OpNumber{1};
+  request.ino = request.from = ino;
+  store::Mutation m = world.next();
+  m.new_ino = world.unused_ino();
+  const Conflict kept = must(world.store().keep(m, request));
+  EXPECT_EQ(world.content(kept.theirs), "base");
 }
 
 TEST(PgMigrate, ManyRoutersAtOnce) {

@@ -1,0 +1,449 @@
+#!/usr/bin/env python3
+"""No lost update, on real mounts and a real Postgres: what is refused fails with ESTALE at the call that
+commits, and its bytes are kept; what is merged has every line of everybody.
+
+The kept bytes are looked at in the database as the store lays them down (small files: one row a write), so
+that these tests need no other part of the program.
+"""
+import errno
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import labtest  # noqa: E402
+from labtest import check, equal, errno_of  # noqa: E402
+
+ROUNDS = int(os.environ.get("LINKSPAN_ROUNDS", "20"))
+WRITERS = 8
+
+
+# ---- what the router kept ----------------------------------------------------------------------
+
+def sql(lab, statement):
+    host = lab.info["postgres"].split("host=")[1].split()[0]
+    done = subprocess.run(["psql", "-XAt", "-F", "\t", "-h", host, "-U", "linkspan", "-d", "linkspan",
+                           "-c", statement], capture_output=True, text=True, timeout=60)
+    check(done.returncode == 0, done.stderr)
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def content(lab, tenant, ino):
+    """Of a small file: the pieces of its first chunk, laid in their order."""
+    of = f"tenant = {tenant} AND ino = {ino}"
+    size, dver, floor = map(int, sql(lab, f"SELECT size, dver, floor FROM linkspan.node WHERE {of}")[0])
+    data = bytearray(size)
+    rows = sql(lab, f"SELECT start, len, encode(data, 'hex') FROM linkspan.segment WHERE chunk = 0 AND {of} AND "
+               f"dver BETWEEN (SELECT base_dver FROM linkspan.segment WHERE chunk = 0 AND {of} AND "
+               f"dver BETWEEN {floor} AND {dver} ORDER BY dver DESC, part DESC LIMIT 1) AND {dver} "
+               "ORDER BY dver, part")
+    for start, length, piece in rows:
+        start, length = int(start), int(length)
+        data[start:start + length] = bytes.fromhex(piece) if piece else bytes(length)
+    return bytes(data[:size])
+
+
+def conflicts(lab):
+    """Everything that was kept so far, the oldest first: (path, what, content)."""
+    rows = sql(lab, "SELECT convert_from(path, 'UTF8'), what, tenant, theirs FROM linkspan.conflict "
+               "ORDER BY at, number")
+    return [(path, what, content(lab, tenant, ino)) for path, what, tenant, ino in rows]
+
+
+class New:
+    """What a block of the test adds to the conflicts."""
+
+    def __init__(self, lab):
+        self.lab, self.before = lab, len(conflicts(lab))
+
+    def all(self):
+        return conflicts(self.lab)[self.before:]
+
+
+# ---- writers -----------------------------------------------------------------------------------
+
+def slurp(path):
+    with open(path, "rb", buffering=0) as file:
+        return file.read(1 << 22)
+
+
+def put(path, data):
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+class Reader:
+    """A process on a mount that has opened a file for reading and writing and read it, and writes when it is
+    told to (in_place and cut_and_write on that descriptor): what it writes is based on what it read."""
+
+    def __init__(self, path):
+        self.path = path
+        self.child = subprocess.Popen([sys.executable, "-c", CHILD, path], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+        self.content = bytes.fromhex(self.answer()["read"])
+
+    def answer(self):
+        line = self.child.stdout.readline()
+        check(line, "the writer has died")
+        return eval(line)  # noqa: S307 - a dict that CHILD printed
+
+    def do(self, how, *args):
+        """The failing call and its errno, or ("", 0)."""
+        self.child.stdin.write(repr((how,) + args) + "\n")
+        self.child.stdin.flush()
+        reply = self.answer()
+        return reply["call"], reply["errno"]
+
+    def end(self):
+        self.child.stdin.close()
+        self.child.wait(30)
+
+
+CHILD = r"""
+import os, sys
+path = sys.argv[1]
+held = os.open(path, os.O_RDWR)
+data = os.read(held, 1 << 22)
+print({'read': data.hex()}, flush=True)
+call = ''
+def at(name):
+    global call
+    call = name
+def rewrite(new):
+    at('open'); fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    at('write'); os.write(fd, new)
+    at('close'); os.close(fd)
+def fsynced(new):
+    at('open'); fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    try:
+        at('write'); os.write(fd, new)
+        at('fsync'); os.fsync(fd)
+    finally:
+        was = call
+        os.close(fd)
+        at(was)
+def in_place(offset, new):
+    at('write'); os.pwrite(held, new, offset)
+    at('close'); os.close(held)
+def cut_and_write(size, new):
+    at('ftruncate'); os.ftruncate(held, size)
+    at('write'); os.pwrite(held, new, size)
+    at('close'); os.close(held)
+def save(new):
+    temp = path + '.tmp.' + str(os.getpid())
+    at('open'); fd = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    at('write'); os.write(fd, new)
+    at('fsync'); os.fsync(fd)
+    at('close'); os.close(fd)
+    at('rename')
+    try: os.rename(temp, path)
+    except OSError:
+        os.unlink(temp)
+        raise
+for line in sys.stdin:
+    how, *args = eval(line)
+    error = 0
+    try:
+        globals()[how](*args)
+        call = ''
+    except OSError as e: error = e.errno
+    print({'call': call, 'errno': error}, flush=True)
+"""
+
+
+def both(lab, name, base):
+    """The file with that content, and a process on each of two mounts that has read it."""
+    path = f"memory/{name}"
+    put(f"{lab.mounts[0]}/{path}", base)
+    return Reader(f"{lab.mounts[0]}/{path}"), Reader(f"{lab.mounts[1]}/{path}")
+
+
+def contest(lab, name, base, first, second, want, call="close", kept=None, what="write"):
+    """`first` on one mount, then `second` on the other, each on the same base. `want`: the head afterwards.
+    `kept`: the second is refused at `call`, and this is what the router keeps of it."""
+    a, b = both(lab, name, base)
+    new = New(lab)
+    equal(a.do(*first), ("", 0), "the first")
+    equal(b.do(*second), (call, errno.ESTALE) if kept is not None else ("", 0), "the second")
+    equal(slurp(a.path), want, "the head as the one sees it")
+    equal(slurp(b.path), want, "the head as the other sees it")
+    equal(new.all(), [] if kept is None else [(name, what, kept)], "what was kept")
+    a.end()
+    b.end()
+
+
+TEXT = b"one\ntwo\nthree\n"
+
+
+def test_edits_apart_are_merged(lab):
+    one, three = TEXT.replace(b"one", b"ONE!"), TEXT.replace(b"three", b"3")
+    merged = b"ONE!\ntwo\n3\n"
+    contest(lab, "apart1", TEXT, ("rewrite", one), ("rewrite", three), merged)
+    contest(lab, "apart2", TEXT, ("save", one), ("save", three), merged)
+    contest(lab, "apart3", TEXT, ("save", one), ("rewrite", three), merged)
+    contest(lab, "apart4", TEXT, ("rewrite", one), ("save", three), merged)
+    contest(lab, "apart5", TEXT, ("in_place", 0, b"ONE"), ("in_place", 8, b"THREE"), b"ONE\ntwo\nTHREE\n")
+    contest(lab, "apart6", TEXT, ("fsynced", one), ("cut_and_write", 8, b"3\n"), merged)
+
+
+def test_lines_added_at_one_place_are_both_there(lab):
+    contest(lab, "MEMORY.md", b"# Memory\n", ("save", b"# Memory\n- a\n"), ("save", b"# Memory\n- b\n"),
+            b"# Memory\n- a\n- b\n")
+    contest(lab, "end", b"# Memory", ("rewrite", b"# Memory\n- a"), ("rewrite", b"# Memory\n- b"),
+            b"# Memory\n- a\n- b")
+    contest(lab, "crlf", b"x\r\ny", ("save", b"x\r\ny\r\na"), ("save", b"x\r\ny\r\nb"), b"x\r\ny\r\na\r\nb")
+
+
+def test_overlapping_edits_are_refused_and_kept(lab):
+    theirs, mine = TEXT.replace(b"two", b"theirs"), TEXT.replace(b"two", b"mine")
+    contest(lab, "in-place", TEXT, ("rewrite", theirs), ("rewrite", mine), theirs, "close", mine)
+    contest(lab, "synced", TEXT, ("rewrite", theirs), ("fsynced", mine), theirs, "fsync", mine)
+    contest(lab, "saved", TEXT, ("save", theirs), ("save", mine), theirs, "rename", mine, "rename")
+    contest(lab, "rplus", TEXT, ("in_place", 4, b"TWO"), ("in_place", 4, b"2!!"), TEXT.replace(b"two", b"TWO"),
+            "close", TEXT.replace(b"two", b"2!!"))
+    contest(lab, "truncated", TEXT, ("rewrite", theirs), ("cut_and_write", 4, b"mine\n"), theirs, "close",
+            b"one\nmine\n")
+    contest(lab, "deleted", TEXT, ("save", b"one\nthree\n"), ("save", mine), b"one\nthree\n", "rename", mine, "rename")
+
+
+def test_what_is_no_text_is_never_merged(lab):
+    one, three = b"\0" + TEXT.replace(b"one", b"ONE"), b"\0" + TEXT.replace(b"three", b"THREE")
+    contest(lab, "binary", b"\0" + TEXT, ("rewrite", one), ("rewrite", three), one, "close", three)
+    contest(lab, "saved.bin", b"\0" + TEXT, ("save", one), ("save", three), one, "rename", three, "rename")
+    contest(lab, "state.json", b'{\n "a": 1,\n "b": 1\n}\n', ("save", b'{\n "a": 2,\n "b": 1\n}\n'),
+            ("save", b'{\n "a": 1,\n "b": 2\n}\n'), b'{\n "a": 2,\n "b": 1\n}\n', "rename",
+            b'{\n "a": 1,\n "b": 2\n}\n', "rename")
+
+
+def test_a_refused_process_goes_on_after_it_has_read(lab):
+    a, b = both(lab, "again", TEXT)
+    equal(a.do("save", b"theirs\n"), ("", 0))
+    equal(b.do("save", b"mine\n"), ("rename", errno.ESTALE))
+    equal(b.do("rewrite", b"mine\n"), ("close", errno.ESTALE))  # it still has not read what it would write over
+    b.end()
+    with_eyes = Reader(b.path)
+    equal(with_eyes.content, b"theirs\n")
+    equal(with_eyes.do("save", b"theirs\nmine\n"), ("", 0))
+    equal(slurp(a.path), b"theirs\nmine\n")
+    a.end()
+    with_eyes.end()
+
+
+def test_the_mount_says_where_the_bytes_are(lab):
+    a, b = both(lab, "told", TEXT)
+    equal(a.do("rewrite", b"theirs\n"), ("", 0))
+    equal(b.do("rewrite", b"mine\n"), ("close", errno.ESTALE))
+    log = "".join(p.read_text(errors="replace") for p in pathlib.Path(lab.dir, "log").glob("*.log"))
+    number = sql(lab, "SELECT max(number) FROM linkspan.conflict")[0][0]
+    line = [entry for entry in log.splitlines() if f"kept as conflict {number}," in entry]
+    check(line and "'told'" in line[0] and "dropped" not in line[0], f"the log has {line}")
+    stats = pathlib.Path(lab.mounts[1], ".linkspan/stats").read_text()
+    counts = {entry.split("{")[0]: float(entry.split()[-1]) for entry in stats.splitlines() if 'route="memory"' in entry}
+    check(counts["linkspan_conflicts_total"] >= 1, f"{counts}")
+    equal(counts["linkspan_lost_commits_total"], 0)
+    a.end()
+    b.end()
+
+
+def test_last_writer_wins_keeps_both_in_history(lab):
+    paths = [f"{mount}/scratch/x" for mount in lab.mounts[:2]]
+    put(paths[0], TEXT)
+    a, b = Reader(paths[0]), Reader(paths[1])
+    new = New(lab)
+    equal(a.do("rewrite", b"theirs\n"), ("", 0))
+    equal(b.do("rewrite", b"mine\n"), ("", 0))
+    equal(slurp(paths[0]), b"mine\n")
+    equal(new.all(), [])
+    ino = os.stat(paths[0]).st_ino
+    versions = sql(lab, "SELECT size FROM linkspan.version WHERE tenant = (SELECT id FROM linkspan.tenant WHERE "
+                   f"name = 'lab') AND ino = {ino} ORDER BY version DESC LIMIT 2")
+    equal(versions, [["5"], ["7"]])
+    a.end()
+    b.end()
+
+
+# ---- the reject policy: a router and mounts of their own ---------------------------------------
+
+class Strict:
+    """Two mounts of a tenant whose `memory` has the policy `reject`, on the lab's Postgres."""
+
+    def __init__(self, lab):
+        self.lab, self.processes, base = lab, [], lab.base
+        token = eval(labtest.sh(f"{labtest.BUILD}/routerd/linkspan-routerd token new"))  # noqa: S307
+        pathlib.Path(f"{base}/strict.token").write_text(token["token"])
+        os.chmod(f"{base}/strict.token", 0o600)
+        host = lab.info["postgres"].split("host=")[1].split()[0]
+        pathlib.Path(f"{base}/strict.toml").write_text(f'''store = "postgresql:///linkspan?host={host}&user=linkspan"
+listen = ["unix:{base}/strict.sock"]
+[[tenant]]
+name = "strict"
+[[tenant.volume]]
+name = "memory"
+[[tenant.token]]
+sha256 = "{token["sha256"]}"
+principal = "agent"
+[[tenant.token.route]]
+path = "memory"
+volume = "memory"
+rights = "rw"
+policy = "reject"
+''')
+        self.start("router", [f"{labtest.BUILD}/routerd/linkspan-routerd", "--config", f"{base}/strict.toml"])
+        self.mounts = [f"{base}/strict{i}" for i in (1, 2)]
+        for i, tree in enumerate(self.mounts):
+            os.mkdir(tree)
+            self.start(f"mount{i}", [f"{labtest.BUILD}/fusefs/cli/linkspan", "mount", "--foreground", "--router",
+                                     f"unix:{base}/strict.sock", "--token-file", f"{base}/strict.token",
+                                     "--state-dir", f"{base}/strict-state{i}", tree])
+
+    def start(self, name, command):
+        r, w = os.pipe()
+        with open(f"{self.lab.base}/strict-{name}.log", "wb") as log:
+            self.processes.append(subprocess.Popen(command + ["--ready-fd", str(w)], pass_fds=[w], stdout=log,
+                                                   stderr=log))
+        os.close(w)
+        with os.fdopen(r) as pipe:
+            check(pipe.readline(), pathlib.Path(f"{self.lab.base}/strict-{name}.log").read_text()[-800:])
+
+    def end(self):
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait(30)
+
+
+def test_reject_refuses_what_could_be_merged(lab):
+    strict = Strict(lab)
+    try:
+        lab_of = type("Lab", (), {"mounts": strict.mounts, "info": lab.info, "base": lab.base})
+        one, three = TEXT.replace(b"one", b"ONE"), TEXT.replace(b"three", b"THREE")
+        contest(lab_of, "a", TEXT, ("rewrite", one), ("rewrite", three), one, "close", three)
+        contest(lab_of, "b", TEXT, ("save", one), ("save", three), one, "rename", three, "rename")
+        contest(lab_of, "c", TEXT, ("in_place", 0, b"ONE"), ("in_place", 8, b"THREE"), one, "close", three)
+        # Over a file that the other removed.
+        a, b = both(lab_of, "gone", TEXT)
+        new = New(lab)
+        os.unlink(a.path)
+        equal(b.do("save", three), ("rename", errno.ESTALE))
+        equal(new.all(), [("gone", "rename", three)])
+        check(not os.path.exists(b.path), "a refused rename made the file")
+        a.end()
+        b.end()
+    finally:
+        strict.end()
+
+
+# ---- eight writers of one MEMORY.md ------------------------------------------------------------
+
+def add_by_save(path, line, who):
+    data = slurp(path)
+    temp = f"{path}.tmp.{who}"
+    fd = os.open(temp, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+    try:
+        os.write(fd, data + line)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temp, path)
+
+
+def add_in_place(path, line, _who):
+    data = slurp(path)
+    put(path, data + line)
+
+
+def add_in_the_middle(path, line, who):
+    data = slurp(path)
+    head, mark, tail = data.partition(b"<!-- new lines above -->\n")
+    temp = f"{path}.tmp.{who}"
+    put(temp, head + line + mark + tail)
+    os.rename(temp, path)
+
+
+def append(path, line, _who):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(fd, line)
+    finally:
+        os.close(fd)
+
+
+WRITER = r"""
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import conflicts
+name, path, who, rounds = sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+add = getattr(conflicts, name)
+for i in range(rounds):
+    line = f'- writer {who} round {i}\n'.encode()
+    try:
+        add(path, line, who)
+        print('ok', who, i, flush=True)
+    except OSError as error:
+        print('refused', who, i, error.errno, flush=True)
+"""
+
+
+def eight_writers(lab, name, add, base):
+    put(f"{lab.mounts[0]}/memory/{name}", base)
+    new = New(lab)
+    begun = time.monotonic()
+    children = [subprocess.Popen([sys.executable, "-c", WRITER, os.path.dirname(os.path.abspath(__file__)), add,
+                                  f"{lab.mounts[i % len(lab.mounts)]}/memory/{name}", str(i), str(ROUNDS)],
+                                 stdout=subprocess.PIPE, text=True) for i in range(WRITERS)]
+    outputs = [None] * WRITERS
+
+    def collect(i):
+        outputs[i] = children[i].communicate(timeout=240)[0].split("\n")
+    threads = [threading.Thread(target=collect, args=(i,)) for i in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results = [line.split() for output in outputs for line in output if line]
+    equal(len(results), WRITERS * ROUNDS, "each try has a result")
+    refused = [r for r in results if r[0] == "refused"]
+    check(all(int(r[3]) == errno.ESTALE for r in refused), f"refused with another errno: {refused[:5]}")
+    head = slurp(f"{lab.mounts[-1]}/memory/{name}")
+    for mount in lab.mounts:
+        equal(slurp(f"{mount}/memory/{name}"), head, "every mount shows the same")
+    lines = head.split(b"\n")
+    for result in results:
+        line = f"- writer {result[1]} round {result[2]}".encode()
+        if result[0] == "ok":
+            equal(lines.count(line), 1, f"{line} of a success in the head")
+        else:
+            kept = [c for _, _, c in new.all() if line in c.split(b"\n")]
+            check(lines.count(line) == 1 or kept, f"{line} was refused and is nowhere")
+    check(base.split(b"\n")[0] in lines, "the first line is gone")
+    print(f"     {name}: {len(results) - len(refused)} of {len(results)} went in, {len(refused)} refused and kept, "
+          f"{time.monotonic() - begun:.1f} s", flush=True)
+    return len(refused)
+
+
+def test_eight_writers_by_save(lab):
+    equal(eight_writers(lab, "eight-save.md", "add_by_save", b"# Memory\n"), 0, "additions were refused")
+
+
+def test_eight_writers_by_save_in_the_middle(lab):
+    base = b"# Memory\n\n<!-- new lines above -->\n\n## More\n"
+    equal(eight_writers(lab, "eight-middle.md", "add_in_the_middle", base), 0, "additions were refused")
+
+
+def test_eight_writers_in_place(lab):
+    equal(eight_writers(lab, "eight-place.md", "add_in_place", b"# Memory\n"), 0, "additions were refused")
+
+
+def test_eight_writers_by_append(lab):
+    equal(eight_writers(lab, "eight-append.md", "append", b"# Memory\n"), 0, "an append was refused")
+
+
+KNOWN = {"test_eight_writers_in_place": "a read that a rewrite in place overtakes passes for one of the newer version"}
+
+if __name__ == "__main__":
+    labtest.main(globals(), mounts=4, known=KNOWN)
