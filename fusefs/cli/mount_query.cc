@@ -66,6 +66,7 @@ class Asking {
   bool is_owner() const { return caller_.uid == 0 || caller_.uid == mount_.owner; }
   Status may(const char* what) const;
   Result<Ino> ino() const;
+  Result<std::string> text(const char* key, size_t most) const;
   uint32_t limit() const;
 
   Result<Answer> changes();
@@ -113,6 +114,13 @@ Result<Ino> Asking::ino() const {
   return number <= 1 ? route_->root : Ino{number};
 }
 
+Result<std::string> Asking::text(const char* key, size_t most) const {
+  auto text = get_bytes(request_, key);
+  if (text.size() <= most && text.find('\0') == std::string::npos) return text;
+  return fail(Code::invalid, "\"" + std::string(key) + "\" has a NUL in it, or more than " +
+                                 std::to_string(most) + " bytes");
+}
+
 uint32_t Asking::limit() const {
   const uint64_t asked = get_number(request_, "limit");
   return static_cast<uint32_t>(
@@ -126,10 +134,10 @@ Result<Answer> Asking::changes() {
   request.limit = limit();
   request.newest = get_flag(request_, "newest");
   if (route_) request.volume_of = route_->root;
-  request.below = get_bytes(request_, "below");
-  request.principal = get_bytes(request_, "author");
-  request.sandbox = get_bytes(request_, "sandbox");
-  request.what = get_bytes(request_, "what");
+  LINKSPAN_TRY(request.below, text("below", limits::kPathBytes));
+  LINKSPAN_TRY(request.principal, text("author", limits::kLabelBytes));
+  LINKSPAN_TRY(request.sandbox, text("sandbox", limits::kLabelBytes));
+  LINKSPAN_TRY(request.what, text("what", limits::kLabelBytes));
   request.since = Time{get_signed(request_, "since_ns")};
   LINKSPAN_TRY(const auto reply, mount_.client->changes(call_, request));
   Answer answer;

@@ -100,7 +100,8 @@ TEST_F(Query, GarbageIsAnsweredWithAnError) {
         std::string("{\"op\":\"versions\",\"route\":\"memory\",\"ino\":18446744073709551615}"),
         std::string("{\"op\":\"versions\",\"ino\":1}"),
         std::string("{\"op\":\"versions\",\"route\":\"none\",\"ino\":1}"),
-        std::string("{\"op\":\"changes\",\"before\":18446744073709551615,\"below\":\"\\u0000\"}"),
+        std::string("{\"op\":\"changes\",\"below\":\"a\\u0000b\"}"),
+        "{\"op\":\"changes\",\"author\":\"" + std::string(256, 'a') + "\"}",
         std::string("{\"op\":\"settle\",\"number\":0}"),
         std::string("{\"op\":\"settle\",\"number\":123456}")})
     EXPECT_FALSE(ask_text(text).value("ok", true)) << text.substr(0, 100);
