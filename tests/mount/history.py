@@ -340,6 +340,29 @@ def test_xattrs_tell_of_the_head(lab):
         equal(attributes(tree)["version"], str(log(str(tree / path))[-1]["version"]))
 
 
+def test_owners_kept_apart():
+    """With --owner identity what a file was is for root and who mounted; who wrote it, for all."""
+    lab = labtest.Lab(mounts=1, owner="identity")
+    try:
+        path = pathlib.Path(lab.mounts[0], "memory/private")
+        path.write_text("secret")
+        os.chmod(path, 0o600)
+        number = log(str(path))[-1]["version"]
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", LINKSPAN]
+
+        def refused(*args):
+            done = subprocess.run([*nobody, *args], capture_output=True, text=True, timeout=60, cwd="/")
+            check(done.returncode != 0 and "only for root and the user who mounted" in done.stderr, f"{args}: {done}")
+            check("secret" not in done.stdout, args)
+        refused("cat", f"{path}@{number}")
+        refused("resume", lab.mounts[0])
+        shown = subprocess.run([*nobody, "log", str(path)], capture_output=True, text=True, timeout=60, cwd="/")
+        check(shown.returncode == 0 and "agent-1" in shown.stdout, shown)
+        equal(run("cat", f"{path}@{number}").text, "secret")
+    finally:
+        lab.down()
+
+
 # ---- conflicts ---------------------------------------------------------------------------------
 
 def conflict(a, b, name, base="the plan\n", head="the plan of A\n", theirs="the plan of B\n"):
