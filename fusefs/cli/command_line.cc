@@ -23,6 +23,11 @@ struct CommandLine {
   SupervisorOptions supervisor;
   StatusOptions status;
   LogCommandOptions log;
+  VersionOptions cat;
+  DiffOptions diff;
+  RestoreOptions restore;
+  ResolveOptions resolve;
+  ResumeOptions resume;
   std::function<int()> chosen;
 };
 
@@ -203,16 +208,124 @@ void add_status(CLI::App& app, CommandLine& line) {
 }
 
 void add_log(CLI::App& app, CommandLine& line) {
-  auto* command =
-      app.add_subcommand("log", "Say who changed PATH, from where and when: the recent changes.");
-  command->add_option("PATH", line.log.path, "a file or directory on a mount")->required();
-  command->add_option("--limit,-n", line.log.limit, "at most this many changes")
-      ->check(CLI::Range(1, 1000))
+  auto* command = app.add_subcommand(
+      "log",
+      "Say who changed PATH, from where and when: a file's versions, across saves and renames; of "
+      "a directory, or what is gone, the changes. The newest come last.");
+  auto& log = line.log;
+  command->add_option("PATH", log.path, "a file or directory on a mount")->required();
+  command
+      ->add_option("--since", log.since,
+                   "only later ones: 90s, 15m, 2h, 3d, 1w ago, today, yesterday, or a date like "
+                   "2026-11-20T14:30 (local; UTC with a Z)")
+      ->type_name("TIME");
+  command->add_option("--author", log.author, "only those of this principal")->type_name("NAME");
+  command->add_flag("--deleted", log.deleted,
+                    "files that were deleted under PATH, and what brings each back");
+  command->add_option("--limit,-n", log.limit, "at most this many, the newest")
+      ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  command->add_flag("--json", line.log.json, "as JSON, one object a line");
-  command->footer(std::string("Example:\n  linkspan log /mnt/linkspan/memory/MEMORY.md\n") +
+  command->add_flag("--json", log.json, "as JSON, one object a line");
+  command->footer(std::string("Examples:\n"
+                              "  linkspan log /mnt/linkspan/memory/MEMORY.md\n"
+                              "  linkspan log --since 12h --author claude /mnt/linkspan/memory\n"
+                              "  linkspan log --deleted /mnt/linkspan/memory\n") +
                   kExitText);
   command->callback([&line] { line.chosen = [&line] { return log_command(line.log); }; });
+}
+
+CLI::Option* add_version(CLI::App* command, const char* name, uint64_t& version) {
+  return command
+      ->add_option(name, version, "the version, for a PATH whose own name ends in @digits")
+      ->type_name("V")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 62));
+}
+
+void add_cat(CLI::App& app, CommandLine& line) {
+  auto* command = app.add_subcommand("cat", "Write a version of a file to standard output.");
+  command
+      ->add_option("PATH@V", line.cat.path, "a file on a mount, and a number from `linkspan log`")
+      ->required();
+  add_version(command, "--version", line.cat.version);
+  command->footer(std::string("Example:\n  linkspan cat /mnt/linkspan/memory/MEMORY.md@7\n") +
+                  kExitText);
+  command->callback([&line] { line.chosen = [&line] { return cat_command(line.cat); }; });
+}
+
+void add_diff(CLI::App& app, CommandLine& line) {
+  auto* command = app.add_subcommand(
+      "diff", "Compare a version of a file with another, or with the file as it is now.");
+  auto& diff = line.diff;
+  command->add_option("PATH@V", diff.from, "the older one")->required();
+  command->add_option("PATH2[@V2]", diff.to, "the newer one; without: PATH as it is now");
+  add_version(command, "--version", diff.from_version);
+  add_version(command, "--to-version", diff.to_version);
+  command->footer(
+      "Examples:\n"
+      "  linkspan diff /mnt/linkspan/memory/MEMORY.md@7\n"
+      "  linkspan diff /mnt/linkspan/memory/MEMORY.md@5 /mnt/linkspan/memory/MEMORY.md@7\n"
+      "Exit status: 0 the same, 1 different, 2 trouble.");
+  command->callback([&line] { line.chosen = [&line] { return diff_command(line.diff); }; });
+}
+
+void add_restore(CLI::App& app, CommandLine& line) {
+  auto* command = app.add_subcommand(
+      "restore",
+      "Make a version of a file its content again, bring a deleted file back, or what a conflict "
+      "refused. What was there stays in the history.");
+  auto& restore = line.restore;
+  command->add_option("PATH[@V]", restore.path, "the file, and a number from `linkspan log`");
+  add_version(command, "--version", restore.version);
+  command->add_flag("--deleted", restore.deleted, "PATH was deleted: bring it back");
+  command
+      ->add_option("--change", restore.change,
+                   "with --deleted: which deletion, if there were several (the last)")
+      ->type_name("N");
+  command
+      ->add_option("--conflict", restore.conflict,
+                   "what the conflict N refused becomes the file's content, and N is settled; with "
+                   "--to it is written there, and N stays open")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--to", restore.to, "write it to this path, where nothing is")
+      ->type_name("PATH");
+  command->add_option("--mount", restore.mount, "the mount of the conflict (the one at hand)")
+      ->type_name("DIR");
+  command->footer(std::string("Examples:\n"
+                              "  linkspan restore /mnt/linkspan/memory/MEMORY.md@7\n"
+                              "  linkspan restore --deleted /mnt/linkspan/memory/notes.md\n"
+                              "  linkspan restore --conflict 17 --to /tmp/theirs\n") +
+                  kExitText);
+  command->callback([&line] { line.chosen = [&line] { return restore_command(line.restore); }; });
+}
+
+void add_resolve(CLI::App& app, CommandLine& line) {
+  auto* command = app.add_subcommand(
+      "resolve", "Settle a conflict: say what the file shall be (.linkspan/conflicts lists them).");
+  auto& resolve = line.resolve;
+  command->add_option("N", resolve.number, "the conflict's number")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--ours", resolve.ours, "it stays as it is; what was refused is given up");
+  command->add_flag("--theirs", resolve.theirs, "what was refused becomes its new content");
+  command->add_option("--merged", resolve.merged, "FILE becomes its new content; - is stdin")
+      ->type_name("FILE");
+  command->add_option("--mount", resolve.mount, "the mount (the one at hand)")->type_name("DIR");
+  command->footer(std::string("Example:\n"
+                              "  ls /mnt/linkspan/.linkspan/conflicts\n"
+                              "  linkspan resolve 17 --merged /tmp/merged\n") +
+                  kExitText);
+  command->callback([&line] { line.chosen = [&line] { return resolve_command(line.resolve); }; });
+}
+
+void add_resume(CLI::App& app, CommandLine& line) {
+  auto* command = app.add_subcommand(
+      "resume",
+      "For the hook of a sandbox that was paused or restored from a snapshot: drop everything "
+      "cached, the kernel's caches too, before it returns, and take a new session.");
+  command->add_option("DIR", line.resume.dir, "the mountpoint (default: all mounts of this user)");
+  command->footer(std::string("Example:\n  linkspan resume /mnt/linkspan\n") + kExitText);
+  command->callback([&line] { line.chosen = [&line] { return resume_command(line.resume); }; });
 }
 
 int usage_error(const CLI::App& app, const CLI::ParseError& error) {
@@ -241,6 +354,11 @@ int run_command_line(int argc, char** argv) {
   add_local(app, line);
   add_status(app, line);
   add_log(app, line);
+  add_cat(app, line);
+  add_diff(app, line);
+  add_restore(app, line);
+  add_resolve(app, line);
+  add_resume(app, line);
 
   // The command of `run` is everything after the first "--", flags and all.
   int own = argc;

@@ -79,9 +79,48 @@ int status_command(const StatusOptions& options);
 
 struct LogCommandOptions {
   std::string path;
+  std::string since;   // as parse_since() takes it; empty: all
+  std::string author;  // empty: anybody
   unsigned limit = 20;
+  bool deleted = false;
   bool json = false;
 };
 int log_command(const LogCommandOptions& options);
+
+struct VersionOptions {
+  std::string path;      // PATH@V, or PATH
+  uint64_t version = 0;  // 0: named by the path
+};
+int cat_command(const VersionOptions& options);
+
+struct DiffOptions {
+  std::string from, to;  // PATH@V each; empty `to`: the file as it is now
+  uint64_t from_version = 0, to_version = 0;
+};
+int diff_command(const DiffOptions& options);
+
+struct RestoreOptions {
+  std::string path;
+  uint64_t version = 0;   // 0: named by the path
+  bool deleted = false;   // the path's last content before it was deleted
+  uint64_t change = 0;    // deleted: which deletion; 0: the last
+  uint64_t conflict = 0;  // a conflict's number; 0: none
+  std::string to;         // another place; empty: the file itself
+  std::string mount;      // of the conflict; empty: the one at hand
+};
+int restore_command(const RestoreOptions& options);
+
+struct ResolveOptions {
+  uint64_t number = 0;
+  bool ours = false, theirs = false;
+  std::string merged;  // a file; "-": standard input
+  std::string mount;
+};
+int resolve_command(const ResolveOptions& options);
+
+struct ResumeOptions {
+  std::string dir;  // empty: all mounts of this user
+};
+int resume_command(const ResumeOptions& options);
 
 }  // namespace linkspan::cli

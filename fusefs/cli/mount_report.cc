@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
-#include <nlohmann/json.hpp>
+
+#include "fusefs/cli/query_json.h"
 
 namespace linkspan::cli {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr int64_t kNanosecond = 1'000'000'000;
 
@@ -177,22 +176,6 @@ void add_connection_metrics(Metrics& metrics, const MountReport& report) {
   }
 }
 
-Json change_json(const Change& change) {
-  Json json{{"seq", change.seq.value},
-            {"time", format_time(change.at)},
-            {"what", change.what},
-            {"volume", change.volume},
-            {"path", change.path},
-            {"ino", change.ino.value},
-            {"version", change.version.value},
-            {"size", change.size},
-            {"principal", change.principal},
-            {"sandbox", change.sandbox},
-            {"session", number(change.session.value)}};
-  if (!change.old_path.empty()) json["old_path"] = change.old_path;
-  return json;
-}
-
 std::string dump(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -237,6 +220,15 @@ size_t utf8_length(const std::string& text, size_t at) {
 }
 
 }  // namespace
+
+bool is_utf8(const std::string& bytes) {
+  for (size_t at = 0; at < bytes.size();) {
+    const size_t length = utf8_length(bytes, at);
+    if (length == 0) return false;
+    at += length;
+  }
+  return true;
+}
 
 std::string printable(const std::string& bytes) {
   std::string text;
@@ -295,6 +287,10 @@ std::string status_text(const MountReport& report) {
   if (!report.missing.empty())
     text += row("mend", "linkspan umount " + printable(report.dir) +
                             ", then mount it again; until then nothing can be written there");
+  if (report.conflicts.value_or(0) > 0)
+    text += row("conflicts", number(*report.conflicts) + " open: ls " +
+                                 printable(report.dir == "/" ? "" : report.dir) +
+                                 "/.linkspan/conflicts");
   text += routes_text(report);
   for (const auto& path : report.exposed) text += row("exposed", printable(path));
   return text;
@@ -330,12 +326,13 @@ std::string status_json(const MountReport& report) {
             {"tenant", report.session.tenant},
             {"principal", report.session.principal},
             {"sandbox", report.session.sandbox},
-            {"session", number(report.session.id.value)},
+            {"session", session_text(report.session.id)},
             {"dirty_files", dirty.files},
             {"dirty_bytes", dirty.bytes},
             {"routes", std::move(routes)},
             {"exposed", report.exposed},
             {"unmounted", report.missing}};
+  json["conflicts"] = report.conflicts ? Json(*report.conflicts) : Json();
   json["workspace"] = report.workspace.empty() ? Json() : Json(report.workspace);
   json["token_expires"] = report.session.token_expires.ns == 0
                               ? Json()
@@ -346,7 +343,7 @@ std::string status_json(const MountReport& report) {
 std::string whoami_text(const MountReport& report) {
   const auto& session = report.session;
   return printable(session.principal) + " in sandbox " + printable(session.sandbox) + ", tenant " +
-         printable(session.tenant) + "\n" + "session " + number(session.id.value) + "\n";
+         printable(session.tenant) + "\n" + "session " + session_text(session.id) + "\n";
 }
 
 std::string routes_text(const MountReport& report) {
@@ -402,7 +399,7 @@ std::string changes_text(const std::vector<Change>& changes, const std::string& 
 
 std::string changes_json(const std::vector<Change>& changes) {
   std::string text;
-  for (const auto& change : changes) text += dump(change_json(change), -1);
+  for (const auto& change : changes) text += dump_line(to_json(change));
   return text;
 }
 

@@ -35,7 +35,8 @@ struct MountReport {
   client::ClientStats client;
   std::vector<RouteReport> routes;
   std::vector<ConnectionReport> connections;
-  std::vector<std::string> missing;  // mountpoints where somebody has taken our mount away
+  std::vector<std::string> missing;   // mountpoints where somebody has taken our mount away
+  std::optional<uint64_t> conflicts;  // open ones, as last seen
 };
 
 // Connected, under a lease, every mount in its place, no commit refused for want of space.
@@ -57,5 +58,6 @@ std::string format_time(Time time);            // "2026-11-21T16:00:01.123Z"
 std::string format_age(Time since, Time now);  // "4 min"
 // Control characters and bytes that are no UTF-8 as \xNN, so that a name cannot forge a line.
 std::string printable(const std::string& bytes);
+bool is_utf8(const std::string& bytes);
 
 }  // namespace linkspan::cli

@@ -13,11 +13,13 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "fusefs/cli/conflict_folders.h"
 #include "fusefs/cli/mountinfo.h"
 #include "fusefs/client/grpc_client.h"
 #include "fusefs/fuse/log.h"
 #include "linkspan/clock.h"
 #include "linkspan/fault_points.h"
+#include "linkspan/limits.h"
 
 namespace linkspan::cli {
 
@@ -27,6 +29,13 @@ using namespace std::chrono_literals;
 
 constexpr auto kAttachTimeout = 10s;  // then the router counts as unreachable
 constexpr auto kChangesTimeout = 1s;  // a `cat .linkspan/changes` waits no longer
+// How many conflicts are open is asked for `status` so often at most, and for so long.
+constexpr auto kConflictsEvery = 2s;
+constexpr auto kConflictsWait = 250ms;
+constexpr const char* kQueryHelp =
+    "Programs ask the mount here; for people there is `linkspan log`, `cat`, `diff`, `restore`,\n"
+    "`resolve` and `resume`. Opened for reading and writing, one write of JSON is a request and\n"
+    "the reads after it are its answer.\n";
 constexpr const char* kWorkspace = "workspace";
 constexpr const char* kControl = ".linkspan";
 
@@ -343,6 +352,15 @@ fuse::ControlTree MountSession::control_tree() {
   tree.add_file(at + "stats", [this] { return stats_text(report()); });
   tree.add_file(at + "changes", [this] { return changes(false); });
   tree.add_file(at + "changes.json", [this] { return changes(true); });
+  tree.add_query(
+      at + "query",
+      [queries = queries()](const vfs::Caller& caller, const std::string& request) {
+        return queries.answer(caller, request);
+      },
+      [] { return std::string(kQueryHelp); });
+  tree.add_live(at + "conflicts",
+                std::make_shared<ConflictFolders>(client_.get(), info_.routes,
+                                                  options_.ownership == vfs::Ownership::identity));
   return tree;
 }
 
@@ -369,6 +387,38 @@ std::string MountSession::changes(bool json) {
     shown = changes_;
   }
   return json ? changes_json(shown) : changes_text(shown, stale);
+}
+
+MountQueries MountSession::queries() {
+  return {.client = client_.get(),
+          .routes = info_.routes,
+          .ownership = options_.ownership,
+          .owner = ::getuid(),
+          .read_only = options_.read_only,
+          .drop_everything = [this] { drop_everything(); }};
+}
+
+void MountSession::drop_everything() {
+  on_caches_lost();
+  for (const auto& part : *routes()) part.notifier->drop_everything();
+}
+
+// Cheap enough for `status`: the last number seen, asked anew now and then while the router is
+// there, and not for long.
+std::optional<uint64_t> MountSession::conflicts() const {
+  const auto now = std::chrono::steady_clock::now();
+  const bool connected = client_->link().link == client::Link::connected;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!connected ||
+        (conflicts_asked_ != decltype(now){} && now - conflicts_asked_ < kConflictsEvery))
+      return conflicts_;
+    conflicts_asked_ = now;
+  }
+  const auto reply = client_->conflicts(call_within(kConflictsWait), {Seq{}, limits::kHistoryPage});
+  const std::lock_guard lock(mutex_);
+  if (reply.ok()) conflicts_ = reply->conflicts.size();
+  return conflicts_;
 }
 
 std::shared_ptr<const MountSession::Routes> MountSession::routes() const {
@@ -432,6 +482,7 @@ MountReport MountSession::report() const {
   report.link = client_->link();
   report.lease_valid = client_->lease_valid();
   report.client = client_->stats();
+  report.conflicts = conflicts();
   for (const auto& part : *routes()) report.routes.push_back({part.route, part.vfs->stats()});
   for (const auto& state : mounts_.status())
     report.connections.push_back(

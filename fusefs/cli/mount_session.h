@@ -5,11 +5,14 @@
 // client's stream thread. Owns all of it; members are destroyed last to first.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "fusefs/cli/mount_query.h"
 #include "fusefs/cli/mount_report.h"
 #include "fusefs/cli/mount_stack.h"
 #include "fusefs/client/router_client.h"
@@ -87,6 +90,9 @@ class MountSession final : public client::SessionListener {
   std::vector<std::string> missing() const;
   fuse::ControlTree control_tree();
   std::string changes(bool json);
+  MountQueries queries();
+  void drop_everything();
+  std::optional<uint64_t> conflicts() const;
   void sync(client::CancelToken* cancel, std::vector<Error>* failures);
   std::shared_ptr<const Routes> routes() const;
   void save(const std::vector<MountStep>& steps) const;
@@ -103,10 +109,12 @@ class MountSession final : public client::SessionListener {
   MountStack stack_;
   std::unique_ptr<client::RouterClient> client_;
 
-  mutable std::mutex mutex_;                          // of the next three; not held during any call
+  mutable std::mutex mutex_;                          // of the next five; not held during any call
   std::vector<std::pair<std::string, dev_t>> binds_;  // the workspace and what is exposed
   std::shared_ptr<const Routes> routes_;
-  std::vector<Change> changes_;  // as last seen
+  std::vector<Change> changes_;                                    // as last seen
+  mutable std::optional<uint64_t> conflicts_;                      // as last seen
+  mutable std::chrono::steady_clock::time_point conflicts_asked_;  // begun
 
   fuse::MountSet mounts_;  // after what it serves: goes first
   bool closed_ = false;

@@ -53,6 +53,7 @@ class GrpcClient final : public RouterClient {
   LinkState link() const override { return gate_.state(); }
   bool lease_valid() const override { return session_.lease_valid(); }
   ClientStats stats() const override;
+  void start_over() override { session_.start_over(); }
   void forget_operation(OpNumber operation) override { operations_.end(operation); }
 
   Result<LookupReply> lookup(const Call& call, const LookupRequest& request) override {

@@ -104,6 +104,11 @@ class RouterClient {
   // While true, what was learned under the session may be answered from caches.
   virtual bool lease_valid() const = 0;
   virtual ClientStats stats() const { return {}; }
+  // For a machine that may have been paused or set back to a snapshot, whose clocks did not see it:
+  // the lease is over when this returns, what is under way is cancelled and tried again, and a new
+  // session takes the place of this one (another copy of the machine may go on with it). Mutations
+  // of which it is unknown whether the router applied them end with `io`.
+  virtual void start_over() {}
 
   virtual Result<LookupReply> lookup(const Call& call, const LookupRequest& request) = 0;
   virtual Result<NodeReply> getattr(const Call& call, const GetAttrRequest& request) = 0;

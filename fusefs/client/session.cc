@@ -82,6 +82,12 @@ void Session::suspect(uint64_t link) {
   if (stream) stream->cancel();
 }
 
+void Session::start_over() {
+  start_over_.store(true);
+  lease_.drop();
+  give_link_up();
+}
+
 void Session::stop() {
   std::shared_ptr<SessionStream> stream;
   {
@@ -143,6 +149,7 @@ Status Session::reconnect() {
     drop_if_lapsed();
     if (stopping()) return fail(Code::unavailable, "detached");
     if (lease_.valid()) watch(lease_.until());
+    if (start_over_.exchange(false)) credential_ = {};
     connection_ = make_connection(options_.address);
     auto attached = attach_once(connection_);
     if (attached.ok()) return adopt(std::move(*attached));
@@ -232,6 +239,7 @@ Error Session::serve() {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return fail(Code::unavailable, "detached");
+    if (start_over_.load()) return fail(Code::unavailable, "starting over");
     stream_ = stream;
   }
   const BootTime limit = lease_.now() + options_.attach_attempt;
@@ -343,6 +351,7 @@ void Session::wait_backoff() {
 void Session::grant(BootTime sent, std::chrono::milliseconds lease) {
   cached_ = true;
   lease_.grant(sent, lease);
+  if (start_over_.load()) lease_.drop();  // it is of the session that ends
   const auto length = std::max(lease, limits::kLeaseMin);
   lease_length_.store(std::chrono::nanoseconds(length).count(), std::memory_order_relaxed);
   watch(lease_.until());
@@ -361,6 +370,11 @@ void Session::watch(BootTime when) {
 void Session::on_watch() {
   if (boot_now().count() < watched_.load(std::memory_order_acquire))
     return;  // armed anew meanwhile
+  give_link_up();
+}
+
+// The stream, and every call with it, ends at once; the stream thread does not wait to try again.
+void Session::give_link_up() {
   watch_fired_.store(true);
   std::shared_ptr<SessionStream> stream;
   {

@@ -43,6 +43,9 @@ class Session {
   // A call on this link was told that the session is not known any more.
   void suspect(uint64_t link);
 
+  // See RouterClient.
+  void start_over();
+
   bool lease_valid() const { return lease_.valid(); }
   const Counters& counters() const { return counters_; }
 
@@ -70,6 +73,7 @@ class Session {
   // -- any thread --
   void renew_loop();
   void on_watch();
+  void give_link_up();
   void watch(BootTime when);
   void grant(BootTime sent, std::chrono::milliseconds lease);
   bool revocation_hangs() const;
@@ -96,6 +100,7 @@ class Session {
   bool first_try_ = true;
 
   std::atomic<bool> watch_fired_{false};
+  std::atomic<bool> start_over_{false};  // until the stream thread begins the new session
   std::atomic<int64_t> watched_{INT64_MAX};  // boot time that the watch is armed for
   std::atomic<int64_t> revoke_since_{0};     // boot time at which on_revoke began; 0: not in it
   std::atomic<int64_t> lease_length_{0};     // ns, as granted last

@@ -5,8 +5,8 @@
 #include <cerrno>
 #include <ctime>
 
+#include "fusefs/fuse/control_operations.h"
 #include "fusefs/fuse/dir_buffer.h"
-#include "fusefs/fuse/request.h"
 
 namespace linkspan::fuse {
 
@@ -54,76 +54,73 @@ void ControlTree::add_symlink(const std::string& path, const std::string& target
   node.target = target;
 }
 
-class ControlOperations final : public Operations {
- public:
-  ControlOperations(ControlTree tree, ControlOptions options)
-      : tree_(std::move(tree)), options_(options) {
-    clock_gettime(CLOCK_REALTIME, &started_);
-    fill_table();
-  }
-  const fuse_lowlevel_ops& table() const override { return table_; }
-  void configure(fuse_conn_info* info) override {
-    info->want |= info->capable &
-                  (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
-  }
+void ControlTree::add_query(const std::string& path, Query query, Content help) {
+  Node& node = nodes_[make(path)];
+  node.type = Type::query;
+  node.query = std::move(query);
+  node.content = std::move(help);
+}
 
- private:
-  using Type = ControlTree::Type;
-  using Node = ControlTree::Node;
+void ControlTree::add_live(const std::string& path, std::shared_ptr<LiveFolders> folders) {
+  live_ = make(path);
+  nodes_[live_].type = Type::live;
+  nodes_[live_].live = std::move(folders);
+}
 
-  static ControlOperations& of(const Request& r) {
-    return static_cast<ControlOperations&>(*r.session().operations);
-  }
-  const Node& node(fuse_ino_t ino) const { return tree_.nodes_.at(ino - FUSE_ROOT_ID); }
-  static fuse_ino_t ino_of(size_t index) { return index + FUSE_ROOT_ID; }
+ControlOperations::ControlOperations(ControlTree tree, ControlOptions options)
+    : tree_(std::move(tree)), options_(options) {
+  clock_gettime(CLOCK_REALTIME, &started_);
+  fill_table();
+}
 
-  struct stat stat_of(fuse_ino_t ino) const;
-  fuse_entry_param entry_of(fuse_ino_t ino) const;
-  double attr_timeout(fuse_ino_t ino) const { return node(ino).type == Type::file ? 0 : kForever; }
+void ControlOperations::configure(fuse_conn_info* info) {
+  info->want |=
+      info->capable & (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+}
 
-  static void on_lookup(fuse_req_t raw, fuse_ino_t parent, const char* name);
-  static void on_getattr(fuse_req_t raw, fuse_ino_t ino, fuse_file_info*);
-  static void on_open(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file);
-  static void on_read(fuse_req_t raw, fuse_ino_t, size_t size, off_t offset, fuse_file_info* file);
-  static void on_release(fuse_req_t raw, fuse_ino_t, fuse_file_info* file);
-  static void list(Request& r, fuse_ino_t ino, size_t size, off_t offset, bool plus);
-  void fill_table();
-  void refuse_changes();
+double ControlOperations::attr_timeout(fuse_ino_t ino) const {
+  const Type type = node(ino).type;
+  return type == Type::file || type == Type::query ? 0 : kForever;
+}
 
-  const ControlTree tree_;
-  const ControlOptions options_;
-  timespec started_;
-  fuse_lowlevel_ops table_ = {};
-};
+struct stat ControlOperations::plain_stat(fuse_ino_t ino, mode_t mode, uint64_t size) const {
+  struct stat st = {};
+  st.st_ino = ino;
+  st.st_mode = mode;
+  st.st_uid = options_.uid;
+  st.st_gid = options_.gid;
+  st.st_blksize = 4096;
+  st.st_nlink = S_ISDIR(mode) ? 2 : 1;
+  st.st_size = static_cast<off_t>(size);
+  st.st_blocks = (st.st_size + 511) / 512;
+  st.st_atim = st.st_mtim = st.st_ctim = started_;
+  return st;
+}
 
 struct stat ControlOperations::stat_of(fuse_ino_t ino) const {
   const Node& n = node(ino);
   struct stat st = {};
-  st.st_ino = ino;
-  st.st_uid = options_.uid;
-  st.st_gid = options_.gid;
-  st.st_blksize = 4096;
-  st.st_nlink = 1;
-  st.st_atim = st.st_mtim = st.st_ctim = started_;
   switch (n.type) {
+    case Type::live:
+      return plain_stat(ino, S_IFDIR | 0555, 0);
     case Type::directory:
-      st.st_mode = S_IFDIR | (n.writable_mode ? 0755 : 0555);
-      st.st_nlink = 2;
-      for (const auto& [name, child] : n.children)
-        if (tree_.nodes_[child].type == Type::directory) ++st.st_nlink;
-      break;
+      st = plain_stat(ino, S_IFDIR | (n.writable_mode ? 0755 : 0555), 0);
+      for (const auto& [name, child] : n.children) {
+        const Type type = tree_.nodes_[child].type;
+        if (type == Type::directory || type == Type::live) ++st.st_nlink;
+      }
+      return st;
     case Type::file:
-      st.st_mode = S_IFREG | 0444;
-      st.st_size = static_cast<off_t>(n.content().size());
-      clock_gettime(CLOCK_REALTIME, &st.st_mtim);
-      st.st_ctim = st.st_mtim;
+      st = plain_stat(ino, S_IFREG | 0444, n.content().size());
+      break;
+    case Type::query:
+      st = plain_stat(ino, S_IFREG | 0666, n.content().size());
       break;
     case Type::symlink:
-      st.st_mode = S_IFLNK | 0777;
-      st.st_size = static_cast<off_t>(n.target.size());
-      break;
+      return plain_stat(ino, S_IFLNK | 0777, n.target.size());
   }
-  st.st_blocks = (st.st_size + 511) / 512;
+  clock_gettime(CLOCK_REALTIME, &st.st_mtim);
+  st.st_ctim = st.st_mtim;
   return st;
 }
 
@@ -139,6 +136,13 @@ fuse_entry_param ControlOperations::entry_of(fuse_ino_t ino) const {
 void ControlOperations::on_lookup(fuse_req_t raw, fuse_ino_t parent, const char* name) {
   serve(raw, "control lookup", [&](Request& r) {
     auto& o = of(r);
+    if (o.is_live(parent)) {
+      if (const Turn turn(o.slow_, kSlowRequests); turn)
+        o.live_lookup(r, parent, name);
+      else
+        r.error(EBUSY);
+      return;
+    }
     const auto& children = o.node(parent).children;
     auto it = children.find(name);
     if (it == children.end())
@@ -149,44 +153,90 @@ void ControlOperations::on_lookup(fuse_req_t raw, fuse_ino_t parent, const char*
 }
 
 void ControlOperations::on_getattr(fuse_req_t raw, fuse_ino_t ino, fuse_file_info*) {
-  serve(raw, "control getattr",
-        [&](Request& r) { r.attributes(of(r).stat_of(ino), of(r).attr_timeout(ino)); });
+  serve(raw, "control getattr", [&](Request& r) {
+    auto& o = of(r);
+    if (!live_of(ino) || !o.is_live(ino))
+      r.attributes(o.stat_of(ino), o.attr_timeout(ino));
+    else if (const Turn turn(o.slow_, kSlowRequests); turn)
+      o.live_getattr(r, ino);
+    else
+      r.error(EBUSY);
+  });
 }
 
-// The content is made here, whole, so that one reader sees one state.
+std::unique_ptr<ControlHandle> ControlOperations::open(fuse_ino_t ino, int flags, int* error) {
+  const Node& n = node(ino);
+  const int access = flags & O_ACCMODE;
+  if (n.type == Type::query && access == O_RDWR) {
+    if (queries_.fetch_add(1) < kQueryHandles)
+      return std::make_unique<QueryHandle>(&n.query, &queries_, &slow_);
+    queries_.fetch_sub(1);
+    *error = EBUSY;
+    return nullptr;
+  }
+  *error = n.type == Type::query ? EINVAL : EROFS;  // a query has to be read, too
+  if (access != O_RDONLY || (flags & O_TRUNC)) return nullptr;
+  return std::make_unique<TextHandle>(n.content());
+}
+
+void ControlOperations::give(Request& r, std::unique_ptr<ControlHandle> handle) {
+  fuse_file_info reply = {};
+  reply.fh = reinterpret_cast<uintptr_t>(handle.get());
+  reply.direct_io = 1;  // the size at stat does not cut what is read; no page outlives the handle
+  reply.noflush = 1;
+  if (r.opened(reply)) handle.release();  // owned by the kernel's handle until on_release
+}
+
 void ControlOperations::on_open(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file) {
   serve(raw, "control open", [&](Request& r) {
-    if ((file->flags & O_ACCMODE) != O_RDONLY || (file->flags & O_TRUNC)) {
-      r.error(EROFS);
+    auto& o = of(r);
+    if (o.is_live(ino)) {
+      if (const Turn turn(o.slow_, kSlowRequests); turn)
+        o.live_open(r, ino, file->flags);
+      else
+        r.error(EBUSY);
       return;
     }
-    auto content = std::make_unique<std::string>(of(r).node(ino).content());
-    fuse_file_info reply = {};
-    reply.fh = reinterpret_cast<uintptr_t>(content.get());
-    reply.direct_io = 1;  // the size at stat does not cut what is read; no page outlives the handle
-    reply.noflush = 1;
-    if (r.opened(reply)) content.release();  // owned by the handle until on_release
+    int error = 0;
+    auto handle = o.open(ino, file->flags, &error);
+    if (handle)
+      o.give(r, std::move(handle));
+    else
+      r.error(error);
   });
 }
 
 void ControlOperations::on_read(fuse_req_t raw, fuse_ino_t, size_t size, off_t offset,
                                 fuse_file_info* file) {
   serve(raw, "control read", [&](Request& r) {
-    const auto& content = *reinterpret_cast<const std::string*>(file->fh);
-    size_t at = std::min(static_cast<size_t>(offset), content.size());
-    r.bytes(std::string_view(content).substr(at, size));
+    reinterpret_cast<ControlHandle*>(file->fh)->read(r, static_cast<uint64_t>(offset), size);
+  });
+}
+
+void ControlOperations::on_write(fuse_req_t raw, fuse_ino_t, const char* data, size_t size,
+                                 off_t offset, fuse_file_info* file) {
+  serve(raw, "control write", [&](Request& r) {
+    reinterpret_cast<ControlHandle*>(file->fh)->write(r, static_cast<uint64_t>(offset),
+                                                      std::string_view(data, size));
   });
 }
 
 void ControlOperations::on_release(fuse_req_t raw, fuse_ino_t, fuse_file_info* file) {
   serve(raw, "control release", [&](Request& r) {
-    delete reinterpret_cast<std::string*>(file->fh);
+    delete reinterpret_cast<ControlHandle*>(file->fh);
     r.done();
   });
 }
 
 void ControlOperations::list(Request& r, fuse_ino_t ino, size_t size, off_t offset, bool plus) {
   auto& o = of(r);
+  if (o.is_live(ino)) {
+    if (const Turn turn(o.slow_, kSlowRequests); turn)
+      o.live_list(r, ino, size, static_cast<uint64_t>(offset), plus);
+    else
+      r.error(EBUSY);
+    return;
+  }
   const Node& n = o.node(ino);
   std::vector<std::pair<std::string, fuse_ino_t>> entries{{".", ino}, {"..", ino_of(n.parent)}};
   for (const auto& [name, child] : n.children) entries.emplace_back(name, ino_of(child));
@@ -204,6 +254,7 @@ void ControlOperations::fill_table() {
   table_.getattr = on_getattr;
   table_.open = on_open;
   table_.read = on_read;
+  table_.write = on_write;
   table_.release = on_release;
   table_.readlink = [](fuse_req_t raw, fuse_ino_t ino) {
     serve(raw, "control readlink", [&](Request& r) { r.link_target(of(r).node(ino).target); });

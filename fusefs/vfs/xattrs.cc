@@ -61,6 +61,7 @@ Result<std::string> RouteVfs::history_xattr(const Doing& doing, Ino ino, const s
     return no_attribute(name);
   VersionsRequest request;
   request.ino = ino;
+  request.before = Version{head.value + 1};  // of the very version that `version` tells
   request.limit = 1;
   LINKSPAN_TRY(const auto versions, client_->versions(doing.call(), request));
   if (versions.empty()) return no_attribute(name);

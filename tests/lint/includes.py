@@ -36,7 +36,7 @@ ONLY = [
     ("generated protobuf", re.compile(r"\.pb\.h$"),
      ["proto/linkspan/convert", "fusefs/client/", "routerd/rpc/"]),
     ("gRPC", re.compile(r"^grpc(pp)?/"), ["proto/linkspan/convert", "fusefs/client/", "routerd/rpc/"]),
-    ("libgit2", re.compile(r"^git2"), ["routerd/core/"]),
+    ("libgit2", re.compile(r"^git2"), ["routerd/core/", "fusefs/cli/patch.cc"]),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^">]+)[">]')

@@ -292,6 +292,13 @@ def test_expose_elsewhere_and_other_workspace(name):
 def test_status_and_log_inside(name):
     out = sh(name, f"echo x > /memory/inside-{name}; {LINKSPAN} status --json && {LINKSPAN} log /memory/inside-{name}")
     check('"healthy": true' in out and f"memory/inside-{name}" in out, out)
+    # The whole of history by relative names, as the user who mounted, without a token.
+    out = sh(name, f"""cd /memory; l={LINKSPAN}; f=past-{name}
+      echo one > $f; v=$($l log --json -n 1 $f | sed 's/.*"version":\\([0-9]*\\).*/\\1/'); echo two > $f
+      $l cat $f@$v; $l diff $f@$v; echo status $?; $l restore $f@$v && cat $f; rm $f; $l restore --deleted $f; cat $f
+      ls /.linkspan/conflicts; $l resume 2>&1; cat $f""")
+    check(out.startswith("one\n--- /memory/past") and "-one\n+two\nstatus 1\none\none\n" in out, out)
+    check("new session" in out and out.endswith("\none\n"), out)
 
 
 def test_the_rest_of_the_machine_is_left_alone():

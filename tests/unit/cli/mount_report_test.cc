@@ -68,7 +68,7 @@ TEST(MountReportTest, HealthyStatus) {
   EXPECT_EQ(json["dirty_bytes"], 5);
   EXPECT_TRUE(json["routes"][0]["stale_since"].is_null());
   EXPECT_TRUE(json["workspace"].is_null());
-  EXPECT_EQ(json["session"], "7");
+  EXPECT_EQ(json["session"], "0000000000000007");
 }
 
 TEST(MountReportTest, DisconnectedSaysSinceWhenAndWhatIsStale) {

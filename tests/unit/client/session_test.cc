@@ -217,6 +217,45 @@ TEST_F(SessionTest, AMachineThatSleptDoesNotBelieveInItsLease) {
   EXPECT_FALSE(client->lease_valid());
 }
 
+TEST_F(SessionTest, StartingOverEndsTheLeaseAndTakesANewSession) {
+  attach();
+  for (size_t times = 1; times <= 3; ++times) {
+    client->start_over();
+    ASSERT_TRUE(listener.wait("connected", times + 1));
+    EXPECT_TRUE(client->lease_valid());
+    EXPECT_EQ(listener.count("lost"), times);
+    EXPECT_EQ(router.record().attaches.back().resume, SessionId());
+    EXPECT_EQ(client->stats().sessions, times + 1);
+  }
+}
+
+TEST_F(SessionTest, StartingOverWithoutARouterEndsTheLeaseAtOnce) {
+  attach();
+  router.stop();
+  client->start_over();
+  EXPECT_FALSE(client->lease_valid());
+  ASSERT_TRUE(listener.wait("lost"));
+  router.start();
+  ASSERT_TRUE(listener.wait("connected", 2));
+  EXPECT_EQ(router.record().attaches.back().resume, SessionId());
+}
+
+TEST_F(SessionTest, WhatIsUnderWayWhenStartingOverIsTriedAgain) {
+  std::promise<void> entered;
+  std::atomic<bool> first{true};
+  router.hooks["Lookup"] = [&](grpc::ServerContext& context) {
+    if (!first.exchange(false)) return grpc::Status::OK;
+    entered.set_value();
+    return router.wait_for_cancel(context);
+  };
+  attach();
+  auto reply = std::async([&] { return lookup(within(10s)); });
+  entered.get_future().wait();
+  client->start_over();
+  EXPECT_TRUE(reply.get().ok());
+  EXPECT_EQ(router.record().cancelled, 1u);
+}
+
 TEST_F(SessionTest, NoRenewalWhileARevocationHangs) {
   router.lease = 200ms;
   std::promise<void> proceed;

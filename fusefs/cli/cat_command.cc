@@ -1,0 +1,23 @@
+// linkspan cat
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "fusefs/cli/commands.h"
+#include "fusefs/cli/console.h"
+#include "fusefs/cli/past_version.h"
+#include "fusefs/cli/system.h"
+
+namespace linkspan::cli {
+
+int cat_command(const VersionOptions& options) {
+  const auto past = find_past_version(options.path, options.version);
+  if (!past.ok()) return complain(past.error());
+  const auto done =
+      past->content([](const std::string& piece) { return write_all(STDOUT_FILENO, piece); });
+  if (!done.ok()) return complain(done.error());
+  return kSuccess;
+}
+
+}  // namespace linkspan::cli

@@ -1,0 +1,70 @@
+// linkspan resolve
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "fusefs/cli/commands.h"
+#include "fusefs/cli/conflict_choice.h"
+#include "fusefs/cli/console.h"
+#include "fusefs/cli/mount_report.h"
+#include "fusefs/cli/rewrite.h"
+#include "fusefs/cli/system.h"
+
+namespace linkspan::cli {
+
+namespace {
+
+constexpr size_t kPiece = 128 << 10;
+
+Status copy(int from, int to, const std::string& name) {
+  std::string buffer(kPiece, '\0');
+  for (;;) {
+    const ssize_t n = ::read(from, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return system_error(name, errno);
+    if (n == 0) return ok();
+    LINKSPAN_CHECK(write_all(to, std::string_view(buffer).substr(0, static_cast<size_t>(n))));
+  }
+}
+
+Status write_merged(const std::string& merged, const std::string& file) {
+  UniqueFd from;
+  if (merged != "-") {
+    from.reset(::open(merged.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!from) return system_error(merged, errno);
+  }
+  Rewrite what;
+  what.path = file;
+  what.fill = [&](int fd) { return copy(from ? from.get() : STDIN_FILENO, fd, merged); };
+  return rewrite(what);
+}
+
+}  // namespace
+
+int resolve_command(const ResolveOptions& options) {
+  if (options.ours + options.theirs + !options.merged.empty() != 1) {
+    complain(
+        "say what the file shall be: --ours (as it is), --theirs (what was refused) or "
+        "--merged FILE; see: linkspan resolve --help");
+    return kUsage;
+  }
+  const auto found = find_conflict(options.mount, options.number);
+  if (!found.ok()) return complain(found.error());
+  const std::string file = printable(found->file);
+  std::string did = file + " stays as it is";
+  Status done = ok();
+  if (options.theirs) {
+    done = write_theirs(*found, found->file, false);
+    did = file + " has what was refused, as a new version";
+  } else if (!options.merged.empty()) {
+    done = write_merged(options.merged, found->file);
+    did = file + " has the content of " + printable(options.merged) + ", as a new version";
+  }
+  if (done.ok()) done = QueryClient(found->mount).settle(options.number);
+  if (!done.ok()) return complain(done.error());
+  say("conflict " + std::to_string(options.number) + " is settled: " + did);
+  return kSuccess;
+}
+
+}  // namespace linkspan::cli

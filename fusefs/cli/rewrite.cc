@@ -1,0 +1,123 @@
+#include "fusefs/cli/rewrite.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "fusefs/cli/system.h"
+
+namespace linkspan::cli {
+
+namespace {
+
+// What a file has beside its content.
+struct Original {
+  UniqueFd fd;
+  struct stat st = {};
+};
+
+// Where a symlink leads, so that it stays.
+std::string final_path(const std::string& path) {
+  char resolved[PATH_MAX];
+  return ::realpath(path.c_str(), resolved) ? resolved : path;
+}
+
+// Opening and reading it says to the mount what the new content is based on: the head as it is now.
+Result<std::optional<Original>> open_original(const std::string& path) {
+  Original original;
+  original.fd.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!original.fd && errno == ENOENT) return std::optional<Original>();
+  char byte;
+  if (!original.fd || ::fstat(original.fd.get(), &original.st) != 0)
+    return system_error(path, errno);
+  if (!S_ISREG(original.st.st_mode)) return fail(Code::invalid, path + " is not a plain file");
+  if (::pread(original.fd.get(), &byte, 1, 0) < 0) return system_error(path, errno);
+  return std::optional<Original>(std::move(original));
+}
+
+Status copy_xattrs(int from, int to, const std::string& path) {
+  const ssize_t length = ::flistxattr(from, nullptr, 0);
+  if (length <= 0) return ok();
+  std::string names(static_cast<size_t>(length), '\0');
+  const ssize_t listed = ::flistxattr(from, names.data(), names.size());
+  if (listed < 0) return system_error(path + ": its extended attributes", errno);
+  names.resize(static_cast<size_t>(listed));
+  for (size_t at = 0; at < names.size(); at += std::string_view(&names[at]).size() + 1) {
+    const char* name = &names[at];
+    if (std::string_view(name).rfind("user.", 0) != 0) continue;
+    std::string value(XATTR_SIZE_MAX, '\0');
+    const ssize_t n = ::fgetxattr(from, name, value.data(), value.size());
+    if (n < 0 || ::fsetxattr(to, name, value.data(), static_cast<size_t>(n), 0) != 0)
+      return system_error(path + ": the extended attribute " + name, errno);
+  }
+  return ok();
+}
+
+// Mode and owner, too, as far as we may.
+Status dress(const std::optional<Original>& original, unsigned mode, int fd,
+             const std::string& path) {
+  struct stat st;
+  if (::fstat(fd, &st) != 0) return system_error(path, errno);
+  if (original) {
+    if ((st.st_uid != original->st.st_uid || st.st_gid != original->st.st_gid) &&
+        ::fchown(fd, original->st.st_uid, original->st.st_gid) != 0)
+      return fail(Code::not_permitted, path +
+                                           " belongs to another user; do this as that user or "
+                                           "root");
+    LINKSPAN_CHECK(copy_xattrs(original->fd.get(), fd, path));
+    mode = original->st.st_mode & 07777;
+  }
+  if (::fchmod(fd, mode) != 0) return system_error(path, errno);
+  return ok();
+}
+
+Status write_temporary(const Rewrite& what, const std::optional<Original>& original,
+                       const std::string& temporary) {
+  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd) return system_error("cannot write beside " + what.path, errno);
+  LINKSPAN_CHECK(what.fill(fd.get()));
+  LINKSPAN_CHECK(dress(original, what.mode, fd.get(), what.path));
+  if (::fsync(fd.get()) != 0 || ::close(fd.release()) != 0) return system_error(what.path, errno);
+  return ok();
+}
+
+Status put_in_place(const std::string& temporary, const std::string& path, bool must_be_new) {
+  if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(),
+                  must_be_new ? RENAME_NOREPLACE : 0) == 0)
+    return ok();
+  const int error = errno;
+  if (error == EEXIST)
+    return fail(Code::exists, path + " is there already; give it another place with --to");
+  if (error == ESTALE)
+    return fail(Code::conflict, path +
+                                    " was changed by another meanwhile, and is left as that "
+                                    "made it; look at it, then try again");
+  return system_error(path, error);
+}
+
+}  // namespace
+
+Status rewrite(const Rewrite& asked) {
+  Rewrite what = asked;
+  if (!what.must_be_new) what.path = final_path(what.path);
+  LINKSPAN_TRY(const auto original, what.must_be_new ? Result<std::optional<Original>>(std::nullopt)
+                                                     : open_original(what.path));
+  if (!original) LINKSPAN_CHECK(make_directories(dir_name(what.path), 0755));
+  const std::string temporary =
+      dir_name(what.path) + "/.linkspan-restore-" + std::to_string(::getpid());
+  Status done = write_temporary(what, original, temporary);
+  if (done.ok()) done = put_in_place(temporary, what.path, what.must_be_new);
+  if (!done.ok()) ::unlink(temporary.c_str());
+  return done;
+}
+
+}  // namespace linkspan::cli

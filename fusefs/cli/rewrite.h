@@ -1,0 +1,23 @@
+// Giving a file of a mount new content, all at once: a temporary file beside it, then rename(2). So
+// its history goes on, other programs see the old content or the new, and an edit that another made
+// meanwhile is not lost (the route's policy decides).
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "linkspan/error.h"
+
+namespace linkspan::cli {
+
+struct Rewrite {
+  std::string path;  // absolute
+  // Of a file that is made anew; one that is there keeps its own.
+  unsigned mode = 0644;
+  bool must_be_new = false;  // `exists` if something is there
+  std::function<Status(int fd)> fill;
+};
+// Makes the directories above. `conflict`: another changed the file meanwhile.
+Status rewrite(const Rewrite& what);
+
+}  // namespace linkspan::cli

@@ -1,0 +1,441 @@
+#!/usr/bin/env python3
+"""linkspan log, cat, diff, restore, resolve, resume and .linkspan/conflicts between two mounts on a
+real router and Postgres: what happened, who did it, and the way back."""
+import errno
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import labtest  # noqa: E402
+from labtest import check, equal, errno_of, eventually  # noqa: E402
+
+LINKSPAN = labtest.BUILD + "/fusefs/cli/linkspan"
+
+
+def run(*args, code=0, stdin=b"", cwd="/"):
+    done = subprocess.run([LINKSPAN, *args], capture_output=True, input=stdin, timeout=60, cwd=cwd)
+    equal(done.returncode, code, f"{args}: {done.stderr.decode(errors='replace')}{done.stdout[-500:]}")
+    done.text = done.stdout.decode(errors="surrogateescape")
+    done.said = done.stderr.decode(errors="surrogateescape")
+    return done
+
+
+def log(*args):
+    return [json.loads(line) for line in run("log", "--json", *args).text.splitlines()]
+
+
+def save(path, text):
+    """As editors do it."""
+    temp = path.with_name(path.name + ".tmp")
+    temp.write_text(text)
+    with open(temp, "rb") as file:
+        os.fsync(file.fileno())
+    os.rename(temp, path)
+
+
+def trees(lab):
+    return [pathlib.Path(tree) for tree in lab.mounts]
+
+
+def ask(tree, request, raw=None):
+    """What a program does that has no linkspan: one write, then reads."""
+    fd = os.open(f"{tree}/.linkspan/query", os.O_RDWR)
+    try:
+        os.write(fd, raw if raw is not None else json.dumps(request).encode())
+        text = b""
+        while part := os.read(fd, 65536):
+            text += part
+    finally:
+        os.close(fd)
+    line, _, data = text.partition(b"\n")
+    return json.loads(line), data
+
+
+def test_saves_on_one_mount_are_read_in_the_log_of_the_other(lab):
+    a, b = trees(lab)
+    path = "memory/saves.md"
+    (a / path).write_text("one\n")
+    for n, tree in enumerate((b, a, b), 2):
+        check((tree / path).read_text())
+        save(tree / path, f"version of {n}\n")
+    versions = log(str(a / path))
+    numbers = [v["version"] for v in versions]
+    equal(numbers, sorted(numbers))
+    equal([v["principal"] for v in versions[-3:]], ["agent-2", "agent-1", "agent-2"])
+    equal([v["sandbox"] for v in versions[-3:]], ["sandbox-2", "sandbox-1", "sandbox-2"])
+    equal({v["path"] for v in versions}, {"saves.md"})
+    check(all(re.fullmatch("[0-9a-f]{16}", v["session"]) and v["time"].endswith("Z") and v["what"] for v in versions))
+    sizes = {v["version"]: v["size"] for v in versions}
+    for v in numbers:
+        equal(len(run("cat", f"{a / path}@{v}").stdout), sizes[v])
+    equal(run("cat", f"{b / path}@{numbers[-1]}").text, "version of 4\n")
+    equal(run("cat", "--version", str(numbers[-2]), str(b / path)).text, "version of 3\n")
+    text = run("log", "-n", "1", str(b / path)).text
+    check("agent-2@sandbox-2" in text and f"v{numbers[-1]}" in text and text.count("\n") == 1, text)
+    equal([v["version"] for v in log("--author", "agent-1", str(a / path))][-1], numbers[-2])
+    equal(log("--since", "2030-01-01", str(a / path)), [])
+    equal(len(log("--since", "1h", "-n", "1000", str(a / path))), len(log("-n", "1000", str(a / path))))
+
+
+def test_history_follows_a_rename(lab):
+    a, b = trees(lab)
+    (a / "memory/before.md").write_text("first\n")
+    os.rename(a / "memory/before.md", a / "memory/after.md")
+    (b / "memory/after.md").write_text("second\n")
+    versions = log(str(a / "memory/after.md"))
+    equal([run("cat", f"{a}/memory/after.md@{v['version']}").text for v in versions][-2:], ["first\n", "second\n"])
+    changes = log(str(a / "memory/before.md"))  # the name is gone: what is known of it
+    equal([(c["what"], c.get("old_path")) for c in changes][-1], ("rename", "before.md"))
+
+
+def test_a_tree(lab):
+    a, b = trees(lab)
+    os.mkdir(a / "memory/tree")
+    for name, tree in (("x", a), ("y", b), ("z", a)):
+        (tree / "memory/tree" / name).write_text(name)
+    (a / "memory/treelike").write_text("no")
+    changes = log(str(b / "memory/tree"))
+    check({c["path"] for c in changes} == {"tree", "tree/x", "tree/y", "tree/z"}, changes)
+    seqs = [c["seq"] for c in changes]
+    equal(seqs, sorted(seqs))
+    equal({c["path"] for c in log("--author", "agent-2", str(b / "memory/tree"))}, {"tree/y"})
+    equal([c["seq"] for c in log("-n", "2", str(b / "memory/tree"))], seqs[-2:])
+    check(len(log(str(b))) == 20, "the whole mount")
+    equal(run("log", "--since", "soon", str(b), code=2).text, "")
+    check("is not on a Linkspan mount" in run("log", "/etc/passwd", code=1).said)
+    odd = os.fsencode(a / "memory/tree") + b"/caf\xe9\n"
+    with open(odd, "wb") as file:
+        file.write(b"x")
+    last = log(str(b / "memory/tree"))[-1]
+    equal(bytes.fromhex(last["path_hex"]), b"tree/caf\xe9\n")
+    check("\\xE9\\x0A" in run("log", str(b / "memory/tree")).text)
+
+
+def test_more_than_a_page(lab):
+    a, b = trees(lab)
+    os.mkdir(a / "memory/many")
+    for n in range(700):
+        os.mkdir(a / f"memory/many/{n}")
+    equal(len({c["path"] for c in log("-n", "5000", str(b / "memory/many"))}), 701)
+    with open(a / "memory/long", "ab", buffering=0) as file:
+        for n in range(30):
+            file.write(b"x" * 10)
+            os.fsync(file.fileno())
+    check(len(log("-n", "5000", str(b / "memory/long"))) >= 30)
+
+
+def test_diff(lab):
+    a, b = trees(lab)
+    path = a / "memory/diff.md"
+    path.write_text("a\nb\nc\n")
+    first = log(str(path))[-1]["version"]
+    (b / "memory/diff.md").write_text("a\nB\nc\n")
+    second = log(str(path))[-1]["version"]
+    for args in ((f"{path}@{first}",), (f"{path}@{first}", f"{path}@{second}"),
+                 ("--version", str(first), "--to-version", str(second), str(path)), (f"{path}@{first}", str(path))):
+        text = run("diff", *args, code=1).text
+        equal(text.splitlines()[2:], ["@@ -1,3 +1,3 @@", " a", "-b", "+B", " c"])
+        check(text.startswith(f"--- {path}@{first}\n"), text)
+    equal(run("diff", f"{path}@{second}").text, "")
+    check("no version 99" in run("diff", f"{path}@99", code=2).said)
+    check("which version" in run("diff", str(path), code=2).said)
+    run("diff", code=2)
+    script = subprocess.run(["script", "-qec", f"{LINKSPAN} diff {path}@{first}", "/dev/null"], capture_output=True,
+                            text=True, timeout=30, env={**os.environ, "TERM": "xterm"}).stdout
+    check("\x1b[32m+B" in script, "coloured on a terminal")
+    path.write_bytes(b"\0binary")
+    check("Binary files" in run("diff", f"{path}@{first}", code=1).text)
+
+
+def test_a_name_with_an_at(lab):
+    a, b = trees(lab)
+    path = a / "memory/me@home@2"
+    path.write_text("x")
+    path.write_text("y")
+    last = log(str(path))[-1]["version"]
+    equal(run("cat", f"{path}@{last}").text, "y")
+    equal(run("cat", "--version", str(last), str(path)).text, "y")
+    check("me@home is not there" in run("cat", str(path), code=1).said)
+
+
+def test_restore_a_version(lab):
+    a, b = trees(lab)
+    path = a / "memory/restore.md"
+    path.write_text("good\n")
+    good = log(str(path))[-1]["version"]
+    os.chmod(path, 0o640)
+    os.setxattr(path, "user.mine", b"kept")
+    (b / "memory/restore.md").write_text("spoiled\n")
+    check(path.read_text() == "spoiled\n")
+    check(f"restore.md@{good}" in run("restore", f"{path}@{good}").said)
+    equal((b / "memory/restore.md").read_text(), "good\n")
+    equal(os.stat(b / "memory/restore.md").st_mode & 0o777, 0o640)
+    equal(os.getxattr(b / "memory/restore.md", "user.mine"), b"kept")
+    versions = log(str(path))
+    equal([run("cat", f"{path}@{v['version']}").text for v in versions][-2:], ["spoiled\n", "good\n"])
+    run("restore", f"{path}@{good}", "--to", str(a / "memory/copy.md"))
+    equal((b / "memory/copy.md").read_text(), "good\n")
+    check("is there already" in run("restore", f"{path}@{good}", "--to", str(a / "memory/copy.md"), code=1).said)
+    check("no version 999" in run("restore", f"{path}@999", code=1).said)
+    equal(path.read_text(), "good\n")
+    check(not [n for n in os.listdir(a / "memory") if n.startswith(".linkspan")], "nothing is left over")
+    run("restore", code=2)
+    big = os.urandom(3 << 20)
+    (a / "memory/big").write_bytes(big)
+    number = log(str(a / "memory/big"))[-1]["version"]
+    (b / "memory/big").write_bytes(b"small")
+    equal((a / "memory/big").read_bytes(), b"small")
+    run("restore", f"{b}/memory/big@{number}")
+    equal((a / "memory/big").read_bytes(), big)
+    link = a / "memory/link"
+    os.symlink("restore.md", link)
+    path.write_text("again\n")
+    run("restore", f"{link}@{good}")
+    check(link.is_symlink() and path.read_text() == "good\n")
+
+
+def test_deleted_files_come_back(lab):
+    a, b = trees(lab)
+    os.makedirs(a / "memory/gone/deep")
+    (a / "memory/gone/deep/it's.md").write_text("dear\n")
+    os.chmod(a / "memory/gone/deep/it's.md", 0o600)
+    (a / "memory/gone/twice").write_text("first life")
+    os.symlink("nowhere", a / "memory/gone/link")
+    os.unlink(b / "memory/gone/twice")
+    (a / "memory/gone/twice").write_text("second life")
+    subprocess.run(["rm", "-r", str(b / "memory/gone")], check=True, timeout=60)
+    out = run("log", "--deleted", str(a / "memory/gone")).text
+    check("agent-2@sandbox-2  deleted" in out, out)
+    typed = [shlex.split(line) for line in out.splitlines() if line.startswith("    linkspan restore")]
+    equal(len(typed), 4, out)
+    found = log("--deleted", str(a / "memory/gone"))
+    check(all(f["kept"] and f["principal"] == "agent-2" for f in found), found)
+    # What it says to type works as it stands, each of them.
+    older = [t for t in typed if "--change" in t]
+    equal(len(older), 1)
+    for words in typed:
+        if words not in older:
+            run(*words[1:])
+    equal((b / "memory/gone/deep/it's.md").read_text(), "dear\n")
+    equal(os.stat(b / "memory/gone/deep/it's.md").st_mode & 0o777, 0o600)
+    equal((b / "memory/gone/twice").read_text(), "second life")
+    equal(os.readlink(b / "memory/gone/link"), "nowhere")
+    check("is there now" in run(*older[0][1:], code=1).said)
+    run(*older[0][1:], "--to", str(a / "memory/gone/first"))
+    equal((b / "memory/gone/first").read_text(), "first life")
+    check("knows of no deletion" in run("restore", "--deleted", str(a / "memory/never"), code=1).said)
+
+
+def test_the_query_file(lab):
+    a, _ = trees(lab)
+    (a / "memory/asked").write_text("asked")
+    check("linkspan log" in (a / ".linkspan/query").read_text())
+    ino = os.stat(a / "memory/asked").st_ino
+    header, data = ask(a, {"op": "read", "route": "memory", "ino": ino, "length": 100})
+    equal((header["ok"], data), (True, b"asked"))
+    for raw in (b"x", b"[" * 60000, b"{}", b"\0\xff", b'{"op":"read","route":"memory","ino":-1,"length":[]}'):
+        equal(ask(a, None, raw)[0]["ok"], False, raw[:20])
+    fd = os.open(a / ".linkspan/query", os.O_RDWR)
+    equal(errno_of(os.read, fd, 10), errno.EINVAL)
+    equal(errno_of(os.write, fd, b"x" * 65537), errno.EMSGSIZE)
+    os.close(fd)
+    equal(errno_of(os.open, a / ".linkspan/query", os.O_WRONLY), errno.EINVAL)
+    # Several processes at once, and in a namespace of its own without a network.
+    asking = [subprocess.Popen(["unshare", "-n", LINKSPAN, "cat", f"{a}/memory/asked@2"], stdout=subprocess.PIPE)
+              for _ in range(20)]
+    for process in asking:
+        equal((process.communicate(timeout=60)[0], process.returncode), (b"asked", 0))
+
+
+def test_without_the_router(lab):
+    a, b = trees(lab)
+    path = a / "memory/away.md"
+    path.write_text("x")
+    (a / "memory/away.md").read_text()
+    lab.do("stop", "router")
+    try:
+        begun = time.monotonic()
+        equal(errno_of(os.listdir, a / ".linkspan/conflicts"), errno.ETIMEDOUT)
+        check(time.monotonic() - begun < 10)
+        # Many that wait, and the control files answer all the same; a fatal signal ends the wait.
+        waiting = [subprocess.Popen([LINKSPAN, "cat", f"{a}/memory/away.md@2"], stderr=subprocess.DEVNULL) for _ in range(40)]
+        time.sleep(1)
+        begun = time.monotonic()
+        subprocess.run(["cat", a / ".linkspan/status"], check=True, timeout=20, stdout=subprocess.DEVNULL)
+        check(time.monotonic() - begun < 5, "status waited for the router")
+        for process in waiting:
+            process.kill()
+        begun = time.monotonic()
+        for process in waiting:
+            process.wait(timeout=20)
+        check(time.monotonic() - begun < 5)
+    finally:
+        lab.do("cont", "router")
+    eventually(lambda: json.loads((a / ".linkspan/status.json").read_text())["healthy"], 30, "connected again")
+    equal(os.listdir(a / ".linkspan/conflicts"), [])
+
+
+def test_resume(lab):
+    a, b = trees(lab)
+    path = a / "memory/resume.md"
+    path.write_text("before")
+    check(path.read_text() == "before" and (b / "memory/resume.md").read_text() == "before")
+    session = os.getxattr(path, "user.linkspan.session")
+    held = open(path, "r+b")
+    done = run("resume", str(a))
+    check("new session" in done.said, done.said)
+    equal(path.read_text(), "before")
+    (b / "memory/resume.md").write_text("after")
+    equal(path.read_text(), "after")
+    held.seek(0)
+    equal(held.read(), b"after")
+    held.close()
+    path.write_text("from the new session")
+    check(os.getxattr(path, "user.linkspan.session") != session, "a session of its own")
+    run("resume", str(a / "memory"))
+    check("not on a Linkspan mount" in run("resume", "/etc", code=1).said)
+
+
+def test_resume_of_a_stopped_machine(lab):
+    """The mount is stopped past its lease, as in a paused machine, and resumed before it notices."""
+    a, b = trees(lab)
+    path = a / "memory/paused.md"
+    path.write_text("old")
+    check(path.read_text() == "old")
+    lab.do("stop", "mount:1")
+    try:
+        (b / "memory/paused.md").write_text("new")  # waits for the lease of the other
+    finally:
+        lab.do("cont", "mount:1")
+    run("resume", str(a))
+    equal(path.read_text(), "new")
+
+
+def test_xattrs_tell_of_the_head(lab):
+    a, b = trees(lab)
+    path = "memory/attributes.md"
+
+    def attributes(tree):
+        return {n: os.getxattr(tree / path, f"user.linkspan.{n}").decode() for n in ("version", "author", "sandbox", "session", "changed")}
+    (a / path).write_text("1\n2\n3\n4\n5\n6\n7\n")
+    equal(attributes(b)["author"], "agent-1")
+    # A merge: both read the same version, and change other lines.
+    base = (a / path).read_text()
+    check((b / path).read_text() == base)
+    (a / path).write_text(base.replace("1", "one"))
+    save(b / path, base.replace("7", "seven"))
+    for tree in (a, b):
+        got, last = attributes(tree), log(str(tree / path))[-1]
+        equal((got["version"], got["author"], got["sandbox"], got["session"]),
+              (str(last["version"]), last["principal"], last["sandbox"], last["session"]))
+    os.rename(a / path, a / "memory/attributes2.md")
+    path = "memory/attributes2.md"
+    for tree in (a, b):
+        equal(attributes(tree)["version"], str(log(str(tree / path))[-1]["version"]))
+
+
+def test_owners_kept_apart():
+    """With --owner identity what a file was is for root and who mounted; who wrote it, for all."""
+    lab = labtest.Lab(mounts=1, owner="identity")
+    try:
+        path = pathlib.Path(lab.mounts[0], "memory/private")
+        path.write_text("secret")
+        os.chmod(path, 0o600)
+        number = log(str(path))[-1]["version"]
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", LINKSPAN]
+
+        def refused(*args):
+            done = subprocess.run([*nobody, *args], capture_output=True, text=True, timeout=60, cwd="/")
+            check(done.returncode != 0 and "only for root and the user who mounted" in done.stderr, f"{args}: {done}")
+            check("secret" not in done.stdout, args)
+        refused("cat", f"{path}@{number}")
+        refused("resume", lab.mounts[0])
+        shown = subprocess.run([*nobody, "log", str(path)], capture_output=True, text=True, timeout=60, cwd="/")
+        check(shown.returncode == 0 and "agent-1" in shown.stdout, shown)
+        equal(run("cat", f"{path}@{number}").text, "secret")
+    finally:
+        lab.down()
+
+
+# ---- conflicts ---------------------------------------------------------------------------------
+
+def conflict(a, b, name, base="the plan\n", head="the plan of A\n", theirs="the plan of B\n"):
+    """B has read the base, A changes it, B's change of the same line is refused. Its number."""
+    (a / name).write_text(base)
+    child = subprocess.Popen([sys.executable, "-c", f"""
+import errno, os, sys
+path = {str(b / name)!r}
+assert open(path).read() == {base!r}
+print("read", flush=True)
+sys.stdin.readline()
+fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
+os.write(fd, {theirs.encode()!r})
+try:
+    os.close(fd)
+    sys.exit("close succeeded")
+except OSError as error:
+    assert error.errno == errno.ESTALE, error
+"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    equal(child.stdout.readline(), b"read\n")
+    (a / name).write_text(head)
+    child.stdin.write(b"\n")
+    child.stdin.close()
+    equal(child.wait(timeout=60), 0, "the second writer is refused")
+    found = [n for n in os.listdir(a / ".linkspan/conflicts") if n.endswith("-" + os.path.basename(name))]
+    equal(len(found), 1, os.listdir(a / ".linkspan/conflicts"))
+    return int(found[0].split("-")[0])
+
+
+def test_a_conflict_is_shown_and_settled(lab):
+    a, b = trees(lab)
+    number = conflict(a, b, "memory/plan.md")
+    for tree in (a, b):
+        at = tree / f".linkspan/conflicts/{number}-plan.md"
+        equal(sorted(os.listdir(at)), ["base", "head", "info", "theirs"])
+        for name, text in (("base", "the plan\n"), ("head", "the plan of A\n"), ("theirs", "the plan of B\n")):
+            equal((at / name).read_text(), text)
+            equal(os.stat(at / name).st_size, len(text))
+        info = (at / "info").read_text()
+        equal(os.stat(at / "info").st_size, len(info))
+        for word in ("memory/plan.md", "agent-2@sandbox-2", f"linkspan resolve {number} --theirs"):
+            check(word in info, info)
+        check(errno_of(os.unlink, at / "base") in (errno.EROFS, errno.EACCES))
+    subprocess.run(["find", a / ".linkspan", "-ls"], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    eventually(lambda: "conflicts" in (a / ".linkspan/status").read_text(), 10, "status says so")
+    equal(json.loads((a / ".linkspan/status.json").read_text())["conflicts"] >= 1, True)
+    run("restore", "--conflict", str(number), "--mount", str(a), "--to", str(a / "memory/theirs.md"))
+    equal((b / "memory/theirs.md").read_text(), "the plan of B\n")
+    for wrong in ((), ("--ours", "--theirs")):
+        run("resolve", str(number), "--mount", str(a), *wrong, code=2)
+    check("settled" in run("resolve", str(number), "--ours", "--mount", str(a)).said)
+    equal((a / "memory/plan.md").read_text(), "the plan of A\n")
+    check(not (b / f".linkspan/conflicts/{number}-plan.md").exists())
+    check("no open conflict" in run("resolve", str(number), "--ours", "--mount", str(a), code=1).said)
+    changes = [c["what"] for c in log(str(a / "memory"))]
+    check("conflict" in changes and "resolve" in changes, changes)
+
+
+def test_theirs_and_merged(lab):
+    a, b = trees(lab)
+    first = conflict(a, b, "memory/theirs-wins.md")
+    run("resolve", str(first), "--theirs", cwd=str(b / "memory"))
+    equal((a / "memory/theirs-wins.md").read_text(), "the plan of B\n")
+    second = conflict(a, b, "memory/merged.md")
+    run("resolve", str(second), "--merged", "-", "--mount", str(a), stdin=b"the plan of both\n")
+    equal((b / "memory/merged.md").read_text(), "the plan of both\n")
+    third = conflict(a, b, "memory/back.md")
+    run("restore", "--conflict", str(third), "--mount", str(b))
+    equal((a / "memory/back.md").read_text(), "the plan of B\n")
+    equal(os.listdir(a / ".linkspan/conflicts"), [])
+    texts = [run("cat", f"{a}/memory/back.md@{v['version']}").text for v in log(str(a / "memory/back.md"))]
+    equal(texts[-2:], ["the plan of A\n", "the plan of B\n"], "what was replaced stays in the history")
+
+
+if __name__ == "__main__":
+    labtest.main(globals(), each_seconds=240, mounts=2)
