@@ -259,7 +259,9 @@ void on_create(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode,
 
 void on_read(fuse_req_t raw, fuse_ino_t, size_t size, off_t offset, fuse_file_info* file) {
   serve(raw, "local read", [&](Request& r) {
-    fuse_bufvec data = FUSE_BUFVEC_INIT(size);
+    fuse_bufvec data = {};  // FUSE_BUFVEC_INIT is C99
+    data.count = 1;
+    data.buf[0].size = size;
     data.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
     data.buf[0].fd = descriptor(file);
     data.buf[0].pos = offset;

@@ -595,6 +595,20 @@ TEST_P(Prune, TheListOfAReplacedFileWithAnotherNameAgesToo) {
   EXPECT_EQ(numbers(world().find(root(), "target")->attr.ino), (std::vector<uint64_t>{4}));
 }
 
+// Its numbers go on from its own last one, not from the number that the file which replaced it got.
+TEST_P(Prune, TheListOfAReplacedFileAgesByItsOwnCommits) {
+  const Ino target = world().make_file(root(), "target", "one");
+  must(world().link(target, root(), "other"));
+  const Ino temp = world().make_file(root(), "temp", "new");
+  for (int more = 0; more < 5; ++more) must(world().append(temp, "+"));
+  must(world().rename(root(), "temp", root(), "target"));
+  const Time replaced = world().now();
+  must(world().rewrite(target, "two"));
+  retain(1000, 10);
+  prune(Time{replaced.ns + 10 * kDay + 1});
+  EXPECT_EQ(numbers(target), (std::vector<uint64_t>{3, 2})) << "2 was the head until just now";
+}
+
 TEST_P(Prune, ReplacedNodesGoWithTheirBytesOnlyWhenNobodyNeedsThem) {
   // Three saves; each head was written by another node, all but the last of which are orphans.
   const std::string text(150000, 'a');

@@ -249,7 +249,10 @@ Result<Applied> apply(Transaction& tx, Move& move) {
                       move.to_place.child(move.request.to_name),
                       move.from_place.child(move.request.from_name)};
   change.made_version = static_cast<bool>(tx.reply.version);
-  if (change.made_version && move.to->attr.nlink > 0) change.fork = move.to->history;
+  if (change.made_version && move.to->attr.nlink > 0) {
+    change.fork = move.to->history;
+    change.fork_version = move.to->attr.version;
+  }
   tx.log(change);
   return finish(tx, move);
 }

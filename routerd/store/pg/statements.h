@@ -184,14 +184,15 @@ inline constexpr Statement kAddOrphan{
 
 // -- the log and history -------------------------------------------------------------------------
 // (tenant, volume, seq, ino, version, history, dir, old_dir, session, at, size, bytes, files, what,
-// principal, sandbox, path, old_path, fork)
+// principal, sandbox, path, old_path, fork, fork_version)
 inline constexpr Statement kAddChange{
     "add_change",
     "INSERT INTO linkspan.change (tenant, volume, seq, ino, version, history, dir, old_dir, "
-    "session, at, size, bytes, files, what, principal, sandbox, path, old_path, fork) VALUES "
+    "session, at, size, bytes, files, what, principal, sandbox, path, old_path, fork, "
+    "fork_version) VALUES "
     "($1::integer, $2::integer, $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint, "
     "$8::bigint, $9::bigint, $10::bigint, $11::bigint, $12::bigint, $13::bigint, $14::text, "
-    "$15::text, $16::text, $17::bytea, $18::bytea, $19::bigint)"};
+    "$15::text, $16::text, $17::bytea, $18::bytea, $19::bigint, $20::bigint)"};
 // (tenant, history, version, ino, dver, floor, size, session, at, what, principal, sandbox)
 inline constexpr Statement kAddVersion{
     "add_version",
@@ -599,9 +600,10 @@ inline constexpr Statement kPing{"ping", "SELECT 1"};
 // What prune removes may come back after a crash: it is removed again.
 inline constexpr Statement kLazyCommit{"lazy_commit", "SET LOCAL synchronous_commit = off"};
 // A window of the log: (tenant, after seq, rows)
-#define LS_WINDOW                                                                       \
-  "WITH w AS (SELECT c.ctid, c.seq, c.volume, c.at, c.history, c.version, c.fork FROM " \
-  "linkspan.change c "                                                                  \
+#define LS_WINDOW                                                                   \
+  "WITH w AS (SELECT c.ctid, c.seq, c.volume, c.at, c.history, c.version, c.fork, " \
+  "c.fork_version FROM "                                                            \
+  "linkspan.change c "                                                              \
   "WHERE c.tenant = $1::integer AND c.seq > $2::bigint ORDER BY c.seq LIMIT $3::bigint)"
 // (tenant, after, rows, volume, before time, distance, limit): of each history that got a version
 // in the window and before the time, removes the versions that have the distance or more behind
@@ -609,13 +611,15 @@ inline constexpr Statement kLazyCommit{"lazy_commit", "SET LOCAL synchronous_com
 // -> removed, last seq of the window, its first row of the volume at or after the time, rows
 inline constexpr Statement kTrimVersions{
     "trim_versions", LS_WINDOW
-    ", old AS (SELECT w.history, w.version, w.fork FROM w WHERE w.volume = $4::integer "
+    ", old AS (SELECT w.history, w.version, w.fork, w.fork_version FROM w WHERE w.volume = "
+    "$4::integer "
     "AND w.at < $5::bigint AND w.history IS NOT NULL), "
     "due AS (SELECT m.history, (SELECT v.version FROM linkspan.version v "
     "WHERE v.tenant = $1::integer AND v.history = m.history AND v.version <= m.last "
     "ORDER BY v.version DESC OFFSET $6::bigint LIMIT 1) AS upto FROM "
     "(SELECT h.history, max(h.version) AS last FROM (SELECT history, version "
-    "FROM old UNION ALL SELECT fork, version - 1 FROM old WHERE fork IS NOT NULL) h "
+    "FROM old UNION ALL SELECT fork, coalesce(fork_version, version - 1) FROM old WHERE fork IS "
+    "NOT NULL) h "
     "GROUP BY h.history) m), victim AS (SELECT v.ctid FROM due "
     "JOIN linkspan.version v ON v.tenant = $1::integer AND v.history = due.history "
     "AND v.version <= due.upto LIMIT $7::bigint FOR UPDATE OF v SKIP LOCKED), "

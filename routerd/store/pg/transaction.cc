@@ -128,7 +128,7 @@ void Transaction::log(const ChangeRecord& change) {
   p.id(m_.author.session).time(m_.now).u64(node.attr.size).i64(usage_.bytes).i64(usage_.files);
   p.bytes(change.what).bytes(m_.author.principal).bytes(m_.author.sandbox).bytes(path);
   change.old_path.empty() ? p.null() : p.bytes(old_path);
-  change.fork != 0 ? p.u64(change.fork) : p.null();
+  change.fork != 0 ? p.u64(change.fork).id(change.fork_version) : p.null().null();
   write(sql::kAddChange, p);
   logged_ = true;
 }

@@ -32,7 +32,8 @@ struct ChangeRecord {
   Ino dir, old_dir;  // 0: none
   std::string path, old_path;
   bool made_version = false;
-  uint64_t fork = 0;  // key of the history's copy that a replaced node took; 0: none
+  uint64_t fork = 0;     // key of the history's copy that a replaced node took; 0: none
+  Version fork_version;  // its last version then
 };
 
 // Threads: one. Belongs to one attempt.

@@ -48,8 +48,8 @@ TEST(WorkerPool, StopRunsWhatWasTakenAndRefusesTheRest) {
 }
 
 TEST(WorkerPool, RunsOnAllItsThreadsAtOnce) {
+  Latch latch;  // before the pool, whose threads may still be in it at the end
   WorkerPool pool("test", 4, 10);
-  Latch latch;
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(pool.submit([&] { latch.pass(); }));
   latch.wait_for(4);  // would never come if one thread ran two of them
   latch.open();

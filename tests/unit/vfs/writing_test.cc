@@ -357,9 +357,10 @@ TEST_F(TwoMounts, ARefusedCommitIsTheErrorOfClose) {
 
 // A later write rests on the refused one: alone it would be a file with a hole that nobody wrote.
 TEST_F(TwoMounts, RefusedBytesGoWholeWhenNobodyIsLeftToTryAgain) {
-  std::atomic<bool> full{true};
-  a.client.before = [&](const std::string& what) {
-    if (full && what == "commit") a.client.refuse_next(fail(Code::no_space, "full"));
+  // Owned by the hook: the mount's own threads call it until it is gone.
+  const auto full = std::make_shared<std::atomic<bool>>(true);
+  a.client.before = [this, full](const std::string& what) {
+    if (*full && what == "commit") a.client.refuse_next(fail(Code::no_space, "full"));
   };
   const auto h = a.open("x", O_WRONLY | O_CREAT);
   ASSERT_OK(a.pwrite(*h, 0, std::string(4096, '1')));
@@ -367,7 +368,7 @@ TEST_F(TwoMounts, RefusedBytesGoWholeWhenNobodyIsLeftToTryAgain) {
   ASSERT_OK(a.pwrite(*h, 8192, std::string(4096, '2')));
   EXPECT_EQ(a.close(*h).code(), Code::no_space);
   ASSERT_TRUE(eventually([&] { return a.vfs->stats().lost_commits == 1; }));
-  full = false;
+  *full = false;
   EXPECT_EQ(a.vfs->stats().dirty_files, 0u);
   ASSERT_OK(a.vfs->sync_all(a.me));
   EXPECT_EQ(text(a.read("x")), "");
