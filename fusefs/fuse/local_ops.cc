@@ -30,6 +30,9 @@ class LocalOperations final : public Operations {
     info->want |= info->capable & (FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_WRITE);
     // Each entry of a listing would cost a descriptor.
     info->want &= ~(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+    // An open that truncates as root here would leave the caller's set-id bits on: the kernel
+    // truncates in a call of its own, and takes them away before.
+    info->want &= ~FUSE_CAP_ATOMIC_O_TRUNC;
   }
   local::LocalTree& tree() const { return *tree_; }
 

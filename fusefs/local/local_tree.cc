@@ -226,6 +226,9 @@ Outcome<Entry> LocalTree::made(NodeId parent, const std::string& name, int resul
   const struct stat& st = entry.value().st;
   if (st.st_uid == who.uid && (group == static_cast<gid_t>(-1) || st.st_gid == group)) return entry;
   (void)::fchownat(inode->path.get(), "", who.uid, group, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+  // A new owner costs a file its set-id bits; these were asked for.
+  if (S_ISREG(st.st_mode) && (st.st_mode & (S_ISUID | S_ISGID)) != 0)
+    (void)::chmod(ProcPath(inode->path.get()).text, st.st_mode & 07777);
   fstatat(inode->path.get(), "", &entry.value().st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
   return entry;
 }
@@ -318,9 +321,11 @@ Outcome<std::pair<Entry, Descriptor>> LocalTree::create(NodeId parent, const std
   Held dir = find(parent);
   if (!dir) return Errno{ESTALE};
   if (!one_name(name)) return Errno{EINVAL};
-  int creating = own_flags(flags) | O_CREAT | O_NOFOLLOW | (flags & O_EXCL);
+  // What somebody else made meanwhile is not ours to give to the caller: with ESTALE the kernel
+  // walks the path once more, finds it, and checks rights as for any file that was there.
+  int creating = own_flags(flags) | O_CREAT | O_NOFOLLOW | O_EXCL;
   Descriptor fd(::openat(dir->path.get(), name.c_str(), creating, mode));
-  if (!fd.valid()) return Errno::last();
+  if (!fd.valid()) return errno == EEXIST && !(flags & O_EXCL) ? Errno{ESTALE} : Errno::last();
   auto entry = made(parent, name, 0, who);
   if (!entry.ok()) return Errno{entry.error()};
   return std::pair(entry.value(), std::move(fd));

@@ -12,17 +12,20 @@ Attr RouteVfs::shown(Attr attr) const {
     attr.uid = options_.uid;
     attr.gid = options_.gid;
   }
-  if (attr.kind != Kind::file) return attr;
-  const auto file = files_.find(attr.ino);
-  const auto view = file ? file->view() : std::nullopt;
-  if (!view) return attr;
-  attr.size = view->size;
-  // Nobody shall take an unsaved file for one hole.
-  attr.allocated = std::min(view->size, attr.allocated + file->dirty_bytes());
-  if (view->mtime) attr.mtime = *view->mtime;
-  attr.ctime = std::max(attr.ctime, view->last_write);
   return attr;
 }
+
+namespace {
+
+void lay_over(Attr* attr, const OpenFile& file, const OpenFile::View& view) {
+  attr->size = view.size;
+  // Nobody shall take an unsaved file for one hole.
+  attr->allocated = std::min(view.size, attr->allocated + file.dirty_bytes());
+  if (view.mtime) attr->mtime = *view.mtime;
+  attr->ctime = std::max(attr->ctime, view.last_write);
+}
+
+}  // namespace
 
 double RouteVfs::entry_time(bool cached) const {
   return cached && (!options_.route.writable || kernel_.can_drop_names()) ? kUntilPush : 0;
@@ -43,21 +46,29 @@ Entry RouteVfs::entry_of(const cache::Name& name, const Node& node) {
 }
 
 // While a file is dirty the kernel keeps nothing: its times and blocks move with the commit.
-AttrReply RouteVfs::attr_reply(const KnownNode& known, uint64_t as_of) {
-  const auto file = known.node.attr.kind == Kind::file ? files_.find(known.node.attr.ino) : nullptr;
-  const bool lasting = known.cached && !(file && file->dirty());
-  const Attr& attr = known.node.attr;
-  if (attr.kind == Kind::file) kernel_.told(attr.ino, attr.version, attr.size);
-  return AttrReply{shown(attr), lasting ? kUntilPush : 0, as_of};
+AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of) {
+  const Ino ino = known.node.attr.ino;
+  const bool is_file = known.node.attr.kind == Kind::file;
+  const auto file = is_file ? files_.find(ino) : nullptr;
+  const auto view = file ? file->view() : std::nullopt;
+  // Clean, maybe since just now: then `known` can be of before the commit, and shorter. The kernel
+  // would cut off what a process has mapped (SIGBUS). A file is clean only after the cache has what
+  // the commit made.
+  if (is_file && !view)
+    if (auto newest = tree_.known_node(ino); newest && newest->cached) known = std::move(*newest);
+  Attr attr = shown(known.node.attr);
+  if (is_file) kernel_.told(ino, attr.version, attr.size);
+  if (view) lay_over(&attr, *file, *view);
+  return AttrReply{attr, known.cached && !view ? kUntilPush : 0, as_of};
 }
 
 // ---- getattr --------------------------------------------------------------------------------
 
 Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino) {
   const uint64_t as_of = gate_.now();
-  LINKSPAN_TRY(const KnownNode known, tree_.node(begin(c), ino));
+  LINKSPAN_TRY(KnownNode known, tree_.node(begin(c), ino));
   forget_evicted();
-  return attr_reply(known, as_of);
+  return attr_reply(std::move(known), as_of);
 }
 
 // ---- setattr --------------------------------------------------------------------------------
@@ -73,8 +84,8 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
   if (rest.mode || owner || rest.atime || rest.mtime || rest.atime_now || rest.mtime_now)
     LINKSPAN_CHECK(send_attributes(c, doing, ino, rest));
   const uint64_t as_of = gate_.now();
-  LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino));
-  return attr_reply(known, as_of);
+  LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
+  return attr_reply(std::move(known), as_of);
 }
 
 // Whether an owner is to be sent at all. Squashed, every node is the mount user's already.

@@ -102,7 +102,6 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   if (content)
     parts_.content->put(parts_.content->moment(), cache::ContentId{file.ino, result.version}, 0,
                         *content);
-  parts_.kernel->untell(file.ino);
   // Pages that show another content go; so do those from which another process could go on to read
   // unseen, so that its base would seem older than what it read.
   const bool kept = outcome.as_seen && !parts_.files->other_readers(file.ino, outcome.knowers);
@@ -110,6 +109,8 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
     parts_.kernel->pages_become(file.ino, outcome.before, result.version);
   else
     parts_.kernel->drop_content(file.ino);
+  // An answer of before that is on its way must not tell the older version again.
+  parts_.kernel->told(file.ino, result.version, result.size);
   parts_.files->retire(file.ino);
 }
 

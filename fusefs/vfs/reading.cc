@@ -1,5 +1,6 @@
 // open, read, and the reading half of copy_range.
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -39,6 +40,10 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   OpenFile& file = *handle->file;
   if (known.node.attr.nlink == 0 && options_.route.writable) file.set_orphan();
   if (truncates) {
+    if (const auto done = strip_set_id(c, doing, known.node.attr); !done.ok()) {
+      release(ino, result.handle);
+      return done.error();
+    }
     const auto done = edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
       return file.truncate(beneath, by, 0);
     });
@@ -55,6 +60,17 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   kernel_.pages_are(ino, version);
   handle->may_have_read = reads && result.keep_cache;
   return result;
+}
+
+// The kernel takes set-id bits from a file that is written or truncated, but not for an open that
+// truncates: that one comes here in one piece. The same rule as its own; root keeps them.
+Status RouteVfs::strip_set_id(const Caller& c, const Doing& doing, const Attr& attr) {
+  uint32_t stripped = attr.mode & ~static_cast<uint32_t>(S_ISUID);
+  if ((stripped & S_IXGRP) != 0) stripped &= ~static_cast<uint32_t>(S_ISGID);
+  if (c.uid == 0 || stripped == attr.mode) return ok();
+  SetAttr only;
+  only.mode = stripped;
+  return send_attributes(c, doing, attr.ino, only);
 }
 
 // The process has read this version now, or the local view over it.

@@ -93,7 +93,7 @@ class RouteVfs final : public Vfs {
   Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of);
   // After an own mutation: what of it may be cached stands in the caches.
   Entry entry_of(const cache::Name& name, const Node& node);
-  AttrReply attr_reply(const KnownNode& known, uint64_t as_of);
+  AttrReply attr_reply(KnownNode known, uint64_t as_of);
 
   // -- mutations --
   Result<Entry> make(const Caller& c, CreateRequest request);
@@ -123,6 +123,7 @@ class RouteVfs final : public Vfs {
   Result<std::shared_ptr<const DataMap>> data_map(const Doing& doing, FileHandle& handle,
                                                   const Attr& attr, Version version,
                                                   uint64_t offset);
+  Status strip_set_id(const Caller& c, const Doing& doing, const Attr& attr);
   void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino);
   Reader reader(const Caller& c, Ino ino);

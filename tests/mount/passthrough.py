@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import differential  # noqa: E402
 import fsx  # noqa: E402
 import labtest  # noqa: E402
+import permissions  # noqa: E402
 import programs  # noqa: E402
 from labtest import check, equal, errno_of, sh  # noqa: E402
 
@@ -119,7 +120,7 @@ def test_descriptors_are_given_back(lab):
 def borrowed():
     """The other files' tests, as tests of this one."""
     found = {}
-    for module in (posix_checks, differential, fsx, programs):
+    for module in (posix_checks, permissions, differential, fsx, programs):
         for name, test in vars(module).items():
             if name.startswith("test_") and callable(test) and name not in NOT_LOCAL:
                 found[f"{name}"] = test
@@ -128,6 +129,4 @@ def borrowed():
 
 if __name__ == "__main__":
     labtest.Lab = lambda **_: Passthrough()
-    labtest.main({**globals(), **borrowed()}, each_seconds=300, passthrough=True, known={
-        name: "seen once: rename answered ENOENT where the local directory said ENOTDIR"
-        for name in borrowed() if "agrees_with_a_local_directory" in name})
+    labtest.main({**globals(), **borrowed()}, each_seconds=300, passthrough=True)

@@ -41,6 +41,30 @@ TEST_F(TwoMounts, TheKernelIsToldWhatItMayKeepAndWhatToDrop) {
   EXPECT_GT(b.find("x")->times.attr, 0);
 }
 
+// The kernel cuts a file to the size that it is told, and what is mapped beyond with it.
+TEST_F(TwoMounts, AnAnswerThatACommitOvertookIsNotShorterThanTheFile) {
+  ASSERT_OK(a.write("x", "hello"));
+  const auto h = a.open("x", O_RDWR);
+  ASSERT_OK(h);
+  ASSERT_OK(a.pwrite(*h, 5, ", world"));
+  const Ino ino = a.ino("x");
+  SetAttr chmod;
+  chmod.mode = 0600;
+  ASSERT_OK(b.set("x", chmod));  // now a has to ask for the attributes
+  bool overtaken = false;
+  a.client.after = [&](const std::string& what) {
+    if (what != "getattr" || std::exchange(overtaken, true)) return;
+    EXPECT_OK(a.fsync(*h));
+  };
+  const auto reply = a.vfs->getattr(a.me, ino);
+  a.client.after = nullptr;
+  ASSERT_OK(reply);
+  EXPECT_TRUE(overtaken);
+  EXPECT_EQ(reply->attr.size, 12u);
+  EXPECT_EQ(text(a.pread(*h, 0, 100)), "hello, world");
+  EXPECT_OK(a.close(*h));
+}
+
 TEST_F(TwoMounts, NamesComeAndGo) {
   ASSERT_OK(a.mkdir("d"));
   EXPECT_TRUE(b.list("d").empty());

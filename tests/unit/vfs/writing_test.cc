@@ -11,6 +11,23 @@
 namespace linkspan::vfs::testing {
 namespace {
 
+TEST_F(TwoMounts, AnOpenThatTruncatesTakesSetIdBitsUnlessRootAsks) {
+  const auto after = [&](uint32_t mode, uint32_t uid) {
+    EXPECT_OK(a.write("x", "program"));
+    SetAttr set;
+    set.mode = mode;
+    EXPECT_OK(a.set("x", set));
+    a.me.uid = uid;
+    EXPECT_OK(a.write("x", "", O_WRONLY | O_TRUNC));
+    a.me.uid = 0;
+    return b.attr("x").mode;
+  };
+  EXPECT_EQ(after(06755, 1000), 0755u);
+  EXPECT_EQ(after(06765, 1000), 02765u);  // without execution for the group it is no set-gid bit
+  EXPECT_EQ(after(01755, 1000), 01755u);
+  EXPECT_EQ(after(06755, 0), 06755u);
+}
+
 TEST_F(TwoMounts, UnsavedWritesAreSeenHereAtOnceAndThereWhenClosed) {
   ASSERT_OK(a.write("x", "0123456789"));
   const auto h = a.open("x", O_RDWR);
