@@ -43,9 +43,12 @@ class LockRanges {
       }
     }
   }
-  // Nothing that was set earlier is still to come: unlocked pieces go, equal neighbours are one.
-  void compact() {
-    for (auto it = pieces_.begin(); it != pieces_.end();) {
+  // Nothing that was set earlier is still to come: unlocked pieces go, equal neighbours are one. In
+  // and around the range.
+  void compact(const LockRange& range = {}) {
+    auto it = pieces_.lower_bound(range.begin);
+    if (it != pieces_.begin()) --it;
+    while (it != pieces_.end() && it->first <= range.end) {
       if (it->second.type == LockType::none) {
         it = pieces_.erase(it);
         continue;
@@ -61,10 +64,6 @@ class LockRanges {
       }
       ++it;
     }
-  }
-  // As if all had been set before anything else.
-  void forget_order() {
-    for (auto& [begin, piece] : pieces_) piece.order = 0;
   }
 
   // Every byte is held, at least so strongly.

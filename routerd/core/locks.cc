@@ -173,7 +173,7 @@ Result<SetLockReply> LockTable::apply(const FileId& id, const Owner& owner, cons
   }
   const size_t before = held.ranges.size();
   held.ranges.apply(lock.range, lock.type, ++order_);
-  held.ranges.compact();
+  held.ranges.compact(lock.range);
   session->pieces += held.ranges.size() - before;
   if (!unlock) {
     held.pid = lock.pid;

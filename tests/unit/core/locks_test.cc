@@ -366,7 +366,7 @@ TEST_F(LockTableTest, ASessionThatEndsGivesEverythingUp) {
 TEST_F(LockTableTest, ALostLeaseCostsALockOnlyWhenAnotherAsks) {
   ask(kA, lock(exclusive, 0, 10));
   ask(kA, lock(exclusive, 0, 10, 1, kOther));
-  Asked own_wait = ask(kB, lock(exclusive, 50, 60));
+  ask(kC, lock(exclusive, 50, 60));
   Asked a_waits = ask(kA, lock(exclusive, 50, 60), LockWait::stay);
   Asked waits = ask(kB, lock(exclusive, 0, 5), LockWait::stay);
   EXPECT_TRUE(waits.open());
@@ -557,9 +557,13 @@ class Model {
   }
   // Takes in what was granted meanwhile; then nobody waits whom nothing and nobody is before.
   void settle() {
+    std::map<uint64_t, int> granted;  // in the order in which they were
     for (int o = 0; o < kOwners; ++o) {
       if (!owners_[o].waits || owners_[o].waits->asked.open()) continue;
-      EXPECT_TRUE(owners_[o].waits->asked.granted());
+      ASSERT_TRUE(owners_[o].waits->asked.granted());
+      granted[(*owners_[o].waits->asked.answer)->value().order] = o;
+    }
+    for (const auto& [order, o] : granted) {
       apply(o, owners_[o].waits->lock);
       owners_[o].waits.reset();
       ++granted_late;
