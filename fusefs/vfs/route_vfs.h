@@ -149,6 +149,7 @@ class RouteVfs final : public Vfs {
 
   // -- locks (locking.cc) --
   Lock marked(Lock lock);
+  void synchronised(const Doing& doing, int32_t tid, const Lock& lock);
 
   void forget_evicted();
 

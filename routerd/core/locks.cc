@@ -313,8 +313,10 @@ TestLockReply LockTable::test(SessionId of, const Lock& ask) {
   if (!found) return reply;
   reply.blocker = found->second;
   reply.same_session = found->first.session == of;
-  if (!reply.same_session && found->second.private_to_session)
+  if (!reply.same_session && (found->second.private_to_session || ask.private_to_session)) {
+    reply.blocker->private_to_session = true;
     reply.blocker->type = LockType::exclusive;  // as it works
+  }
   return reply;
 }
 

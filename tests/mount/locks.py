@@ -500,6 +500,7 @@ def test_a_lock_lost_to_another_makes_writing_fail(lab):
     a.do("lock", "f", "w")
     a.do("write", "f", "NEW")
     a.do("lock", "f", "u")
+    b.do("lock", "f", "r")
     equal(b.do("read", "f", 6), "NEWnew")
     stats = pathlib.Path(f"{lab.mounts[0]}/.linkspan/stats").read_text()
     check('locks_lost_total{route="memory"} 1' in stats, [l for l in stats.splitlines() if "lock" in l])
