@@ -511,6 +511,14 @@ void MountSession::on_caches_lost() {
   for (const auto& part : *routes()) part.vfs->on_caches_lost();
 }
 
+void MountSession::on_locks_lost(const std::vector<Lock>& locks) {
+  fuse::log(fuse::LogLevel::error,
+            std::to_string(locks.size()) +
+                " locks were lost while the router was away: what goes on to write under them "
+                "gets EIO and must open its files again");
+  for (const auto& part : *routes()) part.vfs->on_locks_lost(locks);
+}
+
 void MountSession::on_link(const client::LinkState& state) {
   const bool up = state.link == client::Link::connected;
   fuse::log(up ? fuse::LogLevel::info : fuse::LogLevel::warning,

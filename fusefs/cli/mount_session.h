@@ -64,6 +64,7 @@ class MountSession final : public client::SessionListener {
   void on_revoke(const Revocation& revocation) override;
   void on_caches_lost() override;
   void on_link(const client::LinkState& state) override;
+  void on_locks_lost(const std::vector<Lock>& locks) override;
 
  private:
   struct RoutePart {

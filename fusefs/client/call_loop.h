@@ -34,8 +34,11 @@ enum class Method : uint8_t {
   data_ranges,
   conflicts,
   settle,
+  set_lock,
+  test_lock,
+  cancel_lock,
 };
-inline constexpr size_t kMethods = 19;
+inline constexpr size_t kMethods = 22;
 std::string_view to_string(Method method);
 
 struct MethodCounters {

@@ -8,7 +8,7 @@
 #include "fusefs/client/commit_stream.h"
 #include "fusefs/client/connection.h"
 #include "fusefs/client/session.h"
-#include "linkspan/convert.h"
+#include "linkspan/convert_locks.h"
 #include "linkspan/convert_status.h"
 #include "linkspan/limits.h"
 
@@ -44,7 +44,7 @@ class GrpcClient final : public RouterClient {
                  .address = options_.address,
                  .seed = options_.seed,
                  .counters = {}},
-        session_(options_, gate_, operations_) {}
+        session_(options_, gate_, operations_, locks_) {}
 
   Result<SessionInfo> attach(const Call& call, SessionListener* listener) override {
     return session_.attach(call, listener);
@@ -113,6 +113,15 @@ class GrpcClient final : public RouterClient {
   }
   Result<MutationReply> commit(const Call& call, CommitRequest request) override;
 
+  Status set_lock(const Call& call, const Lock& lock, LockWait wait) override;
+  Status cancel_lock(const Call& call, const Lock& lock) override;
+  Result<TestLockReply> test_lock(const Call& call, const Lock& lock) override {
+    return ask<v1::TestLockRequest>(Method::test_lock, call, TestLockRequest{lock},
+                                    &v1::Fs::Stub::TestLock);
+  }
+  LockType lock_held(const Lock& lock) const override { return locks_.held(lock); }
+  bool has_locks(const Lock& lock) const override { return locks_.has(lock); }
+
  private:
   template <class Request, class Reply>
   using StubCall = grpc::Status (v1::Fs::Stub::*)(grpc::ClientContext*, const Request&, Reply*);
@@ -133,9 +142,16 @@ class GrpcClient final : public RouterClient {
   Result<MutationReply> mutate(Method method, const Call& call, const Request& request,
                                StubCall<WireRequest, v1::MutationReply> stub_call);
 
+  // The number of a lock's request, which may have waited since an earlier call.
+  OpNumber lock_number(const Live& live, OpNumber* carried);
+  // The router's answer: the book has it, or it came too late and the request is sent once more.
+  std::optional<Failure> enter_lock(const Live& live, const Lock& lock, uint64_t order);
+
   const GrpcClientOptions options_;
   Gate gate_;
   OpTracker operations_;
+  OpTracker lock_numbers_;  // apart: a lock may be waited for for hours
+  LockBook locks_;
   CallContext context_;
   Session session_;  // last: its threads use the others
 };
@@ -223,7 +239,10 @@ Result<ReadReply> GrpcClient::read(const Call& call, const ReadRequest& request)
 Result<MutationReply> GrpcClient::commit(const Call& call, CommitRequest request) {
   Operation operation(operations_, call.operation);
   CallLoop loop(context_, Method::commit, call, &operation);
+  const uint64_t losses = locks_.losses(request.ino);
   while (const auto live = loop.next_try()) {
+    if (locks_.losses(request.ino) != losses)
+      return fail(Code::io, "a lock under which this was written was lost with the link");
     v1::MutationReply reply;
     std::optional<Error> local;
     auto failure = attempt(
@@ -239,6 +258,92 @@ Result<MutationReply> GrpcClient::commit(const Call& call, CommitRequest request
     }
     if (local) failure = Failure{std::move(*local), Origin::local};
     loop.failed(*failure);
+  }
+  return loop.error();
+}
+
+// ---- locks -------------------------------------------------------------------------------------
+
+// Under another session the number means nothing: there the request was never made.
+OpNumber GrpcClient::lock_number(const Live& live, OpNumber* carried) {
+  if (*carried) {
+    const auto pending = lock_numbers_.find(*carried);
+    if (pending && pending->generation == live.generation) return *carried;
+    if (pending) lock_numbers_.end(*carried);
+  }
+  *carried = lock_numbers_.begin(live.generation);
+  return *carried;
+}
+
+std::optional<Failure> GrpcClient::enter_lock(const Live& live, const Lock& lock, uint64_t order) {
+  if (locks_.set(lock, order, live.link)) return std::nullopt;
+  return Failure{fail(Code::unavailable, "the link broke"), Origin::transport};
+}
+
+Status GrpcClient::set_lock(const Call& call, const Lock& lock, LockWait wait) {
+  const LockBook::UnderWay under_way(&locks_, lock);
+  SetLockRequest request{{}, {}, lock, wait};
+  v1::SetLockRequest m;
+  CallLoop loop(context_, Method::set_lock, call);
+  while (const auto live = loop.next_try()) {
+    request.number = lock_number(*live, call.operation);
+    request.answered_below = lock_numbers_.answered_below(live->generation);
+    wire::to_wire(request, &m);
+    v1::SetLockReply reply;
+    auto failure =
+        attempt(loop, *live, &reply, [&](grpc::ClientContext& context, v1::SetLockReply* out) {
+          return live->connection->fs->SetLock(&context, m, out);
+        });
+    if (!failure) failure = enter_lock(*live, lock, reply.order());
+    if (!failure) {
+      lock_numbers_.end(*call.operation);
+      *call.operation = {};
+      return ok();
+    }
+    loop.failed(*failure);
+    const Code code = failure->error.code;
+    const bool answered =
+        failure->origin == Origin::router && !judge(failure->error, failure->origin, 0).retry;
+    if (!answered) continue;
+    // flock(2): who wants more gives up first what he has.
+    if (lock.kind == LockKind::flock &&
+        (code == Code::would_block || code == Code::interrupted || code == Code::no_space))
+      locks_.gave_up(lock);
+    if (code == Code::would_block && wait == LockWait::queue) break;  // the number waits
+    lock_numbers_.end(*call.operation);
+    *call.operation = {};
+  }
+  return loop.error();
+}
+
+Status GrpcClient::cancel_lock(const Call& call, const Lock& lock) {
+  const LockBook::UnderWay under_way(&locks_, lock);
+  const Error not_held = fail(Code::interrupted, "the lock is not waited for any more");
+  CallLoop loop(context_, Method::cancel_lock, call);
+  while (const auto live = loop.next_try()) {
+    const auto pending = lock_numbers_.find(*call.operation);
+    if (!pending || pending->generation != live->generation) {
+      if (pending) lock_numbers_.end(*call.operation);
+      *call.operation = {};
+      return not_held;
+    }
+    v1::CancelLockRequest m;
+    wire::to_wire(
+        CancelLockRequest{*call.operation, lock_numbers_.answered_below(live->generation)}, &m);
+    v1::CancelLockReply reply;
+    auto failure =
+        attempt(loop, *live, &reply, [&](grpc::ClientContext& context, v1::CancelLockReply* out) {
+          return live->connection->fs->CancelLock(&context, m, out);
+        });
+    if (!failure && reply.granted()) failure = enter_lock(*live, lock, reply.order());
+    if (failure) {
+      loop.failed(*failure);
+      continue;
+    }
+    if (!reply.granted() && lock.kind == LockKind::flock) locks_.gave_up(lock);
+    lock_numbers_.end(*call.operation);
+    *call.operation = {};
+    return reply.granted() ? ok() : Status(not_held);
   }
   return loop.error();
 }
@@ -288,6 +393,8 @@ ClientStats GrpcClient::stats() const {
   stats.sessions = session.sessions.load();
   stats.revocations = session.revocations.load();
   stats.caches_lost = session.caches_lost.load();
+  stats.locks_held = locks_.size();
+  stats.locks_lost = session.locks_lost.load();
   return stats;
 }
 

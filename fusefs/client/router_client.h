@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "linkspan/lock_ops.h"
 #include "linkspan/ops.h"
 
 namespace linkspan::client {
@@ -74,6 +75,9 @@ class SessionListener {
   // reply to a call that began before this must not be cached after it: nobody would revoke it.
   virtual void on_caches_lost() = 0;
   virtual void on_link(const LinkState& state) = 0;
+  // Locks of this mount that others may have had meanwhile: whoever held them must not go on as if
+  // nothing had happened. Before any call gets through again.
+  virtual void on_locks_lost(const std::vector<Lock>& locks) { (void)locks; }
 };
 
 // Counters since attach(), for .linkspan/stats.
@@ -90,6 +94,8 @@ struct ClientStats {
   uint64_t sessions = 0;     // attached anew, the first included
   uint64_t revocations = 0;  // processed
   uint64_t caches_lost = 0;  // times that on_caches_lost was called
+  uint64_t locks_held = 0;   // now
+  uint64_t locks_lost = 0;   // could not be taken up again after the link was gone
 };
 
 class RouterClient {
@@ -139,6 +145,34 @@ class RouterClient {
   virtual Result<MutationReply> commit(const Call& call, CommitRequest request) = 0;
   virtual Result<MutationReply> set_xattr(const Call& call, SetXattrRequest request) = 0;
   virtual Result<MutationReply> settle(const Call& call, SettleRequest request) = 0;
+
+  // Locks (linkspan/lock_ops.h). What is held is remembered here, and said again to a router that
+  // does not know it. `call.operation` is needed, and carries the request's number: while it waits
+  // (`would_block` of LockWait::queue), and when the call ended without an answer. Such a number
+  // must be asked for again (`stay`) or be taken back.
+  virtual Status set_lock(const Call& call, const Lock& lock, LockWait wait) {
+    (void)call, (void)lock, (void)wait;
+    return fail(Code::unsupported, "this client has no locks");
+  }
+  // ok: it had been granted before, and is held. `interrupted`: it is not, and never will be.
+  virtual Status cancel_lock(const Call& call, const Lock& lock) {
+    (void)call, (void)lock;
+    return fail(Code::interrupted);
+  }
+  virtual Result<TestLockReply> test_lock(const Call& call, const Lock& lock) {
+    (void)call, (void)lock;
+    return fail(Code::unsupported, "this client has no locks");
+  }
+  // The strongest that the owner holds in the lock's range. Asks nobody.
+  virtual LockType lock_held(const Lock& lock) const {
+    (void)lock;
+    return LockType::none;
+  }
+  // The owner holds something in the file, or a request of his is under way. Asks nobody.
+  virtual bool has_locks(const Lock& lock) const {
+    (void)lock;
+    return false;
+  }
 };
 
 }  // namespace linkspan::client

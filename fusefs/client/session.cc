@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "linkspan/convert_locks.h"
 #include "linkspan/convert_status.h"
 #include "linkspan/limits.h"
 
@@ -21,10 +22,12 @@ constexpr std::chrono::seconds kStableTime{1};
 
 }  // namespace
 
-Session::Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations)
+Session::Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations,
+                 LockBook& locks)
     : options_(options),
       gate_(gate),
       operations_(operations),
+      locks_(locks),
       lease_(options.boot_clock),
       backoff_(options.reconnect, options.seed) {}
 
@@ -203,6 +206,10 @@ Status Session::adopt(wire::Attached attached) {
     last_revocation_ = 0;
     counters_.sessions.fetch_add(1, std::memory_order_relaxed);
   }
+  // Others may have had the locks of a session that is gone. A router that takes the same session
+  // up anew waits to hear what it holds.
+  if (!same && !first) locks_lost(locks_.lose_all());
+  reclaim_due_ = same && (reclaim_due_ || !attached.resumed);
   if (!same || !attached.resumed) {
     gap_allowed_ = true;
     lease_.drop();
@@ -292,6 +299,7 @@ Status Session::on_welcome(const wire::Welcome& welcome, SessionStream& stream) 
   live->credential = wire::encode_credential(credential_);
   live->generation = generation_;
   live->link = links_;
+  LINKSPAN_CHECK(reclaim_locks(*live));
   listener_->on_link(gate_.open(std::move(live)));
   return ok();
 }
@@ -327,6 +335,49 @@ Status Session::on_revocation(const Revocation& revocation, SessionStream& strea
   }
   stream.acknowledge(last_revocation_);
   return ok();
+}
+
+// Before the gate opens: no call may rest on a lock that is lost.
+Status Session::reclaim_locks(const Live& live) {
+  ReclaimLocksRequest request{locks_.told(live.link)};
+  if (request.locks.empty() && !reclaim_due_) return ok();
+  v1::ReclaimLocksRequest m;
+  wire::to_wire(request, &m);
+  v1::ReclaimLocksReply reply;
+  grpc::ClientContext context;
+  context.AddMetadata(wire::kSessionKey, live.credential);
+  set_deadline(&context, std::chrono::steady_clock::now() + options_.attach_attempt);
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return fail(Code::unavailable, "detached");
+    attaching_ = &context;
+  }
+  const grpc::Status status = live.connection->fs->ReclaimLocks(&context, m, &reply);
+  {
+    const std::lock_guard lock(mutex_);
+    attaching_ = nullptr;
+  }
+  std::vector<Lock> lost;
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+    lost = request.locks;  // a router of before there were any
+  } else if (!status.ok()) {
+    return wire::error_of(context, status);
+  } else {
+    auto told = wire::from_wire(std::move(reply));
+    if (!told.ok())
+      return fail(Code::internal, "the router's answer to ReclaimLocks: " + told.error().message);
+    for (const uint32_t index : told->lost)
+      if (index < request.locks.size()) lost.push_back(request.locks[index]);
+  }
+  reclaim_due_ = false;
+  locks_lost(locks_.lose(lost));
+  return ok();
+}
+
+void Session::locks_lost(const std::vector<Lock>& locks) {
+  if (locks.empty()) return;
+  counters_.locks_lost.fetch_add(locks.size(), std::memory_order_relaxed);
+  listener_->on_locks_lost(locks);
 }
 
 void Session::caches_lost() {

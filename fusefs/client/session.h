@@ -20,6 +20,7 @@
 #include "fusefs/client/gate.h"
 #include "fusefs/client/grpc_client.h"
 #include "fusefs/client/lease_clock.h"
+#include "fusefs/client/lock_book.h"
 #include "fusefs/client/op_tracker.h"
 #include "fusefs/client/session_stream.h"
 
@@ -28,10 +29,11 @@ namespace linkspan::client {
 class Session {
  public:
   struct Counters {
-    std::atomic<uint64_t> reconnects{0}, sessions{0}, revocations{0}, caches_lost{0};
+    std::atomic<uint64_t> reconnects{0}, sessions{0}, revocations{0}, caches_lost{0},
+        locks_lost{0};
   };
 
-  Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations);
+  Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations, LockBook& locks);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -64,6 +66,8 @@ class Session {
   Status on_welcome(const wire::Welcome& welcome, SessionStream& stream);
   Status on_renewed(const wire::Renewed& renewed, SessionStream& stream);
   Status on_revocation(const Revocation& revocation, SessionStream& stream);
+  Status reclaim_locks(const Live& live);
+  void locks_lost(const std::vector<Lock>& locks);
   void caches_lost();
   void drop_if_lapsed();
   void broken(const Error& why);
@@ -83,6 +87,7 @@ class Session {
   const GrpcClientOptions options_;
   Gate& gate_;
   OpTracker& operations_;
+  LockBook& locks_;
   SessionListener* listener_ = nullptr;
   LeaseClock lease_;
   Counters counters_;
@@ -95,6 +100,7 @@ class Session {
   uint64_t links_ = 0;
   uint64_t last_revocation_ = 0;
   bool gap_allowed_ = true;  // the next revocation's number may be any
+  bool reclaim_due_ = false;  // the router does not know what is held, or waits to hear it
   bool cached_ = false;      // a lease was granted since on_caches_lost
   Backoff backoff_;
   bool first_try_ = true;

@@ -33,8 +33,8 @@ void want(fuse_conn_info* info, unsigned capability) {
 void negotiate(fuse_conn_info* info) {
   want(info, FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS |
                  FUSE_CAP_ASYNC_DIO);
-  // The kernel clears set-id bits itself then, with a SETATTR. No POSIX ACLs are kept. Locks: none
-  // of ours, so flock and record locks are the kernel's and hold within the mount.
+  // The kernel clears set-id bits itself then, with a SETATTR. No POSIX ACLs are kept. Locks: the
+  // kernel's own, which hold within the mount, unless configure() says otherwise.
   info->want &= ~(FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_POSIX_ACL | FUSE_CAP_WRITEBACK_CACHE |
                   FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_IOCTL_DIR);
   // A request is small beside the splice calls it would cost; WRITE's data is wanted in memory.
@@ -158,7 +158,9 @@ Status Connection::State::close() {
   if (mounted_.exchange(false) && is_mounted(context_.name, device_))
     result = unmount_fuse(context_.name);
   if (notifier_) notifier_->detach();
-  if (loop_) loop_->stop();  // kept: somebody may be in wait()
+  if (loop_) loop_->stop();
+  context_.deferred.cancel_and_wait();
+  // The loop is kept: somebody may be in wait()
   session_.reset();
   return result;
 }

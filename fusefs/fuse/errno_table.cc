@@ -84,6 +84,10 @@ int to_errno(Code code) {
   return EIO;
 }
 
+int to_lock_errno(Code code) {
+  return code == Code::no_space ? ENOLCK : to_errno(code);
+}
+
 bool is_expected(Code code) {
   switch (code) {
     case Code::internal:

@@ -8,6 +8,9 @@ namespace linkspan::fuse {
 // A positive errno. Codes this build does not know are EIO.
 int to_errno(Code code);
 
+// Of a lock's request: what there is no room for is ENOLCK.
+int to_lock_errno(Code code);
+
 // False where a bug or a broken machine is behind the error: those are logged and counted.
 bool is_expected(Code code);
 

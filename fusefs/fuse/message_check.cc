@@ -74,6 +74,10 @@ Shape shape_of(uint32_t opcode) {
       return {sizeof(fuse_fallocate_in), 0};
     case FUSE_LSEEK:
       return {sizeof(fuse_lseek_in), 0};
+    case FUSE_GETLK:
+    case FUSE_SETLK:
+    case FUSE_SETLKW:
+      return {sizeof(fuse_lk_in), 0};
     case FUSE_COPY_FILE_RANGE:
       return {sizeof(fuse_copy_file_range_in), 0};
     case kOpStatx:

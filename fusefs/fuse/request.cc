@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "fusefs/fuse/deferred.h"
 #include "fusefs/fuse/errno_table.h"
 #include "fusefs/fuse/log.h"
 
@@ -108,6 +109,14 @@ bool Request::filesystem(const struct statvfs& st) {
 
 bool Request::offset(uint64_t offset) {
   return sent(fuse_reply_lseek(take(), static_cast<off_t>(offset)));
+}
+
+bool Request::lock(const struct flock& lock) {
+  return sent(fuse_reply_lock(take(), &lock));
+}
+
+std::shared_ptr<DeferredRequest> Request::defer() {
+  return DeferredRequest::make(take(), operation_, session_);
 }
 
 void Request::none() {

@@ -11,6 +11,8 @@
 
 namespace linkspan::fuse {
 
+class DeferredRequest;
+
 // Lives on the stack of a callback, on one thread. A request that was not answered when it goes is
 // answered with EIO and logged. Every reply returns whether the kernel took it: where false, the
 // caller was interrupted or the connection is gone, and what the reply would have handed over
@@ -42,7 +44,10 @@ class Request {
   bool xattr_size(size_t size);
   bool filesystem(const struct statvfs& st);
   bool offset(uint64_t offset);
+  bool lock(const struct flock& lock);
   void none();  // FORGET has no reply
+  // To be answered later, from another thread; this object is done with it.
+  std::shared_ptr<DeferredRequest> defer();
 
   bool answered() const { return raw_ == nullptr; }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 
+#include "fusefs/fuse/deferred_set.h"
 #include "fusefs/fuse/interrupts.h"
 
 struct fuse_conn_info;
@@ -38,6 +39,7 @@ struct SessionContext {
   Operations* operations = nullptr;
   Counters counters;
   InterruptWatch interrupts;
+  DeferredSet deferred;
   std::atomic<uint32_t> init_flags{0};  // that libfuse leaves out of its answer to INIT
 
   std::mutex mutex;  // of what follows; innermost

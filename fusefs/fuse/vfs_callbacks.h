@@ -52,5 +52,9 @@ void add_name_callbacks(fuse_lowlevel_ops* table);
 void add_attribute_callbacks(fuse_lowlevel_ops* table);
 void add_file_callbacks(fuse_lowlevel_ops* table);
 void add_directory_callbacks(fuse_lowlevel_ops* table);
+void add_lock_callbacks(fuse_lowlevel_ops* table);
+// After a FLUSH, and before a RELEASE: what the closing gives up of locks.
+Status unlock_closed(Request& r, Ino ino, const fuse_file_info& file);
+void unlock_released(Request& r, Ino ino, const fuse_file_info& file);
 
 }  // namespace linkspan::fuse

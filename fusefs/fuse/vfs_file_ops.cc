@@ -11,12 +11,13 @@ namespace {
 
 constexpr size_t kCopyBytes = 1u << 30;  // of one copy_file_range reply, whose count has 32 bits
 
-fuse_file_info open_reply(const vfs::Opened& opened, int flags) {
+fuse_file_info open_reply(const VfsOperations& o, const vfs::Opened& opened) {
   fuse_file_info file = {};
   file.fh = opened.handle;
   file.keep_cache = opened.keep_cache;
-  // A FLUSH of a handle that cannot write has nothing to commit: spare the round trip of its close.
-  file.noflush = (flags & O_ACCMODE) == O_RDONLY;
+  // Where nothing can be written a close has nothing to commit, and no lock of ours to give up:
+  // spare the round trip. Elsewhere also a descriptor that only reads gives up its process's locks.
+  file.noflush = o.read_only();
   return file;
 }
 
@@ -28,7 +29,7 @@ void on_open(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file) {
       r.error(opened.error());
       return;
     }
-    if (!r.opened(open_reply(*opened, file->flags)))  // the caller is gone: no RELEASE will come
+    if (!r.opened(open_reply(o, *opened)))  // the caller is gone: no RELEASE will come
       o.vfs().release(o.ino(ino), opened->handle);
   });
 }
@@ -43,7 +44,7 @@ void on_create(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode,
       return;
     }
     const auto& [entry, opened] = *created;
-    fuse_file_info reply = open_reply(opened, file->flags);
+    fuse_file_info reply = open_reply(o, opened);
     if (o.hand_over(entry, [&](const fuse_entry_param& param) { return r.created(param, reply); }))
       return;
     o.vfs().release(entry.attr.ino, opened.handle);
@@ -80,7 +81,9 @@ void on_write(fuse_req_t raw, fuse_ino_t ino, const char* data, size_t size, off
 void on_flush(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file) {
   serve(raw, "flush", [&](Request& r) {
     auto& o = VfsOperations::of(r);
-    r.status(o.vfs().flush(r.caller(), o.ino(ino), file->fh));
+    const Status flushed = o.vfs().flush(r.caller(), o.ino(ino), file->fh);
+    const Status unlocked = unlock_closed(r, o.ino(ino), *file);
+    r.status(flushed.ok() ? unlocked : flushed);
   });
 }
 
@@ -94,6 +97,7 @@ void on_fsync(fuse_req_t raw, fuse_ino_t ino, int, fuse_file_info* file) {
 void on_release(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file) {
   serve(raw, "release", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    unlock_released(r, o.ino(ino), *file);
     o.vfs().release(o.ino(ino), file->fh);
     r.done();
   });

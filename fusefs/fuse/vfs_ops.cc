@@ -7,13 +7,15 @@ namespace linkspan::fuse {
 
 VfsOperations::VfsOperations(vfs::Vfs* vfs, Notifier* notifier, VfsOperationsOptions options)
     : vfs_(vfs), notifier_(notifier), options_(options) {
-  // Left to the kernel: access (default_permissions decides), locks (within the mount), ioctl,
-  // poll, bmap. syncfs(2) and O_TMPFILE reach no filesystem over libfuse 3.14: the former ends in
-  // the kernel (files are durable by close, fsync, or 100 ms), the latter is EOPNOTSUPP.
+  // Left to the kernel: access (default_permissions decides), ioctl, poll, bmap; and locks where
+  // nothing may be written (who may only read must not hold up writers elsewhere). syncfs(2) and
+  // O_TMPFILE reach no filesystem over libfuse 3.14: the former ends in the kernel (files are
+  // durable by close, fsync, or 100 ms), the latter is EOPNOTSUPP.
   add_name_callbacks(&table_);
   add_attribute_callbacks(&table_);
   add_file_callbacks(&table_);
   add_directory_callbacks(&table_);
+  if (!options_.read_only) add_lock_callbacks(&table_);
 }
 
 void VfsOperations::configure(fuse_conn_info* info) {
@@ -23,6 +25,8 @@ void VfsOperations::configure(fuse_conn_info* info) {
     info->want &= ~FUSE_CAP_AUTO_INVAL_DATA;
     info->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
   }
+  if (!options_.read_only)
+    info->want |= info->capable & (FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
   // A symlink's target never changes and inode numbers are never reused.
   info->want |= info->capable & FUSE_CAP_CACHE_SYMLINKS;
   // The first page of a directory with attributes, further ones as long as somebody looks at them:

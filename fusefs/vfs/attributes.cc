@@ -78,6 +78,8 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
   const Doing doing = begin(c);
   LINKSPAN_CHECK(writable());
   LINKSPAN_TRY(const bool owner, owner_change(set));
+  if (set.size && handle)
+    if (const auto open = files_.handle(*handle)) LINKSPAN_CHECK(Locks::intact(*open));
   if (set.size) LINKSPAN_CHECK(set_size(c, doing, ino, *set.size, handle));
   SetAttr rest = set;
   rest.size.reset();

@@ -54,8 +54,12 @@ Status Commits::commit_with_turn(const Doing& doing, OpenFile& file) {
   if (file.orphan()) return ok();  // nobody else will ever see it
   Status first = ok();
   Doing left = doing;
-  while (const auto layer = file.seal_lowest(last)) {
+  for (;;) {
+    if (file.doomed()) return drop_doomed(file);
+    const auto layer = file.seal_lowest(last);
+    if (!layer) break;
     const auto done = commit_layer(left, file, layer);
+    if (!done.ok() && file.doomed()) return drop_doomed(file);
     if (done.ok()) left = doing.renewed(*parts_.options);
     if (done.ok()) continue;
     if (first.ok()) first = done;
@@ -147,6 +151,14 @@ void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& na
     parts_.bases->read(layer.writer, base, name);
   }
   // Else others' changes are in it that nobody here has read.
+}
+
+Status Commits::drop_doomed(OpenFile& file) {
+  const Error why = fail(Code::io, "a lock under which this was written was lost with the link");
+  if (file.dirty()) lose(file, file.dirty_bytes(), why);
+  forget(file);
+  file.undoom();
+  return why;
 }
 
 void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {

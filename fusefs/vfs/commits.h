@@ -80,6 +80,7 @@ class Commits {
                                         const OpenFile::Outcome& outcome, uint64_t size);
   void learn_bases(const Base& base, const std::optional<cache::Name>& name, const Layer& layer,
                    const OpenFile::Outcome& outcome, bool merged);
+  Status drop_doomed(OpenFile& file);  // with the turn
   void failed(OpenFile& file, const Layer& layer, const Error& error);
   void let_go(OpenFile& file, const Layer& layer);
   std::string written(const OpenFile& file, uint64_t bytes) const;

@@ -294,6 +294,21 @@ std::optional<Error> OpenFile::take_error() {
   return std::exchange(error_, std::nullopt);
 }
 
+void OpenFile::doom() {
+  std::lock_guard lock(mutex_);
+  doomed_ = !layers_.empty();
+}
+
+bool OpenFile::doomed() const {
+  std::lock_guard lock(mutex_);
+  return doomed_;
+}
+
+void OpenFile::undoom() {
+  std::lock_guard lock(mutex_);
+  doomed_ = false;
+}
+
 bool OpenFile::orphan() const {
   std::lock_guard lock(mutex_);
   return orphan_;

@@ -156,6 +156,11 @@ class OpenFile {
   void keep_error(Error error);
   std::optional<Error> take_error();
 
+  // What is unsaved was written under a lock that is lost: it must not be committed any more.
+  void doom();
+  bool doomed() const;
+  void undoom();  // nothing of it is left
+
   bool orphan() const;  // has no name any more: nothing of it need be committed
   void set_orphan();
 
@@ -180,6 +185,7 @@ class OpenFile {
   std::deque<std::shared_ptr<Layer>> layers_;
   std::optional<Error> error_;
   bool orphan_ = false;
+  bool doomed_ = false;
 };
 
 // Holds the turn.

@@ -74,6 +74,12 @@ bool OpenFiles::other_readers(Ino ino, const std::vector<Process>& than) const {
   });
 }
 
+void OpenFiles::locks_lost(Ino ino) {
+  std::lock_guard lock(mutex_);
+  for (const auto& [h, handle] : handles_)
+    if (handle->file->ino == ino && handle->locks) handle->locks_lost = true;
+}
+
 bool OpenFiles::mapped_by_other(const FileHandle& asking, const Process& asker) const {
   std::lock_guard lock(mutex_);
   if (asking.file->handles < 2) return false;

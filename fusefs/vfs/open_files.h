@@ -20,6 +20,8 @@ struct FileHandle {
   Process opener;
   bool reads = false;
   bool writes = false;
+  std::atomic<bool> locks{false};      // somebody set a lock through it
+  std::atomic<bool> locks_lost{false};  // and one was lost: it may not write any more
   std::atomic<bool> may_have_read{false};   // the kernel's pages were kept: a read may go unseen
   std::atomic<uint64_t> next_offset{0};     // where a sequential reader goes on
   std::atomic<uint32_t> sequential{0};      // how many reads in a row were
@@ -44,6 +46,9 @@ class OpenFiles {
   // A process that is none of these has the file open for reading: it may read unseen, from the
   // kernel's pages.
   bool other_readers(Ino ino, const std::vector<Process>& than) const;
+
+  // Handles of the file through which locks were set may not write any more.
+  void locks_lost(Ino ino);
 
   // Somebody else than who asks through this handle may have mapped the file and written to the
   // mapping: bytes that the kernel has not told us.

@@ -1,5 +1,5 @@
 // The Vfs of one route. Its methods are spread over the files named after what they are about:
-// names.cc, attributes.cc, reading.cc, writing.cc, directories.cc, xattrs.cc; vfs.cc puts the parts
+// names.cc, attributes.cc, reading.cc, writing.cc, directories.cc, xattrs.cc, locking.cc; vfs.cc puts the parts
 // together.
 //
 // Lock order: OpenFiles', OpenFile's, BaseVersions'. No other two locks of this folder are held
@@ -14,6 +14,7 @@
 #include "fusefs/vfs/commits.h"
 #include "fusefs/vfs/contents.h"
 #include "fusefs/vfs/kernel_view.h"
+#include "fusefs/vfs/locks.h"
 #include "fusefs/vfs/open_files.h"
 #include "fusefs/vfs/refused_renames.h"
 #include "fusefs/vfs/relatime.h"
@@ -77,9 +78,18 @@ class RouteVfs final : public Vfs {
   Status removexattr(const Caller& c, Ino ino, const std::string& name) override;
   Result<StatFsReply> statfs(const Caller& c, Ino ino) override;
 
+  Result<std::optional<OpNumber>> set_lock(const Caller& c, Handle h, const Lock& lock,
+                                           bool wait) override;
+  void await_lock(OpNumber number, const Lock& lock,
+                  std::shared_ptr<client::CancelToken> cancel, LockDone done) override;
+  Result<TestLockReply> test_lock(const Caller& c, const Lock& lock) override;
+  Status unlock_owner(const Caller& c, Ino ino, uint64_t owner) override;
+  void unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner) override;
+
   Status sync_all(const Caller& c) override;
   void on_revoke(const Revocation& revocation) override;
   void on_caches_lost() override;
+  void on_locks_lost(const std::vector<Lock>& locks) override;
   ReplyGate& reply_gate() override { return gate_; }
   Stats stats() const override;
 
@@ -138,6 +148,10 @@ class RouteVfs final : public Vfs {
   Result<std::string> history_xattr(const Doing& doing, Ino ino, const std::string& name);
   Status change_xattr(const Caller& c, SetXattrRequest request);
 
+  // -- locks (locking.cc) --
+  Lock marked(Lock lock);
+  void synchronised(const Doing& doing, int32_t tid, const Lock& lock);
+
   void forget_evicted();
 
   const VfsOptions options_;
@@ -153,6 +167,7 @@ class RouteVfs final : public Vfs {
   KernelView kernel_;
   Relatime relatime_;
   Commits commits_;
+  Locks locks_;
   RefusedRenames refused_renames_;
   std::atomic<uint64_t> revocations_{0}, refused_{0};
 };

@@ -11,11 +11,13 @@ RouteVfs::RouteVfs(client::RouterClient* client, KernelCache* kernel, VfsOptions
       contents_(client, &content_),
       kernel_(kernel),
       relatime_(&tree_, &options_),
-      commits_(Commits::Parts{&tree_, &files_, &kernel_, &bases_, &content_, &options_}) {
+      commits_(Commits::Parts{&tree_, &files_, &kernel_, &bases_, &content_, &options_}),
+      locks_(Locks::Parts{client_, &files_, &commits_, &options_}) {
   spool_.dir = options_.spool_dir;
 }
 
 RouteVfs::~RouteVfs() {
+  locks_.stop();
   commits_.stop();
   relatime_.stop();
 }
@@ -106,6 +108,8 @@ Vfs::Stats RouteVfs::stats() const {
   stats.refused_since = refusal.since;
   stats.refused_last = refusal.last;
   stats.conflicts = commits_.conflict_count() + refused_;
+  stats.lock_waits = locks_.waits();
+  stats.locks_lost = locks_.lost_count();
   return stats;
 }
 

@@ -16,6 +16,7 @@
 
 #include "fusefs/client/router_client.h"
 #include "linkspan/clock.h"
+#include "linkspan/lock_ops.h"
 #include "linkspan/ops.h"
 
 namespace linkspan::vfs {
@@ -193,12 +194,46 @@ class Vfs {
   virtual Status removexattr(const Caller& c, Ino ino, const std::string& name) = 0;
   virtual Result<StatFsReply> statfs(const Caller& c, Ino ino) = 0;
 
+  // Locks across mounts (linkspan/lock_ops.h), of files on routes that may be written to; of `lock`
+  // private_to_session is set here. A lock that was lost with the link makes `io` of every later
+  // write and lock through the handles that locked.
+  //
+  // Nothing: it is set. A number: `wait` was asked for and it is queued; await_lock() must follow.
+  virtual Result<std::optional<OpNumber>> set_lock(const Caller& c, Handle h, const Lock& lock,
+                                                   bool wait) {
+    (void)c, (void)h, (void)lock, (void)wait;
+    return fail(Code::unsupported, "no locks here");
+  }
+  // Returns at once. `done` runs once, on a thread of the vfs: when the lock is set, or never will
+  // be (`interrupted`: `cancel` fired first).
+  using LockDone = std::function<void(const Status&)>;
+  virtual void await_lock(OpNumber number, const Lock& lock,
+                          std::shared_ptr<client::CancelToken> cancel, LockDone done) {
+    (void)number, (void)lock, (void)cancel;
+    done(fail(Code::unsupported, "no locks here"));
+  }
+  virtual Result<TestLockReply> test_lock(const Caller& c, const Lock& lock) {
+    (void)c, (void)lock;
+    return fail(Code::unsupported, "no locks here");
+  }
+  // A process closed a descriptor of the file: its record locks of it go (POSIX). After flush().
+  virtual Status unlock_owner(const Caller& c, Ino ino, uint64_t owner) {
+    (void)c, (void)ino, (void)owner;
+    return Done{};
+  }
+  // The last descriptor of a handle is closed: its OFD locks, and its flock, go. Before release();
+  // waits for nobody.
+  virtual void unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner) {
+    (void)ino, (void)h, (void)flock_owner;
+  }
+
   // Commits every dirty file; the first error. For umount and syncfs.
   virtual Status sync_all(const Caller& c) = 0;
 
   // From the session's listener; see client::SessionListener.
   virtual void on_revoke(const Revocation& revocation) = 0;
   virtual void on_caches_lost() = 0;
+  virtual void on_locks_lost(const std::vector<Lock>& locks) { (void)locks; }
 
   virtual ReplyGate& reply_gate() = 0;
 
@@ -210,6 +245,7 @@ class Vfs {
     std::string refused;
     Time refused_since, refused_last;
     uint64_t conflicts = 0;
+    uint64_t lock_waits = 0, locks_lost = 0;
   };
   virtual Stats stats() const = 0;
 };

@@ -46,6 +46,7 @@ Result<size_t> RouteVfs::write(const Caller& c, Ino ino, Handle h, uint64_t offs
   const auto handle = files_.handle(h);
   if (!handle) return bad_handle();
   LINKSPAN_CHECK(writable());
+  LINKSPAN_CHECK(Locks::intact(*handle));
   if (data.empty()) return size_t{0};
   OpenFile& file = *handle->file;
   LINKSPAN_CHECK(edit(c, begin(c), file, [&](const Beneath& beneath, const Editor& by) {
@@ -60,6 +61,7 @@ Status RouteVfs::fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_
   const auto handle = files_.handle(h);
   if (!handle) return bad_handle();
   LINKSPAN_CHECK(writable());
+  LINKSPAN_CHECK(Locks::intact(*handle));
   const uint64_t end = offset + length;
   if (length == 0 || end < offset) return fail(Code::invalid, "nothing to allocate");
   if (end > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");

@@ -11,6 +11,9 @@
 namespace linkspan::core {
 namespace {
 
+// From the end of the mutations' hold, by which a mount has attached, for it to say what it held.
+constexpr std::chrono::milliseconds kReclaimTime{1000};
+
 uint64_t random_number() {
   uint64_t number = 0;
   while (number == 0) RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number);
@@ -58,7 +61,9 @@ Result<RouterCore::TenantPtr> RouterCore::open_tenant(const std::string& name) {
       awaited_[record.id] = now + options_.lease + options_.session_grace;
     }
   }
-  return std::make_shared<Tenant>(std::move(state), std::move(earlier), now + options_.lease);
+  const auto hold_until = now + options_.lease;
+  return std::make_shared<Tenant>(std::move(state), std::move(earlier), hold_until,
+                                  hold_until + kReclaimTime);
 }
 
 // The first to ask opens it; others wait for the same answer.
@@ -101,10 +106,13 @@ void RouterCore::fence(const TenantPtr& tenant) {
   }
   const Error why = fail(Code::session_lost, "another router serves this tenant now; attach again");
   for (const SessionPtr& session : lost) {
+    LockAnswers answers;
+    tenant->locks.end(session->id(), &answers);
     release_all(session->end(why));
     session->pump();
   }
   background_->post_all(tenant->hold.release());
+  background_->post_all(tenant->lock_hold.release());
 }
 
 // ---- sessions ----
@@ -156,7 +164,18 @@ Result<RouterCore::SessionPtr> RouterCore::add_session(store::SessionRecord reco
     session->end(fail(Code::session_lost));
     session = find_session(session->id());
     if (!session) return fail(Code::busy, "the session is being resumed; try again");
+    return session;
   }
+  const std::weak_ptr<Session> weak = session;
+  tenant->locks.open(
+      session->id(),
+      [weak] {
+        const auto alive = weak.lock();
+        return !alive || alive->lost();
+      },
+      [weak](bool broken) {
+        if (const auto alive = weak.lock()) alive->locks_broken(broken);
+      });
   return session;
 }
 
@@ -256,6 +275,11 @@ void RouterCore::end_session(const SessionPtr& session, const Error& why, bool w
     if (at == sessions_.end() || at->second != session) return;  // somebody else does it
     sessions_.erase(at);
   }
+  {
+    LockAnswers answers;
+    session->tenant()->locks.end(session->id(), &answers);
+  }
+  background_->post_all(session->tenant()->lock_hold.heard_of(session->id()));
   release_all(session->end(why));
   session->pump();
   session->tenant()->unswept = true;

@@ -24,6 +24,11 @@ Hold::Tasks Hold::release_locked() {
   return std::exchange(tasks_, {});
 }
 
+bool Hold::awaits(SessionId session) const {
+  const std::lock_guard lock(mutex_);
+  return awaited_.count(session) != 0;
+}
+
 Hold::Tasks Hold::heard_of(SessionId session) {
   if (!active()) return {};
   const std::lock_guard lock(mutex_);

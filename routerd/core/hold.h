@@ -25,6 +25,8 @@ class Hold {
 
   // `run`: nothing is held back, the task was not taken. `full`: limits::kRouterQueue are held.
   Answer defer(Task& task);
+  // Held back for this one too.
+  bool awaits(SessionId session) const;
   // It resumed or ended.
   Tasks heard_of(SessionId session);
   Tasks tick(Clock::Steady now);
@@ -37,7 +39,7 @@ class Hold {
 
   std::atomic<bool> active_;
   const Clock::Steady until_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::set<SessionId> awaited_;
   Tasks tasks_;
 };

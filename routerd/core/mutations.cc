@@ -307,6 +307,11 @@ void RouterCore::mutate(const Credentials& who, Request request, MutationDone do
   Call& call = *entered;
   if (!request.op.number) return done(fail(Code::invalid, "a mutation needs an operation number"));
   if (const Status valid = store::check(request); !valid.ok()) return done(valid.error());
+  // Not even what was on its way: it may have been written under a lock that is another's now. The
+  // mount attaches again, and is told.
+  if (call.session->locks_broken())
+    return done(
+        fail(Code::session_lost, "locks of this mount were given to another; attach again"));
   if (call.grant->scope.writable.empty())
     return done(fail(Code::read_only, "the token may write to none of its routes"));
   request.op.answered_below = call.session->answered_below(request.op.answered_below);

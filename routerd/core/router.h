@@ -14,6 +14,7 @@
 
 #include "linkspan/clock.h"
 #include "linkspan/limits.h"
+#include "linkspan/lock_ops.h"
 #include "linkspan/ops.h"
 #include "routerd/store/store.h"
 
@@ -64,6 +65,7 @@ class StreamSink {
 };
 
 using MutationDone = std::function<void(Result<MutationReply>)>;
+using LockDone = std::function<void(Result<SetLockReply>)>;
 
 struct RouterOptions {
   std::chrono::milliseconds lease = limits::kLease;
@@ -118,6 +120,18 @@ class Router {
   virtual void commit(const Credentials& who, CommitRequest request, MutationDone done) = 0;
   virtual void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) = 0;
   virtual void settle(const Credentials& who, SettleRequest request, MutationDone done) = 0;
+
+  // Locks (lock_ops.h). `done` may run long after set_lock() returned, on the thread of whoever
+  // made room; who waits holds no thread, and is no call in the sense of stop().
+  virtual void set_lock(const Credentials& who, const SetLockRequest& request, LockDone done) = 0;
+  virtual Result<TestLockReply> test_lock(const Credentials& who,
+                                          const TestLockRequest& request) = 0;
+  virtual Result<CancelLockReply> cancel_lock(const Credentials& who,
+                                              const CancelLockRequest& request) = 0;
+  virtual Result<ReclaimLocksReply> reclaim_locks(const Credentials& who,
+                                                  const ReclaimLocksRequest& request) = 0;
+  // Whoever waits for a lock gets `unavailable`, now and from now on. Before stop().
+  virtual void end_lock_waits() = 0;
 
   // Stops taking new calls (`unavailable`), finishes what was accepted. Idempotent.
   virtual void stop() = 0;

@@ -1,7 +1,8 @@
 // The Router: sessions and tenants, and the way of each call through the parts of this folder.
 //
 // attach.cc: attaching, ending, tenants. streams.cc: leases and revocations. reads.cc.
-// mutations.cc: numbers, stores, revokes, answers. upkeep.cc: retention, ownership, revoked tokens.
+// mutations.cc: numbers, stores, revokes, answers. locking.cc. upkeep.cc: retention, ownership,
+// revoked tokens.
 //
 // Locks: mutex_ guards the tables only. None is held while a sink, a reply or the store is called.
 // The order of all of them: ARCHITECTURE.md, Threads and locks.
@@ -67,6 +68,14 @@ class RouterCore final : public Router {
   void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) override;
   void settle(const Credentials& who, SettleRequest request, MutationDone done) override;
 
+  void set_lock(const Credentials& who, const SetLockRequest& request, LockDone done) override;
+  Result<TestLockReply> test_lock(const Credentials& who, const TestLockRequest& request) override;
+  Result<CancelLockReply> cancel_lock(const Credentials& who,
+                                      const CancelLockRequest& request) override;
+  Result<ReclaimLocksReply> reclaim_locks(const Credentials& who,
+                                          const ReclaimLocksRequest& request) override;
+  void end_lock_waits() override;
+
   void stop() override;
 
  private:
@@ -121,6 +130,10 @@ class RouterCore final : public Router {
   void check_owner(const TenantPtr& tenant);
   // Ends the sessions of tokens that were revoked.
   void check_tokens(const TenantPtr& tenant);
+
+  // locking.cc
+  Status may_lock(const Call& call, Ino ino);
+  void lock_now(const Call& call, const SetLockRequest& request, LockDone done);
 
   // reads.cc
   Result<VolumeId> volume_of(const Call& call, Ino ino);

@@ -38,9 +38,9 @@ class Sequencer {
     std::vector<Running> running_;  // ascending
   };
 
-  // `last`: the highest number in the tenant's log. Numbers start well behind it: the last owner gave
-  // out more, for changes that failed, and mounts that heard of those must not take what we tell them
-  // for older. In a fresh tenant they start at 2, since as_of 0 means "not to be cached".
+  // `last`: the highest number in the tenant's log. Numbers start well behind it: the last owner
+  // gave out more, for changes that failed, and mounts that heard of those must not take what we
+  // tell them for older. In a fresh tenant they start at 2, since as_of 0 means "not to be cached".
   static constexpr uint64_t kOwnerGap = 1 << 20;
   explicit Sequencer(Seq last);
 

@@ -35,6 +35,7 @@ void RouterCore::stop() {
   gate_.close();
   // What was held back was not begun: run() answers it with `unavailable`.
   for (const TenantPtr& tenant : all_tenants()) background_->post_all(tenant->hold.release());
+  end_lock_waits();
   gate_.wait_until_empty();
 }
 
@@ -139,6 +140,10 @@ Clock::Steady RouterCore::tick(Clock::Steady now) {
     const Session::Tick tick = session->tick(now, options_.session_grace);
     if (tick.lost_now) session->tenant()->unswept = true;
     release_all(tick.releases);
+    if (tick.lost_now) {
+      LockAnswers answers;
+      session->tenant()->locks.lease_lost(session->id(), &answers);
+    }
     next = std::min(next, tick.next);
     if (tick.over) {
       end_session(session,
@@ -153,6 +158,7 @@ Clock::Steady RouterCore::tick(Clock::Steady now) {
   }
   for (const TenantPtr& tenant : all_tenants()) {
     background_->post_all(tenant->hold.tick(now));
+    background_->post_all(tenant->lock_hold.tick(now));
     look_after(tenant, now);
     const bool grown =
         tenant->interests.entries() > tenant->swept + options_.interests_per_session / 2;

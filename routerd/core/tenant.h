@@ -9,6 +9,7 @@
 #include "routerd/core/hold.h"
 #include "routerd/core/inode_pool.h"
 #include "routerd/core/interests.h"
+#include "routerd/core/locks.h"
 #include "routerd/core/sequencer.h"
 #include "routerd/core/slots.h"
 #include "routerd/core/usage.h"
@@ -20,7 +21,8 @@ namespace linkspan::core {
 // Parts that lock for themselves; the tenant adds no lock of its own, and no part calls another.
 class Tenant {
  public:
-  Tenant(store::TenantState state, std::set<SessionId> earlier_sessions, Clock::Steady hold_until)
+  Tenant(store::TenantState state, std::set<SessionId> earlier_sessions, Clock::Steady hold_until,
+         Clock::Steady hold_locks_until)
       : id(state.id),
         name(std::move(state.name)),
         epoch(state.epoch),
@@ -28,6 +30,8 @@ class Tenant {
         sequencer(state.last_seq),
         interests(&slots),
         usage(volumes),
+        locks(state.epoch.value << kEpochShift),
+        lock_hold(earlier_sessions, hold_locks_until),
         hold(std::move(earlier_sessions), hold_until) {
     for (const store::Volume& volume : volumes) nodes.learn(volume.root, volume.id);
   }
@@ -45,10 +49,15 @@ class Tenant {
   Usage usage;
   InodePool inodes;
   VolumeIndex nodes;
+  LockTable locks;
+  Hold lock_hold;  // new locks, until the sessions of the earlier router have said what they hold
   Hold hold;
   std::atomic<bool> fenced{false};   // another router owns it now
   std::atomic<bool> unswept{false};  // Interests hold entries of lost sessions
   std::atomic<size_t> swept{0};      // entries that Interests had after the last sweep
+
+  // Orders of locks ascend over routers, each of which has an epoch of its own.
+  static constexpr int kEpochShift = 40;
 
   // When the timer looks after it next (upkeep.cc), and whether the last time is over.
   struct Chore {

@@ -81,6 +81,9 @@ class Account {
     ticket_ = front_->admission->enter();
     return static_cast<bool>(ticket_);
   }
+  // A call that may wait for others without end: it does not hold a stop up, and whoever stops ends
+  // its wait. Before anybody else may close() it.
+  void leave() { ticket_ = Admission::Ticket(); }
   // The status to finish with; the detail goes into the trailing metadata.
   grpc::Status close(grpc::CallbackServerContext* context, const std::optional<Error>& error) {
     // Left before the answer is handed to gRPC: whoever keeps this object for longer (the core its
@@ -138,6 +141,7 @@ class UnaryCall {
     reactor_->Finish(status);  // context_ and reactor_ may be gone after this
   }
   bool admit() { return account_.admit(); }
+  void leave() { account_.leave(); }
   bool abandoned() const { return context_->IsCancelled(); }
   grpc::ServerUnaryReactor* reactor() const { return reactor_; }
   Front& front() const { return account_.front(); }

@@ -1,5 +1,6 @@
 #include "routerd/rpc/fs_service.h"
 
+#include "linkspan/convert_locks.h"
 #include "routerd/rpc/commit_upload.h"
 #include "routerd/rpc/prefetch_walk.h"
 
@@ -59,6 +60,28 @@ FsService::Unary* FsService::mutate(Rpc rpc, Context* context, const In* in, v1:
         };
         op(*mine->front().router, accepted.first, std::move(accepted.second), std::move(done));
       });
+  return reactor;
+}
+
+FsService::Unary* FsService::SetLock(Context* context, const v1::SetLockRequest* in,
+                                     v1::SetLockReply* out) {
+  auto call = std::make_shared<UnaryCall>(front_, Rpc::set_lock, context);
+  Unary* const reactor = call->reactor();
+  auto accepted = accept(call.get(), *context, *in);
+  if (!accepted.ok()) {
+    call->finish(accepted.error());
+    return reactor;
+  }
+  enqueue(std::move(call), Where::anywhere,
+          [accepted = *std::move(accepted), out](const std::shared_ptr<UnaryCall>& mine) {
+            if (accepted.second.wait == LockWait::stay) mine->leave();
+            mine->front().router->set_lock(accepted.first, accepted.second,
+                                           [mine, out](Result<SetLockReply> reply) {
+                                             if (!reply.ok()) return mine->finish(reply.error());
+                                             wire::to_wire(*reply, out);
+                                             mine->finish();
+                                           });
+          });
   return reactor;
 }
 
@@ -195,6 +218,30 @@ FsService::Unary* FsService::Settle(Context* context, const v1::SettleRequest* i
                 [](Router& r, const Credentials& who, SettleRequest request, MutationDone done) {
                   r.settle(who, std::move(request), std::move(done));
                 });
+}
+
+FsService::Unary* FsService::TestLock(Context* context, const v1::TestLockRequest* in,
+                                      v1::TestLockReply* out) {
+  return read(Rpc::test_lock, context, in, out,
+              [](Router& r, const Credentials& who, const TestLockRequest& request) {
+                return r.test_lock(who, request);
+              });
+}
+
+FsService::Unary* FsService::CancelLock(Context* context, const v1::CancelLockRequest* in,
+                                        v1::CancelLockReply* out) {
+  return read(Rpc::cancel_lock, context, in, out,
+              [](Router& r, const Credentials& who, const CancelLockRequest& request) {
+                return r.cancel_lock(who, request);
+              });
+}
+
+FsService::Unary* FsService::ReclaimLocks(Context* context, const v1::ReclaimLocksRequest* in,
+                                          v1::ReclaimLocksReply* out) {
+  return read(Rpc::reclaim_locks, context, in, out,
+              [](Router& r, const Credentials& who, const ReclaimLocksRequest& request) {
+                return r.reclaim_locks(who, request);
+              });
 }
 
 grpc::ServerReadReactor<v1::CommitPart>* FsService::Commit(Context* context,

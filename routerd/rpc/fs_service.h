@@ -30,6 +30,10 @@ class FsService final : public v1::Fs::CallbackService {
   Unary* SetXattr(Context*, const v1::SetXattrRequest*, v1::MutationReply*) override;
   Unary* Conflicts(Context*, const v1::ConflictsRequest*, v1::ConflictsReply*) override;
   Unary* Settle(Context*, const v1::SettleRequest*, v1::MutationReply*) override;
+  Unary* SetLock(Context*, const v1::SetLockRequest*, v1::SetLockReply*) override;
+  Unary* TestLock(Context*, const v1::TestLockRequest*, v1::TestLockReply*) override;
+  Unary* CancelLock(Context*, const v1::CancelLockRequest*, v1::CancelLockReply*) override;
+  Unary* ReclaimLocks(Context*, const v1::ReclaimLocksRequest*, v1::ReclaimLocksReply*) override;
   grpc::ServerReadReactor<v1::CommitPart>* Commit(Context*, v1::MutationReply*) override;
   grpc::ServerWriteReactor<v1::PrefetchReply>* Prefetch(Context*,
                                                         const v1::PrefetchRequest*) override;

@@ -37,8 +37,12 @@ enum class Rpc : uint8_t {
   data_ranges,
   conflicts,
   settle,
+  set_lock,
+  test_lock,
+  cancel_lock,
+  reclaim_locks,
 };
-inline constexpr size_t kRpcs = 22;
+inline constexpr size_t kRpcs = 26;
 std::string_view to_string(Rpc rpc);  // "Lookup", as in the .proto
 
 // Upper bounds of the latency buckets, microseconds; one more holds the rest.

@@ -124,6 +124,7 @@ class GrpcServer final : public Server {
     if (!server_) return drained_;
     if (health_) health_->stop();
     admission_.close();
+    front_.router->end_lock_waits();
     const auto deadline = std::chrono::steady_clock::now() + grace;
     drained_ = admission_.wait_idle(deadline);
     if (!drained_)

@@ -7,6 +7,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -50,6 +51,12 @@ class ScriptedVfs final : public vfs::Vfs {
   Script<Result<std::string>(const std::string&)> on_getxattr;
   Script<Result<std::vector<std::string>>()> on_listxattr;
   Script<Status(const Caller&, const std::string&)> on_unlink;
+  // A lock that is queued is awaited until the test answers it, or its token fires.
+  Script<Result<std::optional<OpNumber>>(const Lock&, bool wait)> on_set_lock;
+  Script<Result<TestLockReply>(const Lock&)> on_test_lock;
+  Script<void(const Lock&, LockDone)> on_await_lock;
+  std::mutex closed_mutex;
+  std::vector<uint64_t> closed_owners, released_flocks;
   std::atomic<int> open_handles{0};
 
   Result<vfs::Entry> lookup(const Caller& c, Ino parent, const std::string& name) override {
@@ -137,6 +144,38 @@ class ScriptedVfs final : public vfs::Vfs {
   }
   Status removexattr(const Caller&, Ino, const std::string&) override { return unsupported(); }
   Result<StatFsReply> statfs(const Caller&, Ino) override { return StatFsReply{}; }
+  Result<std::optional<OpNumber>> set_lock(const Caller&, vfs::Handle, const Lock& lock,
+                                           bool wait) override {
+    return on_set_lock ? on_set_lock(lock, wait) : Result<std::optional<OpNumber>>(unsupported());
+  }
+  void await_lock(OpNumber, const Lock& lock, std::shared_ptr<client::CancelToken> cancel,
+                  LockDone done) override {
+    auto once = std::make_shared<std::atomic<bool>>(false);
+    const LockDone first = [once, done](const Status& status) {
+      if (!once->exchange(true)) done(status);
+    };
+    if (on_await_lock) on_await_lock(lock, first);
+    // From a thread of its own, as the real one does: the token's lock is held here.
+    cancel->set([this, first] {
+      const std::lock_guard guard(closed_mutex);
+      cancelled.emplace_back([first] { first(fail(Code::interrupted)); });
+    });
+  }
+  Result<TestLockReply> test_lock(const Caller&, const Lock& lock) override {
+    return on_test_lock ? on_test_lock(lock) : Result<TestLockReply>(unsupported());
+  }
+  Status unlock_owner(const Caller&, Ino, uint64_t owner) override {
+    const std::lock_guard guard(closed_mutex);
+    closed_owners.push_back(owner);
+    return ok();
+  }
+  void unlock_handle(Ino, vfs::Handle, std::optional<uint64_t> flock_owner) override {
+    const std::lock_guard guard(closed_mutex);
+    if (flock_owner) released_flocks.push_back(*flock_owner);
+  }
+  ~ScriptedVfs() override {
+    for (auto& thread : cancelled) thread.join();
+  }
   Status sync_all(const Caller&) override { return ok(); }
   void on_revoke(const Revocation&) override {}
   void on_caches_lost() override {}
@@ -144,6 +183,7 @@ class ScriptedVfs final : public vfs::Vfs {
   Stats stats() const override { return {}; }
 
   vfs::ReplyGate gate;
+  std::vector<std::thread> cancelled;  // under closed_mutex
 
  private:
   static Error unsupported() { return fail(Code::unsupported, "not scripted"); }

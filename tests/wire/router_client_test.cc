@@ -344,6 +344,147 @@ TEST_F(RouterClientTest, AMountThatHangsDelaysAWriterByOneLeaseAtMost) {
   ASSERT_TRUE(b.listener.wait("connected", 2));
 }
 
+// ---- locks -------------------------------------------------------------------------------------
+
+class LockClientTest : public RouterClientTest {
+ protected:
+  static Lock lock(Ino ino, LockType type = LockType::exclusive) {
+    return {ino, LockKind::record, 7, type, {0, 10}, 1, false};
+  }
+  struct Asked {
+    OpNumber number;
+    Status status = ok();
+  };
+  static Asked set(Mount& m, const Lock& what, LockWait wait = LockWait::no) {
+    Asked asked;
+    asked.status = m.client->set_lock(
+        Call{std::chrono::steady_clock::now() + 20s, nullptr, &asked.number}, what, wait);
+    return asked;
+  }
+  // Queued, and awaited on another thread.
+  static std::future<Status> wait_for(Mount& m, const Lock& what, CancelToken* cancel = nullptr,
+                                      OpNumber* number = nullptr) {
+    Asked queued = set(m, what, LockWait::queue);
+    EXPECT_EQ(queued.status.code(), Code::would_block);
+    EXPECT_TRUE(queued.number);
+    return std::async(
+        std::launch::async, [&m, what, cancel, number, own = queued.number]() mutable {
+          OpNumber* const carried = number != nullptr ? number : &own;
+          *carried = own;
+          return m.client->set_lock(Call{std::chrono::steady_clock::now() + 20s, cancel, carried},
+                                    what, LockWait::stay);
+        });
+  }
+  static bool waits(std::future<Status>& status) {
+    return status.wait_for(100ms) == std::future_status::timeout;
+  }
+};
+
+TEST_F(LockClientTest, OneGetsWhatTheOtherGivesUp) {
+  start();
+  Mount &a = mount(), &b = mount();
+  const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
+  EXPECT_TRUE(set(a, lock(ino)).status.ok());
+  EXPECT_EQ(a.client->lock_held(lock(ino)), LockType::exclusive);
+  const Asked refused = set(b, lock(ino));
+  EXPECT_EQ(refused.status.code(), Code::would_block);
+  EXPECT_FALSE(refused.number);
+  EXPECT_TRUE(b.client->test_lock(within(10s), lock(ino))->blocker);
+  auto waiting = wait_for(b, lock(ino));
+  EXPECT_TRUE(waits(waiting));
+  EXPECT_TRUE(set(a, lock(ino, LockType::none)).status.ok());
+  EXPECT_FALSE(a.client->has_locks(lock(ino)));
+  EXPECT_TRUE(waiting.get().ok());
+  a.client->detach();
+  EXPECT_EQ(b.client->stats().locks_held, 1u);
+}
+
+TEST_F(LockClientTest, AWaitIsTakenBackOrHeldNothingBetween) {
+  start();
+  Mount &a = mount(), &b = mount();
+  const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
+  for (int round = 0; round < 50; ++round) {
+    ASSERT_TRUE(set(a, lock(ino)).status.ok());
+    CancelToken cancel;
+    OpNumber number;
+    auto waiting = wait_for(b, lock(ino), &cancel, &number);
+    std::thread unlocking([&] { (void)set(a, lock(ino, LockType::none)).status.ok(); });
+    cancel.cancel();
+    Status got = waiting.get();
+    if (!got.ok()) {
+      EXPECT_EQ(got.code(), Code::interrupted);
+      ASSERT_TRUE(number);
+      got = b.client->cancel_lock(Call{std::chrono::steady_clock::now() + 10s, nullptr, &number},
+                                  lock(ino));
+      EXPECT_FALSE(number);
+    }
+    unlocking.join();
+    EXPECT_EQ(b.client->lock_held(lock(ino)), got.ok() ? LockType::exclusive : LockType::none);
+    EXPECT_EQ(set(a, lock(ino)).status.ok(), !got.ok()) << "the router and the mount disagree";
+    ASSERT_TRUE(set(b, lock(ino, LockType::none)).status.ok());
+  }
+}
+
+TEST_F(LockClientTest, LocksAndWaitsOutliveARouter) {
+  start();
+  Mount &a = mount(), &b = mount();
+  const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
+  EXPECT_TRUE(set(a, lock(ino)).status.ok());
+  auto waiting = wait_for(b, lock(ino));
+  for (int restarts = 0; restarts < 2; ++restarts) {
+    router.reset();
+    ASSERT_TRUE(a.listener.wait("disconnected", static_cast<size_t>(restarts) + 1));
+    start();
+    ASSERT_TRUE(a.listener.wait("connected", static_cast<size_t>(restarts) + 2));
+    EXPECT_TRUE(waits(waiting));
+    EXPECT_EQ(set(b, lock(ino, LockType::shared)).status.code(), Code::would_block);
+  }
+  EXPECT_TRUE(set(a, lock(ino, LockType::none)).status.ok());
+  EXPECT_TRUE(waiting.get().ok());
+  EXPECT_EQ(a.listener.count("locks lost"), 0u);
+}
+
+TEST_F(LockClientTest, AGracefulStopWaitsForNoLock) {
+  start();
+  Mount &a = mount(), &b = mount();
+  const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
+  EXPECT_TRUE(set(a, lock(ino)).status.ok());
+  auto waiting = wait_for(b, lock(ino));
+  EXPECT_TRUE(waits(waiting));
+  const auto begun = std::chrono::steady_clock::now();
+  router->stop_gracefully();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 4s);
+  router.reset();
+  start();
+  EXPECT_TRUE(set(a, lock(ino, LockType::none)).status.ok());
+  EXPECT_TRUE(waiting.get().ok());
+}
+
+TEST_F(LockClientTest, ALockOfAMountThatHangsIsGivenAwayAndToldOf) {
+  lease = 400ms;
+  start();
+  Mount &a = mount(), &b = mount();
+  const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
+  EXPECT_TRUE(set(a, lock(ino)).status.ok());
+  std::promise<void> proceed;
+  auto proceeded = proceed.get_future().share();
+  a.listener.revoking = [proceeded](const Revocation&) { proceeded.wait(); };
+  ASSERT_TRUE(lookup(a, "f").ok());
+  auto waiting = wait_for(b, lock(ino));
+  ASSERT_TRUE(write(b, ino, "x").ok());  // a's stream hangs in the revocation: its lease runs out
+  EXPECT_TRUE(waiting.get().ok());
+  EXPECT_TRUE(write(b, ino, "b's").ok());
+  // What a sends meanwhile does not get through; and it hears why before anything else does.
+  auto late = std::async(std::launch::async, [&] { return write(a, ino, "a's"); });
+  EXPECT_EQ(late.wait_for(200ms), std::future_status::timeout);
+  proceed.set_value();
+  EXPECT_EQ(late.get().code(), Code::io);
+  EXPECT_TRUE(a.listener.wait("locks lost 1"));
+  EXPECT_EQ(a.client->lock_held(lock(ino)), LockType::none);
+  EXPECT_EQ(lookup(b, "f")->node->content, std::optional<std::string>("b's"));
+  EXPECT_TRUE(write(a, ino, "now").ok());
+}
+
 TEST_F(RouterClientTest, AWrongTokenIsRefused) {
   start();
   GrpcClientOptions options;

@@ -22,6 +22,9 @@ class Recorder final : public SessionListener {
     if (losing) losing();
     add("lost");
   }
+  void on_locks_lost(const std::vector<Lock>& locks) override {
+    add("locks lost " + std::to_string(locks.size()));
+  }
   void on_link(const LinkState& state) override {
     add(state.link == Link::connected      ? "connected"
         : state.link == Link::disconnected ? "disconnected"

@@ -195,6 +195,43 @@ class FakeRouter final : public core::Router {
     }
     mutate(who, std::move(done));
   }
+  // A lock that is waited for is kept until end_lock_waits().
+  void set_lock(const core::Credentials& who, const SetLockRequest& request,
+                core::LockDone done) override {
+    if (auto known = check(who); !known.ok()) return done(known.error());
+    if (request.wait != LockWait::stay) return done(SetLockReply{request.number.value});
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(done));
+    changed_.notify_all();
+  }
+  Result<TestLockReply> test_lock(const core::Credentials& who,
+                                  const TestLockRequest& request) override {
+    LINKSPAN_CHECK(check(who));
+    return TestLockReply{request.lock, true};
+  }
+  Result<CancelLockReply> cancel_lock(const core::Credentials& who,
+                                      const CancelLockRequest& request) override {
+    LINKSPAN_CHECK(check(who));
+    return CancelLockReply{true, request.number.value};
+  }
+  Result<ReclaimLocksReply> reclaim_locks(const core::Credentials& who,
+                                          const ReclaimLocksRequest& request) override {
+    LINKSPAN_CHECK(check(who));
+    return ReclaimLocksReply{{static_cast<uint32_t>(request.locks.size() - 1)}};
+  }
+  void end_lock_waits() override {
+    std::vector<core::LockDone> waiting;
+    {
+      const std::lock_guard lock(mutex_);
+      waiting.swap(waiting_);
+    }
+    for (const auto& done : waiting) done(fail(Code::unavailable, "the router is stopping"));
+  }
+  void wait_lock_waits() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !waiting_.empty(); });
+  }
+
   void stop() override {}
 
   // What the test looks at.
@@ -271,6 +308,7 @@ class FakeRouter final : public core::Router {
   uint64_t acknowledged_ = 0;
   unsigned closed_ = 0;
   std::vector<core::MutationDone> held_;
+  std::vector<core::LockDone> waiting_;
   std::vector<Extent> committed_, committed_again_;
   CommitRequest request_;
 };

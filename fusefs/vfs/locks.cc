@@ -1,0 +1,248 @@
+#include "fusefs/vfs/locks.h"
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+namespace linkspan::vfs {
+namespace {
+
+// A wait lasts as long as the router is there; away it may be for the route's timeout.
+constexpr std::chrono::hours kLongWait{24 * 365};
+
+Error too_many() {
+  return fail(Code::no_space, "too many processes of this mount wait for locks");
+}
+
+}  // namespace
+
+Locks::Locks(Parts parts) : parts_(parts) {}
+
+Locks::~Locks() {
+  stop();
+}
+
+void Locks::stop() {
+  std::thread chores;
+  std::vector<std::shared_ptr<client::CancelToken>> tokens;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    chores = std::move(thread_);
+    for (const Wait& wait : waiting_) tokens.push_back(wait.cancel);
+  }
+  for (const auto& token : tokens) token->cancel();
+  stop_.cancel();
+  wake_.notify_all();
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [this] { return waiting_.empty(); });
+  std::list<Wait> over = std::move(ended_);
+  ended_.clear();
+  lock.unlock();
+  for (Wait& wait : over) wait.thread.join();
+  if (chores.joinable()) chores.join();
+}
+
+Status Locks::intact(const FileHandle& handle) {
+  if (!handle.locks_lost) return ok();
+  return fail(Code::io,
+              "a lock set through this descriptor was lost while the router was away: open the "
+              "file again");
+}
+
+// ---- setting -----------------------------------------------------------------------------------
+
+void Locks::note_handle(Handle h, const Lock& lock) {
+  if (lock.kind != LockKind::record || lock.type == LockType::none) return;
+  const std::lock_guard guard(mutex_);
+  handles_[{lock.ino, lock.owner}].insert(h);
+}
+
+void Locks::forget_handles(const Lock& lock) {
+  const std::lock_guard guard(mutex_);
+  handles_.erase({lock.ino, lock.owner});
+}
+
+// `must`: the lock is given up, so not without what it protected. Else, before a lock is taken,
+// it is only that reads see what is current: a file with unsaved writes shows what lay beneath
+// them. A bare O_TRUNC is no news to anybody yet.
+Status Locks::save(const Doing& doing, const Lock& lock, bool must) {
+  if (lock.private_to_session) return ok();
+  const auto file = parts_.files->find(lock.ino);
+  if (!file || !file->dirty() || (!must && file->only_truncated())) return ok();
+  const Status saved = parts_.commits->commit(doing, *file);
+  if (saved.ok()) return ok();
+  if (must && transient(saved.code())) return saved;
+  file->keep_error(saved.error());  // of the next flush or fsync
+  return ok();
+}
+
+Result<std::optional<OpNumber>> Locks::set(const Doing& doing, Handle h, const Lock& lock,
+                                           bool wait) {
+  const auto handle = parts_.files->handle(h);
+  if (!handle) return fail(Code::internal, "no such open file");
+  const LockType held = parts_.client->lock_held(lock);
+  const bool weaker = lock.type < held;
+  if (lock.type != LockType::none) LINKSPAN_CHECK(intact(*handle));
+  LINKSPAN_CHECK(save(doing, lock, weaker));
+  handle->locks = true;
+  note_handle(h, lock);  // first: RELEASE cannot come before we answer
+  OpNumber number;
+  const auto mode = wait && lock.type != LockType::none ? LockWait::queue : LockWait::no;
+  const Status set = parts_.client->set_lock(doing.call(&number), lock, mode);
+  if (set.ok()) return std::optional<OpNumber>();
+  if (mode == LockWait::queue && set.code() == Code::would_block && number)
+    return std::optional<OpNumber>(number);
+  if (number) later({lock, number, held});
+  return set.error();
+}
+
+// ---- waiting -----------------------------------------------------------------------------------
+
+void Locks::await(OpNumber number, const Lock& lock, std::shared_ptr<client::CancelToken> cancel,
+                  Vfs::LockDone done) {
+  const LockType held = parts_.client->lock_held(lock);
+  std::list<Wait> over;
+  std::unique_lock guard(mutex_);
+  over.splice(over.end(), ended_);
+  bool refused = stopping_ || waiting_.size() >= limits::kLockWaitersPerMount;
+  if (!refused) {
+    const auto self = waiting_.emplace(waiting_.end());
+    try {
+      // It cannot take itself out of the list before it is in it: mutex_ is held.
+      self->cancel = cancel;
+      self->thread = std::thread([this, number, lock, held, cancel, done, self] {
+        OpNumber asked = number;
+        waits_.fetch_add(1, std::memory_order_relaxed);
+        Status got = wait_for(&asked, lock, cancel);
+        if (!got.ok() && asked) got = take_back(&asked, lock, held, got.error());
+        waits_.fetch_sub(1, std::memory_order_relaxed);
+        done(got);
+        const std::lock_guard end(mutex_);
+        ended_.splice(ended_.end(), waiting_, self);
+        wake_.notify_all();
+      });
+    } catch (const std::system_error&) {
+      waiting_.erase(self);
+      refused = true;
+    }
+  }
+  guard.unlock();
+  for (Wait& wait : over) wait.thread.join();  // they have said all that they had to
+  if (!refused) return;
+  later({lock, number, held});
+  done(too_many());
+}
+
+// The route's timeout is for the time without a router, not for the wait: a try that was broken off
+// after that time is made again.
+Status Locks::wait_for(OpNumber* number, const Lock& lock,
+                       const std::shared_ptr<client::CancelToken>& cancel) {
+  for (;;) {
+    const Doing doing = Doing::until_timeout(*parts_.options, cancel.get());
+    const Status got = parts_.client->set_lock(doing.call(number, kLongWait), lock, LockWait::stay);
+    const bool late = parts_.options->clock->steady() > doing.deadline + kTakeBackTime;
+    if (got.ok() || !*number || got.code() == Code::interrupted || !late) return got;
+  }
+}
+
+// It may have been granted at the last moment: then that is so. If nobody says, the caller hears
+// why it ended, and what was granted unheard is given up as soon as somebody does.
+Status Locks::take_back(OpNumber* number, const Lock& lock, LockType before, const Error& why) {
+  const client::Call call{std::chrono::steady_clock::now() + kTakeBackTime, nullptr, number};
+  const Status taken = parts_.client->cancel_lock(call, lock);
+  if (taken.ok()) return ok();
+  if (*number) later({lock, *number, before});
+  return why;
+}
+
+// ---- giving up ---------------------------------------------------------------------------------
+
+Status Locks::unlock_owner(const Doing& doing, const Lock& all_of_owner) {
+  if (!parts_.client->has_locks(all_of_owner)) return ok();
+  forget_handles(all_of_owner);
+  if (parts_.client->lock_held(all_of_owner) == LockType::none) return ok();
+  Status done = save(doing, all_of_owner, true);
+  OpNumber number;
+  if (done.ok()) done = parts_.client->set_lock(doing.call(&number), all_of_owner, LockWait::no);
+  if (!done.ok()) later({all_of_owner, number, {}});
+  return done;
+}
+
+void Locks::unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner) {
+  if (flock_owner) {
+    const Lock lock{ino, LockKind::flock, *flock_owner, LockType::none, {}, 0, false};
+    if (parts_.client->has_locks(lock)) later({lock, {}, {}});
+  }
+  std::vector<Lock> mine;  // OFD locks: their owner is this handle alone
+  {
+    const std::lock_guard guard(mutex_);
+    for (auto at = handles_.lower_bound({ino, 0});
+         at != handles_.end() && at->first.first == ino;) {
+      const bool last = at->second.erase(h) != 0 && at->second.empty();
+      if (last)
+        mine.push_back({ino, LockKind::record, at->first.second, LockType::none, {}, 0, false});
+      at = last ? handles_.erase(at) : std::next(at);
+    }
+  }
+  for (const Lock& lock : mine)
+    if (parts_.client->has_locks(lock)) later({lock, {}, {}});
+}
+
+void Locks::lost(const std::vector<Lock>& locks) {
+  for (const Lock& lock : locks) {
+    const auto file = parts_.files->find(lock.ino);
+    if (!file) continue;
+    lost_.fetch_add(1, std::memory_order_relaxed);
+    parts_.files->locks_lost(lock.ino);
+    file->doom();
+    parts_.commits->schedule(lock.ino, std::chrono::milliseconds(0));
+  }
+}
+
+// ---- chores ------------------------------------------------------------------------------------
+
+void Locks::later(Chore chore) {
+  const std::lock_guard guard(mutex_);
+  if (stopping_) return;  // the session ends, and everything with it
+  chores_.push_back(std::move(chore));
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  wake_.notify_all();
+}
+
+// True: done, or never to be done.
+bool Locks::carry_out(Chore* chore) {
+  const Doing doing = now();
+  if (chore->number) {
+    const Status taken = parts_.client->cancel_lock(doing.call(&chore->number), chore->lock);
+    if (!taken.ok() && chore->number) return false;
+    if (chore->lock.type != LockType::none) {
+      if (!taken.ok()) return true;
+      chore->lock.type = chore->before;
+    }
+  }
+  if (!save(doing, chore->lock, true).ok()) return false;
+  const Status done =
+      parts_.client->set_lock(doing.call(&chore->number), chore->lock, LockWait::no);
+  return done.ok() || !transient(done.code());
+}
+
+void Locks::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (chores_.empty()) {
+      wake_.wait(lock);
+      continue;
+    }
+    Chore chore = std::move(chores_.front());
+    chores_.pop_front();
+    lock.unlock();
+    const bool done = carry_out(&chore);
+    lock.lock();
+    if (done) continue;
+    chores_.push_back(std::move(chore));
+    wake_.wait_for(lock, kUnlockRetryDelay, [this] { return stopping_; });
+  }
+}
+
+}  // namespace linkspan::vfs

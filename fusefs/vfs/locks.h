@@ -1,0 +1,97 @@
+// The locks of one route's files: who waits, what is to be saved before a lock is given up, and
+// what is given up when a file is closed. The router decides; the client remembers what is held.
+//
+// What a lock protected is committed before the lock is given up or made weaker; and a commit is
+// answered only when every other mount has dropped what it had. So whoever gets the lock next sees
+// it.
+//
+// Threads: any. Each wait has a thread of its own, at most limits::kLockWaitersPerMount; one more
+// gives up, in the background, what could not be given up at once. mutex_ is a leaf.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "fusefs/vfs/calls.h"
+#include "fusefs/vfs/commits.h"
+#include "fusefs/vfs/open_files.h"
+#include "linkspan/lock_ops.h"
+
+namespace linkspan::vfs {
+
+inline constexpr std::chrono::milliseconds kTakeBackTime{2000};  // to learn if a wait was in vain
+inline constexpr std::chrono::milliseconds kUnlockRetryDelay{500};
+
+class Locks {
+ public:
+  struct Parts {  // none is owned
+    client::RouterClient* client = nullptr;
+    OpenFiles* files = nullptr;
+    Commits* commits = nullptr;
+    const VfsOptions* options = nullptr;
+  };
+  explicit Locks(Parts parts);
+  ~Locks();
+
+  // `io`: a lock that was set through the handle is lost.
+  static Status intact(const FileHandle& handle);
+
+  // As the Vfs's methods of these names say.
+  Result<std::optional<OpNumber>> set(const Doing& doing, Handle h, const Lock& lock, bool wait);
+  void await(OpNumber number, const Lock& lock, std::shared_ptr<client::CancelToken> cancel,
+             Vfs::LockDone done);
+  Status unlock_owner(const Doing& doing, const Lock& all_of_owner);
+  void unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner);
+  void lost(const std::vector<Lock>& locks);
+  // Cancels the waits and ends the threads.
+  void stop();
+
+  uint64_t waits() const { return waits_; }
+  uint64_t lost_count() const { return lost_; }
+
+ private:
+  // Something to be given up later: a lock, or a request that may have been granted unheard.
+  struct Chore {
+    Lock lock;
+    OpNumber number;                   // of a request whose outcome is not known; 0: none
+    LockType before = LockType::none;  // what the request's owner held when it was made
+  };
+
+  struct Wait {
+    std::thread thread;
+    std::shared_ptr<client::CancelToken> cancel;
+  };
+
+  void note_handle(Handle h, const Lock& lock);
+  void forget_handles(const Lock& lock);
+  Status save(const Doing& doing, const Lock& lock, bool must);
+  Status wait_for(OpNumber* number, const Lock& lock,
+                  const std::shared_ptr<client::CancelToken>& cancel);
+  Status take_back(OpNumber* number, const Lock& lock, LockType before, const Error& why);
+  void later(Chore chore);
+  bool carry_out(Chore* chore);
+  void run();
+  Doing now() { return Doing::until_timeout(*parts_.options, &stop_); }
+
+  const Parts parts_;
+  client::CancelToken stop_;
+  std::atomic<uint64_t> waits_{0}, lost_{0};
+
+  std::mutex mutex_;  // of what follows
+  std::condition_variable wake_;
+  std::map<std::pair<Ino, uint64_t>, std::set<Handle>> handles_;  // that record locks came through
+  std::deque<Chore> chores_;
+  bool stopping_ = false;
+  std::list<Wait> waiting_;
+  std::list<Wait> ended_;  // to be joined
+  std::thread thread_;     // of the chores; started with the first
+};
+
+}  // namespace linkspan::vfs

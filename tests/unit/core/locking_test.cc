@@ -1,0 +1,146 @@
+// Locks through the router: rights, sessions and their leases, a router that takes over.
+#include "fixture.h"
+
+namespace linkspan::core::testing {
+namespace {
+
+class LockingTest : public CoreTest {
+ protected:
+  class Ask {
+   public:
+    LockDone done() {
+      return [promise = promise_](Result<SetLockReply> reply) { promise->set_value(reply); };
+    }
+    bool answered() const { return future_.wait_for(0s) == std::future_status::ready; }
+    Result<SetLockReply> get() const {
+      if (future_.wait_for(kPatience) != std::future_status::ready) {
+        ADD_FAILURE() << "no answer came";
+        return fail(Code::timed_out);
+      }
+      return future_.get();
+    }
+
+   private:
+    std::shared_ptr<std::promise<Result<SetLockReply>>> promise_ =
+        std::make_shared<std::promise<Result<SetLockReply>>>();
+    std::shared_future<Result<SetLockReply>> future_ = promise_->get_future().share();
+  };
+
+  Ask set(Mount& m, const Lock& lock, LockWait wait = LockWait::no) {
+    Ask ask;
+    router_->set_lock(m.who, {OpNumber{++locks_}, {}, lock, wait}, ask.done());
+    return ask;
+  }
+  static Lock lock(Ino ino, LockType type = LockType::exclusive) {
+    return {ino, LockKind::record, 7, type, {0, 10}, 1, false};
+  }
+  Result<ReclaimLocksReply> reclaim(const Mount& m, std::vector<Lock> locks) {
+    return router_->reclaim_locks(m.who, {std::move(locks)});
+  }
+  void let_pass(std::chrono::milliseconds time) {
+    clock_.advance(time);
+    std::this_thread::sleep_for(150ms);  // the timer looks at real time now and then
+  }
+
+  uint64_t locks_ = 0;
+};
+
+TEST_F(LockingTest, OneWaitsForTheOtherAndHoldsNoThread) {
+  Mount a = mount(), b = mount();
+  const Ino file = a.create(a.root(), "f");
+  EXPECT_TRUE(set(a, lock(file)).get().ok());
+  EXPECT_EQ(set(b, lock(file)).get().code(), Code::would_block);
+  const Ask waits = set(b, lock(file), LockWait::stay);
+  EXPECT_FALSE(waits.answered());
+  const auto seen = router_->test_lock(b.who, {lock(file)});
+  ASSERT_TRUE(seen.ok() && seen->blocker);
+  EXPECT_TRUE(router_->detach(a.who).ok());
+  EXPECT_TRUE(waits.get().ok());
+}
+
+TEST_F(LockingTest, WhoMayOnlyReadMayNotLock) {
+  add_token("publisher", [](auto& token) { token.routes = {route("skills", true, {})}; });
+  Mount agent = mount(), publisher = mount("publisher");
+  const Ino skill = publisher.create(publisher.root("skills"), "s");
+  EXPECT_EQ(set(agent, lock(skill, LockType::shared)).get().code(), Code::read_only);
+  EXPECT_TRUE(set(publisher, lock(skill)).get().ok());
+  EXPECT_EQ(set(publisher, lock(agent.root())).get().code(), Code::stale_node) << "not its volume";
+}
+
+TEST_F(LockingTest, ALostLeaseKeepsLocksThatNobodyWants) {
+  Mount a = mount(), b = mount();
+  const Ino wanted = a.create(a.root(), "wanted"), kept = a.create(a.root(), "kept");
+  EXPECT_TRUE(set(a, lock(wanted)).get().ok());
+  EXPECT_TRUE(set(a, lock(kept)).get().ok());
+  auto stream = b.stream();
+  const Ask waits = set(b, lock(wanted), LockWait::stay);
+  for (int i = 0; i < 4 && !waits.answered(); ++i) {
+    b.renew();
+    let_pass(kLease / 2);
+  }
+  EXPECT_TRUE(waits.get().ok());
+  // What it sent in the belief that it held the lock is not taken.
+  EXPECT_EQ(a.start_write(wanted, "late").get().code(), Code::session_lost);
+  ASSERT_TRUE(resume(a, 0).ok());
+  EXPECT_EQ(a.start_write(wanted, "late").get().code(), Code::session_lost);
+  const auto told = reclaim(a, {lock(wanted), lock(kept)});
+  ASSERT_TRUE(told.ok());
+  EXPECT_EQ(told->lost, std::vector<uint32_t>{0});
+  EXPECT_TRUE(a.start_create(a.root(), "after").get().ok());
+  EXPECT_EQ(set(b, lock(kept)).get().code(), Code::would_block);
+}
+
+TEST_F(LockingTest, ANewRouterWaitsToHearWhatIsHeld) {
+  Mount a = mount(), b = mount();
+  const Ino file = a.create(a.root(), "f"), other = a.create(a.root(), "g");
+  EXPECT_TRUE(set(a, lock(file)).get().ok());
+  router_.reset();
+  start_router();
+  const auto back_b = resume(b, 0);
+  ASSERT_TRUE(back_b.ok());
+  EXPECT_TRUE(reclaim(b, {}).ok());
+  const Ask early = set(b, lock(file), LockWait::stay);
+  const Ask free = set(b, lock(other), LockWait::no);
+  EXPECT_FALSE(early.answered());
+  EXPECT_FALSE(free.answered()) << "A may hold it";
+  EXPECT_EQ(router_->test_lock(b.who, {lock(file)}).code(), Code::busy);
+  ASSERT_TRUE(resume(a, 0).ok());
+  EXPECT_FALSE(early.answered());
+  const auto told = reclaim(a, {lock(file)});
+  ASSERT_TRUE(told.ok());
+  EXPECT_TRUE(told->lost.empty());
+  EXPECT_TRUE(free.get().ok());
+  EXPECT_FALSE(early.answered());
+  EXPECT_TRUE(set(a, lock(file, LockType::none)).get().ok());
+  EXPECT_TRUE(early.get().ok());
+}
+
+TEST_F(LockingTest, WhoComesTooLateToANewRouterHasLostHisLocks) {
+  Mount a = mount(), b = mount();
+  const Ino file = a.create(a.root(), "f");
+  EXPECT_TRUE(set(a, lock(file)).get().ok());
+  router_.reset();
+  start_router();
+  Mount c = mount();
+  const Ask waits = set(c, lock(file), LockWait::stay);
+  let_pass(kLease + 1100ms);
+  EXPECT_TRUE(waits.get().ok());
+  EXPECT_TRUE(set(c, lock(file, LockType::none)).get().ok());
+  const auto back = resume(a, 0);
+  ASSERT_TRUE(back.ok());
+  const auto told = reclaim(a, {lock(file)});
+  ASSERT_TRUE(told.ok());
+  EXPECT_EQ(told->lost, std::vector<uint32_t>{0}) << "another may have had it in between";
+}
+
+TEST_F(LockingTest, AStopDoesNotWaitForWhoWaits) {
+  Mount a = mount(), b = mount();
+  const Ino file = a.create(a.root(), "f");
+  EXPECT_TRUE(set(a, lock(file)).get().ok());
+  const Ask waits = set(b, lock(file), LockWait::stay);
+  router_->stop();
+  EXPECT_EQ(waits.get().code(), Code::unavailable);
+}
+
+}  // namespace
+}  // namespace linkspan::core::testing
