@@ -111,9 +111,14 @@ class FakeRouter final : public core::Router {
     LINKSPAN_CHECK(check(who));
     return NodeReply{a_node(request.ino.value), Seq(5)};
   }
+  void remove_directories() {
+    const std::lock_guard lock(mutex_);
+    directories.clear();
+  }
   Result<ReadDirReply> readdir(const core::Credentials& who,
                                const ReadDirRequest& request) override {
     LINKSPAN_CHECK(check(who));
+    const std::lock_guard lock(mutex_);
     const uint64_t index = request.dir.value - 16;
     if (index >= directories.size()) return fail(Code::stale_node, "the directory is gone");
     ReadDirReply reply;

@@ -219,7 +219,7 @@ TEST_F(Prefetch, WalksBreadthFirstPageByPageWithinItsBounds) {
   EXPECT_TRUE(status.ok());
   EXPECT_EQ(walk(fs_.get(), 11, 100, &status), (std::vector<std::string>{"16/a", "16/b"}));
   EXPECT_TRUE(status.ok());
-  router_.directories.clear();
+  router_.remove_directories();
   EXPECT_TRUE(walk(fs_.get(), 1, 1, &status).empty());
   EXPECT_FALSE(status.ok());  // what was asked for is gone
 }
