@@ -62,6 +62,11 @@ Status check(const VersionsRequest& request) {
 }
 
 Status check(const ChangesRequest& request) {
+  constexpr uint64_t kMost = INT64_MAX;
+  if (request.after.value > kMost || request.before.value > kMost)
+    return fail(Code::invalid, "there is no change of that number");
+  if (request.below.size() > limits::kPathBytes || request.below.find('\0') != std::string::npos)
+    return fail(Code::invalid, "`below` is not a path");
   return check_limit(request.limit, limits::kHistoryPage);
 }
 
