@@ -99,6 +99,8 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   const auto name = parts_.tree->last_name(file.ino);
   const auto outcome =
       file.committed(layer, result, reply.merged, [&](const OpenFile::Outcome& of) {
+        // Before the file is clean: a READ of then must not be answered as what was told before.
+        parts_.kernel->told(file.ino, result.version, result.size);
         learn_bases(Base{file.ino, result.version}, name, layer, of, reply.merged);
       });
   const auto content = content_of(file, layer, outcome, result.size);

@@ -24,7 +24,7 @@ SECONDS = float(os.environ.get("LINKSPAN_SECONDS", "20"))
 MOUNTS = int(os.environ.get("LINKSPAN_MOUNTS", "4"))
 WORKERS = int(os.environ.get("LINKSPAN_WORKERS", "2"))
 LEASE_MS = 2000
-PLANTED_ROUNDS, PLANTED_SECONDS = 4, 4
+PLANTED_ROUNDS, PLANTED_SECONDS = 12, 4
 
 
 def test_quiet(lab):

@@ -105,7 +105,7 @@ def test_control_files_answer(lab):
     d = f"{lab.mounts[0]}/.linkspan"
     names = set(sh(f"ls {d}").split())
     check({"status", "status.json", "whoami", "routes", "stats", "changes"} <= names, names)
-    sh(f"cat {d}/* >/dev/null; python3 -m json.tool {d}/status.json >/dev/null; grep -qi connected {d}/status; "
+    sh(f"find {d} -maxdepth 1 -type f -exec cat {{}} + >/dev/null; ls {d}/conflicts; python3 -m json.tool {d}/status.json >/dev/null; grep -qi connected {d}/status; "
        f"grep -q sandbox-1 {d}/whoami; grep -q memory {d}/routes; grep -q '^linkspan_' {d}/stats")
     sh(f"echo seen > {lab.mounts[0]}/memory/seen.md; grep -q seen.md {d}/changes")
 
