@@ -11,7 +11,9 @@ namespace linkspan::core {
 std::vector<LockTable::Edge> LockTable::edges(Waiter& waiter, bool with_order) {
   std::vector<Edge> edges;
   File& in = file(waiter.file);
-  for (const auto& [other, held] : in.held) {
+  for (const auto& entry : in.held) {
+    const Owner& other = entry.first;
+    const Held& held = entry.second;
     bool clashes = false;
     held.ranges.each(waiter.lock.range, [&](const LockRange& range, LockType type) {
       clashes = clash(waiter.owner, waiter.lock, other, range, type, held.private_to_session);

@@ -92,7 +92,9 @@ std::optional<std::pair<LockTable::Owner, Lock>> LockTable::blocker(const FileId
   if (at == files_.end()) return std::nullopt;
   std::optional<std::pair<Owner, Lock>> first;
   std::vector<Owner> lost;
-  for (const auto& [other, held] : at->second.held) {
+  for (const auto& entry : at->second.held) {
+    const Owner& other = entry.first;
+    const Held& held = entry.second;
     std::optional<Lock> found;
     held.ranges.each(lock.range, [&](const LockRange& range, LockType type) {
       if (!clash(owner, lock, other, range, type, held.private_to_session)) return true;

@@ -114,7 +114,7 @@ TEST_F(Locks, WaitsHoldNoThread) {
     const std::lock_guard guard(mutex);
     waiting.push_back(std::move(done));
   };
-  vfs.on_lookup = [this](const vfs::Caller&, Ino, const std::string&) {
+  vfs.on_lookup = [](const vfs::Caller&, Ino, const std::string&) {
     vfs::Entry entry;
     entry.negative = true;
     return Result<vfs::Entry>(entry);
