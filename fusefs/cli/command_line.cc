@@ -1,14 +1,16 @@
 #include "fusefs/cli/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <iostream>
 
 #include "fusefs/cli/commands.h"
+#include "fusefs/cli/conflict_choice.h"
 #include "fusefs/cli/console.h"
 #include "fusefs/cli/local_supervisor.h"
 #include "fusefs/cli/preflight.h"
+#include "fusefs/cli/usage_words.h"
 
 namespace linkspan::cli {
 
@@ -30,6 +32,8 @@ struct CommandLine {
   ResumeOptions resume;
   std::function<int()> chosen;
 };
+
+using Words = std::vector<std::string>;
 
 const char* const kExitText =
     "Exit status: 0 done, 1 failed (stderr says what and the mend), 2 wrong usage.";
@@ -60,6 +64,15 @@ CLI::Validator open_descriptor() {
       "");
 }
 
+CLI::Validator conflict_name() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        const auto named = parse_conflict(text);
+        return named.ok() ? std::string() : named.error().message;
+      },
+      "");
+}
+
 void add_router(CLI::App* command, RouterOptions& router) {
   auto* address = command
                       ->add_option("--router", router.address,
@@ -75,11 +88,17 @@ void add_router(CLI::App* command, RouterOptions& router) {
       ->type_name("N")
       ->check(CLI::NonNegativeNumber)
       ->excludes(file);
+  auto* local =
+      command
+          ->add_flag("--local", router.local,
+                     "use a private PostgreSQL and router under the state directory; they start "
+                     "when needed, end with their last user, and keep their data")
+          ->excludes(address);
   command
-      ->add_flag("--local", router.local,
-                 "use a private PostgreSQL and router under the state directory; they start when "
-                 "needed, end with their last user, and keep their data")
-      ->excludes(address);
+      ->add_flag("--publisher", router.publisher,
+                 "with --local: by the publisher's token, which may write skills, too")
+      ->needs(local)
+      ->excludes(file);
   add_state_dir(command, router.state_dir);
 }
 
@@ -159,8 +178,9 @@ void add_run(CLI::App& app, CommandLine& line) {
   command->footer(
       "CMD starts when the tree answers, in /workspace, with the terminal and the rest of the "
       "machine as they are. What it wrote is stored, and everything is cleaned up, when it ends. "
-      "Examples:\n"
+      "The -- may be left out. Examples:\n"
       "  linkspan run --local -- bash\n"
+      "  linkspan run --local --publisher -- cp -r greet /skills/\n"
       "  linkspan run --router HOST:PORT --token-file FILE --workspace . -- claude\n"
       "Exit status: that of CMD (128 + N if signal N ended it); 1 if the tree could not be "
       "presented or kept; 2 wrong usage; 126, 127 CMD cannot be run.");
@@ -171,19 +191,32 @@ void add_local(CLI::App& app, CommandLine& line) {
   auto* local = app.add_subcommand(
       "local", "The private PostgreSQL and router of --local: start, stop, status, prune.");
   local->require_subcommand(1);
-  local->footer(std::string("Example:\n  linkspan local status\n") + kExitText);
-  const auto add = [&](const char* name, const char* text, int (*run)(const LocalOptions&)) {
+  local->footer(std::string("`linkspan local COMMAND --help` has an example each. Example:\n"
+                            "  linkspan local status\n") +
+                kExitText);
+  const auto add = [&](const char* name, const char* text, const char* examples,
+                       int (*run)(const LocalOptions&)) {
     auto* command = local->add_subcommand(name, text);
+    command->footer(std::string(examples) + kExitText);
     add_state_dir(command, line.local.state_dir);
     command->callback([&line, run] { line.chosen = [&line, run] { return run(line.local); }; });
     return command;
   };
-  add("start", "Start them now, to stay until `linkspan local stop`.", local_start_command);
-  add("stop", "Stop them; their data stays.", local_stop_command)
+  add("start", "Start them now, to stay until `linkspan local stop`.",
+      "Example: keep them warm between runs.\n  linkspan local start\n"
+      "  linkspan run --local -- bash\n  linkspan local stop\n",
+      local_start_command);
+  add("stop", "Stop them; their data stays.",
+      "Examples:\n  linkspan local stop\n  linkspan local stop --force\n", local_stop_command)
       ->add_flag("--force", line.local.force, "also while mounts use them");
-  add("status", "Say whether they run, and where; exit status 1 if not.", local_status_command)
+  add("status",
+      "Say whether they run, and where: the router's address, the agents' and the publisher's "
+      "token; exit status 1 if not.",
+      "Examples:\n  linkspan local status\n  linkspan local status --json\n", local_status_command)
       ->add_flag("--json", line.local.json, "as JSON");
-  add("prune", "Remove them with everything stored in them.", local_prune_command)
+  add("prune", "Remove them with everything stored in them.",
+      "Example: begin anew.\n  linkspan local stop\n  linkspan local prune --yes\n",
+      local_prune_command)
       ->add_flag("--yes", line.local.force, "without asking");
   auto* supervise =
       local->add_subcommand("supervise", "")->group("");  // started by us, not by people
@@ -284,9 +317,10 @@ void add_restore(CLI::App& app, CommandLine& line) {
   command
       ->add_option("--conflict", restore.conflict,
                    "what the conflict N refused becomes the file's content, and N is settled; with "
-                   "--to it is written there, and N stays open")
+                   "--to it is written there, and N stays open. N is its number, or its folder in "
+                   ".linkspan/conflicts")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(conflict_name());
   command->add_option("--to", restore.to, "write it to this path, where nothing is")
       ->type_name("PATH");
   command->add_option("--mount", restore.mount, "the mount of the conflict (the one at hand)")
@@ -294,7 +328,7 @@ void add_restore(CLI::App& app, CommandLine& line) {
   command->footer(std::string("Examples:\n"
                               "  linkspan restore /mnt/linkspan/memory/MEMORY.md@7\n"
                               "  linkspan restore --deleted /mnt/linkspan/memory/notes.md\n"
-                              "  linkspan restore --conflict 17 --to /tmp/theirs\n") +
+                              "  linkspan restore --conflict 1048619 --to /tmp/theirs\n") +
                   kExitText);
   command->callback([&line] { line.chosen = [&line] { return restore_command(line.restore); }; });
 }
@@ -303,17 +337,21 @@ void add_resolve(CLI::App& app, CommandLine& line) {
   auto* command = app.add_subcommand(
       "resolve", "Settle a conflict: say what the file shall be (.linkspan/conflicts lists them).");
   auto& resolve = line.resolve;
-  command->add_option("N", resolve.number, "the conflict's number")
+  command
+      ->add_option("N", resolve.conflict,
+                   "the conflict's number, or its folder in .linkspan/conflicts")
       ->required()
-      ->check(CLI::PositiveNumber);
+      ->check(conflict_name());
   command->add_flag("--ours", resolve.ours, "it stays as it is; what was refused is given up");
   command->add_flag("--theirs", resolve.theirs, "what was refused becomes its new content");
   command->add_option("--merged", resolve.merged, "FILE becomes its new content; - is stdin")
       ->type_name("FILE");
   command->add_option("--mount", resolve.mount, "the mount (the one at hand)")->type_name("DIR");
-  command->footer(std::string("Example:\n"
-                              "  ls /mnt/linkspan/.linkspan/conflicts\n"
-                              "  linkspan resolve 17 --merged /tmp/merged\n") +
+  command->footer(std::string("Examples:\n"
+                              "  ls /mnt/linkspan/.linkspan/conflicts      # 1048619-MEMORY.md\n"
+                              "  linkspan resolve 1048619 --ours\n"
+                              "  linkspan resolve --merged /tmp/merged "
+                              "/mnt/linkspan/.linkspan/conflicts/*-MEMORY.md\n") +
                   kExitText);
   command->callback([&line] { line.chosen = [&line] { return resolve_command(line.resolve); }; });
 }
@@ -328,14 +366,87 @@ void add_resume(CLI::App& app, CommandLine& line) {
   command->callback([&line] { line.chosen = [&line] { return resume_command(line.resume); }; });
 }
 
-int usage_error(const CLI::App& app, const CLI::ParseError& error) {
-  std::string name = "linkspan";
-  for (const auto* sub = &app; !sub->get_subcommands().empty();) {
-    sub = sub->get_subcommands().front();
-    name += " " + sub->get_name();
+// As they were typed: CLI11 keeps them in no particular order.
+std::vector<std::string> unexpected(const CLI::App& command, const Words& words) {
+  std::vector<std::string> left = command.remaining(), ordered;
+  for (const auto& word : words)
+    if (const auto found = std::find(left.begin(), left.end(), word); found != left.end()) {
+      ordered.push_back(word);
+      left.erase(found);
+    }
+  ordered.insert(ordered.end(), left.begin(), left.end());
+  return ordered;
+}
+
+std::vector<std::string> names_of_options(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const auto* option : command.get_options())
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+std::vector<std::string> names_of_commands(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const auto* sub : command.get_subcommands([](const CLI::App*) { return true; }))
+    if (!sub->get_group().empty()) names.push_back(sub->get_name());
+  return names;
+}
+
+std::string joined(const std::vector<std::string>& words, const char* between) {
+  std::string text;
+  for (const auto& word : words) text += (text.empty() ? "" : between) + word;
+  return text;
+}
+
+// What is wrong with the words that `command`, called `name`, has no use for; or what it lacks.
+std::string wrong_words(const CLI::App& command, const std::string& name, const Words& words,
+                        const std::string& otherwise) {
+  const auto extras = unexpected(command, words);
+  const auto commands = names_of_commands(command);
+  const auto meant = [](const std::string& nearest) {
+    return nearest.empty() ? std::string() : " (did you mean " + nearest + "?)";
+  };
+  if (extras.empty()) {
+    if (commands.empty()) return otherwise;
+    return "name a command: " + name + " " + joined(commands, "|");
   }
-  say(std::string(error.what()) + "; see: " + name + " --help");
+  const auto& first = extras.front();
+  if (first.size() > 1 && first[0] == '-') {
+    const auto option = first.substr(0, first.find('='));
+    return name + " has no option " + option +
+           meant(nearest_word(option, names_of_options(command)));
+  }
+  if (!commands.empty())
+    return "there is no command " + name + " " + first + meant(nearest_word(first, commands));
+  return name + " has no use for: " + joined(extras, " ");
+}
+
+int usage_error(const CLI::App& app, const CLI::ParseError& error, const Words& words) {
+  std::string name = "linkspan";
+  const auto* command = &app;
+  while (command->remaining().empty() && !command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    name += " " + command->get_name();
+  }
+  const bool about_words =
+      dynamic_cast<const CLI::ExtrasError*>(&error) || !names_of_commands(*command).empty();
+  say((about_words ? wrong_words(*command, name, words, error.what()) : error.what()) +
+      "; see: " + name + " --help");
   return kUsage;
+}
+
+// The command of `run` is everything from the first word on that is not its own, flags and all.
+// Answers how many words are linkspan's.
+size_t take_command(const CLI::App& app, const Words& words, RunOptions* run) {
+  if (words.size() < 2 || words[1] != "run") return words.size();
+  const auto* options = app.get_subcommand("run");
+  const size_t own = command_begin(words, 2, [&](const std::string& name) {
+    const auto* option = options->get_option_no_throw(name);
+    return option && option->get_items_expected_max() > 0;
+  });
+  const size_t first = own + (own < words.size() && words[own] == "--" ? 1 : 0);
+  run->command.assign(words.begin() + static_cast<std::ptrdiff_t>(first), words.end());
+  return own;
 }
 
 }  // namespace
@@ -360,22 +471,18 @@ int run_command_line(int argc, char** argv) {
   add_resolve(app, line);
   add_resume(app, line);
 
-  // The command of `run` is everything after the first "--", flags and all.
-  int own = argc;
-  if (argc > 1 && std::strcmp(argv[1], "run") == 0)
-    for (int i = 2; i < argc; ++i)
-      if (std::strcmp(argv[i], "--") == 0) {
-        own = i;
-        line.run.command.assign(argv + i + 1, argv + argc);
-        break;
-      }
+  const Words words(argv, argv + argc);
+  const size_t own = take_command(app, words, &line.run);
   try {
-    app.parse(own, argv);
-    if (app.got_subcommand("run") && line.run.command.empty()) throw CLI::RequiredError("-- CMD");
+    app.parse(static_cast<int>(own), argv);
   } catch (const CLI::ParseError& error) {
     // --help and --version end here too.
     if (error.get_exit_code() == 0) return app.exit(error);
-    return usage_error(app, error);
+    return usage_error(app, error, words);
+  }
+  if (app.got_subcommand("run") && line.run.command.empty()) {
+    say("the CMD to run is missing, as in: linkspan run --local -- bash; see: linkspan run --help");
+    return kUsage;
   }
   return line.chosen();
 }

@@ -12,8 +12,9 @@ namespace linkspan::cli {
 struct RouterOptions {
   std::string address;  // "unix:/path" or "host:port"
   TokenSource token;
-  bool local = false;     // the embedded default
-  std::string state_dir;  // empty: the user's
+  bool local = false;      // the embedded default
+  bool publisher = false;  // local: by the token that may write skills
+  std::string state_dir;   // empty: the user's
 };
 
 struct LogOptions {
@@ -101,17 +102,17 @@ int diff_command(const DiffOptions& options);
 
 struct RestoreOptions {
   std::string path;
-  uint64_t version = 0;   // 0: named by the path
-  bool deleted = false;   // the path's last content before it was deleted
-  uint64_t change = 0;    // deleted: which deletion; 0: the last
-  uint64_t conflict = 0;  // a conflict's number; 0: none
-  std::string to;         // another place; empty: the file itself
-  std::string mount;      // of the conflict; empty: the one at hand
+  uint64_t version = 0;  // 0: named by the path
+  bool deleted = false;  // the path's last content before it was deleted
+  uint64_t change = 0;   // deleted: which deletion; 0: the last
+  std::string conflict;  // as parse_conflict() takes it; empty: none
+  std::string to;        // another place; empty: the file itself
+  std::string mount;     // of the conflict; empty: the one at hand
 };
 int restore_command(const RestoreOptions& options);
 
 struct ResolveOptions {
-  uint64_t number = 0;
+  std::string conflict;  // as parse_conflict() takes it
   bool ours = false, theirs = false;
   std::string merged;  // a file; "-": standard input
   std::string mount;

@@ -8,15 +8,26 @@
 
 namespace linkspan::cli {
 
+// A conflict as people name it: by its number, or by its folder in .linkspan/conflicts, which says
+// the mount as well.
+struct ConflictName {
+  uint64_t number = 0;
+  std::string folder;  // a path; empty: only the number was given
+};
+// `invalid` with the mend.
+Result<ConflictName> parse_conflict(const std::string& text);
+
 struct FoundConflict {
   MountRoot mount;
   Conflict conflict;
   MountRoute route;  // of its volume
   std::string file;  // absolute
 };
-// `mount`: a path on the mount, or empty (find_mount_root).
-Result<FoundConflict> find_conflict(const std::string& mount, uint64_t number);
+// `mount`: a path on the mount, or empty (that of the folder, else find_mount_root).
+Result<FoundConflict> find_conflict(const std::string& mount, const std::string& name);
 // Writes what was refused to `path`, all at once.
 Status write_theirs(const FoundConflict& found, const std::string& path, bool must_be_new);
+// With the file as it was chosen to be.
+Status settle(const FoundConflict& found);
 
 }  // namespace linkspan::cli

@@ -51,7 +51,10 @@ Result<Side> side_of_file(const std::string& path) {
 
 Result<Side> side(const std::string& text) {
   const auto named = parse_path_version(text);
-  if (!named.version) return side_of_file(text);
+  struct stat st;
+  const bool plain =
+      !named.version || (::stat(named.path.c_str(), &st) != 0 && ::stat(text.c_str(), &st) == 0);
+  if (plain) return side_of_file(text);
   LINKSPAN_TRY(const auto past, find_past_version(text, 0));
   return side_of(past);
 }
@@ -61,8 +64,8 @@ Result<int> compare(const DiffOptions& options) {
   LINKSPAN_TRY(const auto old_side, side_of(from));
   Result<Side> new_side = fail(Code::internal);
   if (options.to_version != 0) {
-    PastVersion to = from;
-    to.version = Version{options.to_version};
+    const auto& path = options.to.empty() ? from.place.file : options.to;
+    LINKSPAN_TRY(const auto to, find_past_version(path, options.to_version));
     new_side = side_of(to);
   } else {
     new_side = options.to.empty() ? side_of_file(from.place.file) : side(options.to);

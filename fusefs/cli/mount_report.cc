@@ -289,8 +289,10 @@ std::string status_text(const MountReport& report) {
   for (const auto& path : report.missing)
     text += row("UNMOUNTED", printable(path) + " by somebody, or hidden by another mount");
   if (!report.missing.empty())
-    text += row("mend", "linkspan umount " + printable(report.dir) +
-                            ", then mount it again; until then nothing can be written there");
+    text += row("mend", (report.of_run ? "end this `linkspan run` and start it again"
+                                       : "linkspan umount " + printable(report.dir) +
+                                             ", then mount it again") +
+                            "; until then nothing can be written there");
   if (report.conflicts.value_or(0) > 0)
     text += row("conflicts", number(*report.conflicts) + " open: ls " +
                                  printable(report.dir == "/" ? "" : report.dir) +
@@ -305,7 +307,7 @@ std::string status_json(const MountReport& report) {
   for (const auto& [route, stats] : report.routes) {
     Json entry{{"path", route.path},
                {"volume", route.volume},
-               {"writable", route.writable},
+               {"writable", route.writable && !report.read_only},
                {"policy", policy_name(route.policy)},
                {"timeout_ms", route.timeout_ms},
                {"dirty_files", stats.dirty_files},
@@ -320,6 +322,7 @@ std::string status_json(const MountReport& report) {
   Json json{{"dir", report.dir},
             {"pid", report.pid},
             {"version", LINKSPAN_VERSION},
+            {"read_only", report.read_only},
             {"started", format_time(report.started)},
             {"healthy", is_healthy(report)},
             {"state", link_name(report.link.link)},
@@ -356,13 +359,16 @@ std::string routes_text(const MountReport& report) {
       may_be_stale(report) ? "  stale since " + format_time(report.link.since) : std::string();
   for (const auto& [route, stats] : report.routes) {
     std::string line = printable(route.path) + "  volume " + printable(route.volume) +
-                       (route.writable ? "  rw  " + policy_name(route.policy) : "  ro") +
+                       (!route.writable    ? "  ro"
+                        : report.read_only ? "  ro (--read-only)"
+                                           : "  rw  " + policy_name(route.policy)) +
                        "  timeout " + number(route.timeout_ms / 1000) + " s";
     if (stats.dirty_bytes > 0) line += "  unsaved " + number(stats.dirty_bytes) + " bytes";
     text += row("route", line + stale);
   }
   if (!report.workspace.empty())
-    text += row("route", "workspace  local " + printable(report.workspace) + "  rw  (" +
+    text += row("route", "workspace  local " + printable(report.workspace) +
+                             (report.read_only ? "  ro (--read-only)  (" : "  rw  (") +
                              report.workspace_form + ")");
   return text;
 }

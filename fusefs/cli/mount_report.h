@@ -23,7 +23,9 @@ struct RouteReport {
 };
 
 struct MountReport {
-  std::string dir;
+  std::string dir;         // where its users see it
+  bool of_run = false;     // of `linkspan run`, which ends with its command
+  bool read_only = false;  // by the mount's own options, whatever the grant allows
   int pid = 0;
   Time started, now;
   std::string workspace;       // empty: none

@@ -471,7 +471,9 @@ void MountSession::save(const std::vector<MountStep>& steps) const {
 
 MountReport MountSession::report() const {
   MountReport report;
-  report.dir = options_.dir;
+  report.dir = options_.shown_at.empty() ? options_.dir : options_.shown_at;
+  report.of_run = !options_.shown_at.empty();
+  report.read_only = options_.read_only;
   report.pid = ::getpid();
   report.started = started_;
   report.now = Clock::system().now();
@@ -488,6 +490,10 @@ MountReport MountSession::report() const {
     report.connections.push_back(
         {state.mountpoint, state.ended, state.requests, state.unexpected_errors, state.cancelled});
   report.missing = missing();
+  if (report.of_run)
+    for (auto& path : report.missing)
+      if (path.rfind(options_.dir, 0) == 0)
+        path = (report.dir == "/" ? "" : report.dir) + path.substr(options_.dir.size());
   return report;
 }
 

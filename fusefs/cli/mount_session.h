@@ -30,6 +30,7 @@ struct SessionOptions {
   std::string spool_dir = "/tmp";  // for large unsaved writes
   std::string expose;              // prefix, absolute; empty: not
   bool read_only = false;          // the whole tree, whatever the grant allows
+  std::string shown_at;            // of `linkspan run`: where its command sees the tree; else empty
   std::string mounts_dir;  // for the state file, and without the right to mount; empty: none
   std::vector<MountStep> inherited;  // of a mount at `dir` whose process has ended
 };

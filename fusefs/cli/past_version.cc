@@ -27,15 +27,42 @@ Result<Ino> file_at(const Place& place) {
   return Ino{st.st_ino};
 }
 
+namespace {
+
+bool is_file(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode);
+}
+
+Error which_version(const std::string& text) {
+  const size_t at = text.find_last_of('@');
+  const bool tried = at != std::string::npos && at > 0 && text.find('/', at) == std::string::npos &&
+                     !is_file(text) && is_file(text.substr(0, at));
+  if (!tried)
+    return fail(Code::invalid, "which version? Write " + text + "@N; `linkspan log " +
+                                   shell_word(text) + "` lists them");
+  const std::string path = text.substr(0, at);
+  return fail(Code::invalid,
+              "\"" + text.substr(at + 1) +
+                  "\" is no version: they are numbers from 1 on, and `linkspan log " +
+                  shell_word(path) + "` lists them");
+}
+
+}  // namespace
+
 Result<PastVersion> find_past_version(const std::string& text, uint64_t version) {
   PathVersion named{text, Version{version}};
   if (version == 0) named = parse_path_version(text);
-  if (!named.version)
-    return fail(Code::invalid, "which version? Write " + text + "@N; `linkspan log " +
-                                   shell_word(text) + "` lists them");
+  if (!named.version) return which_version(text);
   LINKSPAN_TRY(auto place, locate(named.path));
-  LINKSPAN_TRY(const Ino ino, file_at(place));
-  return PastVersion{std::move(place), ino, named.version};
+  const auto ino = file_at(place);
+  if (!ino.ok() && ino.code() == Code::not_found && version == 0 && is_file(text))
+    return fail(Code::not_found, place.file + " is not there, but " + base_name(text) +
+                                     " is: for a version of that file give --version N (`linkspan "
+                                     "log " +
+                                     shell_word(text) + "` lists them)");
+  if (!ino.ok()) return ino.error();
+  return PastVersion{std::move(place), *ino, named.version};
 }
 
 Status PastVersion::content(const std::function<Status(const std::string&)>& piece) const {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "fusefs/cli/history_words.h"
 #include "fusefs/cli/mount_query.h"
 #include "fusefs/cli/query_json.h"
 #include "fusefs/cli/system.h"
@@ -85,7 +86,7 @@ Status QueryClient::changes(const LogQuery& query, const std::function<bool(cons
   set_bytes(request, "author", query.author);
   set_bytes(request, "what", query.what);
   request["since_ns"] = query.since.ns;
-  for (;;) {
+  for (size_t asked = 0; asked < query.most_asked; ++asked) {
     LINKSPAN_TRY(const auto reply, ask(dump_line(request)));
     const auto& list = reply.header.value("changes", Json::array());
     for (auto json = list.rbegin(); json != list.rend(); ++json)
@@ -96,6 +97,7 @@ Status QueryClient::changes(const LogQuery& query, const std::function<bool(cons
     if (before != 0 && next >= before) return fail(Code::io, "the router's log goes in circles");
     request["before"] = next;
   }
+  return ok();
 }
 
 Status QueryClient::versions(const std::string& route, Ino ino,
@@ -149,7 +151,8 @@ Status QueryClient::content(const std::string& route, Ino ino, Version version,
 
 Result<Conflict> QueryClient::conflict(uint64_t number) {
   const Error none = fail(Code::not_found, "there is no open conflict " + std::to_string(number) +
-                                               "; ls .linkspan/conflicts lists them");
+                                               "; the open ones: ls " +
+                                               shell_word(dir_name(file_) + "/conflicts"));
   if (number == 0) return none;
   const Json request{{"op", "conflicts"}, {"after", number - 1}, {"limit", 1}};
   LINKSPAN_TRY(const auto reply, ask(dump_line(request)));

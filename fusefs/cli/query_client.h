@@ -1,6 +1,7 @@
 // The commands' side of .linkspan/query: asks the router through the mount.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -24,6 +25,8 @@ struct LogQuery {
   std::string below;
   std::string author, what;
   Time since;
+  // How often to ask: each answer has looked through limits::kChangesScanned changes at most.
+  size_t most_asked = SIZE_MAX;
 };
 
 // One call waits for the router as long as the route's timeout says. Not for several threads.

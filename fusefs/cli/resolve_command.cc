@@ -28,15 +28,20 @@ Status copy(int from, int to, const std::string& name) {
   }
 }
 
-Status write_merged(const std::string& merged, const std::string& file) {
+std::string name_of(const std::string& merged) {
+  return merged == "-" ? "standard input" : printable(merged);
+}
+
+Status write_merged(const std::string& merged, const FoundConflict& found) {
   UniqueFd from;
   if (merged != "-") {
     from.reset(::open(merged.c_str(), O_RDONLY | O_CLOEXEC));
     if (!from) return system_error(merged, errno);
   }
   Rewrite what;
-  what.path = file;
-  what.fill = [&](int fd) { return copy(from ? from.get() : STDIN_FILENO, fd, merged); };
+  what.path = found.file;
+  what.origin = {Origin::Kind::merged, found.conflict.number.value};
+  what.fill = [&](int fd) { return copy(from ? from.get() : STDIN_FILENO, fd, name_of(merged)); };
   return rewrite(what);
 }
 
@@ -49,7 +54,7 @@ int resolve_command(const ResolveOptions& options) {
         "--merged FILE; see: linkspan resolve --help");
     return kUsage;
   }
-  const auto found = find_conflict(options.mount, options.number);
+  const auto found = find_conflict(options.mount, options.conflict);
   if (!found.ok()) return complain(found.error());
   const std::string file = printable(found->file);
   std::string did = file + " stays as it is";
@@ -58,12 +63,12 @@ int resolve_command(const ResolveOptions& options) {
     done = write_theirs(*found, found->file, false);
     did = file + " has what was refused, as a new version";
   } else if (!options.merged.empty()) {
-    done = write_merged(options.merged, found->file);
-    did = file + " has the content of " + printable(options.merged) + ", as a new version";
+    done = write_merged(options.merged, *found);
+    did = file + " has what came from " + name_of(options.merged) + ", as a new version";
   }
-  if (done.ok()) done = QueryClient(found->mount).settle(options.number);
+  if (done.ok()) done = settle(*found);
   if (!done.ok()) return complain(done.error());
-  say("conflict " + std::to_string(options.number) + " is settled: " + did);
+  say("conflict " + std::to_string(found->conflict.number.value) + " is settled: " + did);
   return kSuccess;
 }
 

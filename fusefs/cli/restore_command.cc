@@ -29,6 +29,8 @@ Status restore_version(const RestoreOptions& options) {
   what.path = at(options.to, past.place.file);
   what.mode = stands ? st.st_mode & 07777 : 0644;
   what.must_be_new = !options.to.empty();
+  what.origin = {options.to.empty() ? Origin::Kind::version : Origin::Kind::copy,
+                 past.version.value};
   what.fill = [&](int fd) {
     return past.content([&](const std::string& piece) { return write_all(fd, piece); });
   };
@@ -58,12 +60,6 @@ Result<Change> find_deletion(const Place& place, uint64_t number, QueryClient* c
                                    shell_word(dir_name(place.file)));
 }
 
-Status make_link(const std::string& target, const std::string& path) {
-  LINKSPAN_CHECK(make_directories(dir_name(path), 0755));
-  if (::symlink(target.c_str(), path.c_str()) != 0) return system_error(path, errno);
-  return ok();
-}
-
 Status restore_deleted(const RestoreOptions& options) {
   LINKSPAN_TRY(const auto place, locate(options.path));
   if (place.inside.empty())
@@ -80,13 +76,15 @@ Status restore_deleted(const RestoreOptions& options) {
                                      ", and its content is not kept any more (the volume's "
                                      "retention)");
   if (!node.ok()) return node.error();
+  const Origin origin{Origin::Kind::deletion, deletion.seq.value};
   if (node->kind == "symlink") {
-    LINKSPAN_CHECK(make_link(node->target, path));
+    LINKSPAN_CHECK(make_link(node->target, path, origin));
   } else if (node->kind == "file") {
     Rewrite what;
     what.path = path;
     what.mode = node->mode;
     what.must_be_new = true;
+    what.origin = origin;
     what.fill = [&](int fd) {
       return client.content(place.route.path, deletion.ino, node->version,
                             [&](const std::string& piece) { return write_all(fd, piece); });
@@ -102,7 +100,7 @@ Status restore_deleted(const RestoreOptions& options) {
 
 Status restore_conflict(const RestoreOptions& options) {
   LINKSPAN_TRY(const auto found, find_conflict(options.mount, options.conflict));
-  const std::string number = std::to_string(options.conflict);
+  const std::string number = std::to_string(found.conflict.number.value);
   if (!options.to.empty()) {
     const std::string path = absolute_path(options.to);
     LINKSPAN_CHECK(write_theirs(found, path, true));
@@ -111,16 +109,17 @@ Status restore_conflict(const RestoreOptions& options) {
     return ok();
   }
   LINKSPAN_CHECK(write_theirs(found, found.file, false));
-  LINKSPAN_CHECK(QueryClient(found.mount).settle(options.conflict));
+  LINKSPAN_CHECK(settle(found));
   say(printable(found.file) + " has what conflict " + number +
       " refused, as a new version; the conflict is settled");
   return ok();
 }
 
 const char* wrong_usage(const RestoreOptions& options) {
-  if (options.conflict != 0 && (options.deleted || !options.path.empty() || options.version != 0))
+  if (!options.conflict.empty() &&
+      (options.deleted || !options.path.empty() || options.version != 0))
     return "--conflict N stands alone, but for --to and --mount";
-  if (options.conflict == 0 && options.path.empty()) return "name PATH@V, or --conflict N";
+  if (options.conflict.empty() && options.path.empty()) return "name PATH@V, or --conflict N";
   if (options.change != 0 && !options.deleted) return "--change goes with --deleted";
   if (options.deleted && options.version != 0) return "--deleted brings back the last version";
   return nullptr;
@@ -133,9 +132,9 @@ int restore_command(const RestoreOptions& options) {
     complain(std::string(wrong) + "; see: linkspan restore --help");
     return kUsage;
   }
-  const Status done = options.conflict != 0 ? restore_conflict(options)
-                      : options.deleted     ? restore_deleted(options)
-                                            : restore_version(options);
+  const Status done = !options.conflict.empty() ? restore_conflict(options)
+                      : options.deleted         ? restore_deleted(options)
+                                                : restore_version(options);
   if (!done.ok()) return complain(done.error());
   return kSuccess;
 }

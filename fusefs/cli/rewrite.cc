@@ -62,7 +62,7 @@ Status copy_xattrs(int from, int to, const std::string& path) {
   return ok();
 }
 
-// Mode and owner, too, as far as we may.
+// Owner, attributes and mode, as far as we may and what is not so yet.
 Status dress(const std::optional<Original>& original, unsigned mode, int fd,
              const std::string& path) {
   struct stat st;
@@ -74,18 +74,22 @@ Status dress(const std::optional<Original>& original, unsigned mode, int fd,
                                            " belongs to another user; do this as that user or "
                                            "root");
     LINKSPAN_CHECK(copy_xattrs(original->fd.get(), fd, path));
-    mode = original->st.st_mode & 07777;
   }
-  if (::fchmod(fd, mode) != 0) return system_error(path, errno);
+  if (::fstat(fd, &st) != 0) return system_error(path, errno);
+  if ((st.st_mode & 07777) != mode && ::fchmod(fd, mode) != 0) return system_error(path, errno);
   return ok();
 }
 
 Status write_temporary(const Rewrite& what, const std::optional<Original>& original,
                        const std::string& temporary) {
-  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) return system_error("cannot write beside " + what.path, errno);
+  const unsigned mode = original ? original->st.st_mode & 07777 : what.mode;
+  const mode_t mask = ::umask(0);  // so that no chmod is needed: another line in the log
+  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode & 0777));
+  const int error = errno;
+  ::umask(mask);
+  if (!fd) return system_error("cannot write beside " + what.path, error);
   LINKSPAN_CHECK(what.fill(fd.get()));
-  LINKSPAN_CHECK(dress(original, what.mode, fd.get(), what.path));
+  LINKSPAN_CHECK(dress(original, mode, fd.get(), what.path));
   if (::fsync(fd.get()) != 0 || ::close(fd.release()) != 0) return system_error(what.path, errno);
   return ok();
 }
@@ -113,9 +117,18 @@ Status rewrite(const Rewrite& asked) {
                                                      : open_original(what.path));
   if (!original) LINKSPAN_CHECK(make_directories(dir_name(what.path), 0755));
   const std::string temporary =
-      dir_name(what.path) + "/.linkspan-restore-" + std::to_string(::getpid());
+      dir_name(what.path) + "/" + restore_temporary(what.origin, ::getpid());
   Status done = write_temporary(what, original, temporary);
   if (done.ok()) done = put_in_place(temporary, what.path, what.must_be_new);
+  if (!done.ok()) ::unlink(temporary.c_str());
+  return done;
+}
+
+Status make_link(const std::string& target, const std::string& path, const Origin& origin) {
+  LINKSPAN_CHECK(make_directories(dir_name(path), 0755));
+  const std::string temporary = dir_name(path) + "/" + restore_temporary(origin, ::getpid());
+  if (::symlink(target.c_str(), temporary.c_str()) != 0) return system_error(path, errno);
+  const auto done = put_in_place(temporary, path, true);
   if (!done.ok()) ::unlink(temporary.c_str());
   return done;
 }

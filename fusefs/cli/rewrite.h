@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "fusefs/cli/restore_origin.h"
 #include "linkspan/error.h"
 
 namespace linkspan::cli {
@@ -15,9 +16,12 @@ struct Rewrite {
   // Of a file that is made anew; one that is there keeps its own.
   unsigned mode = 0644;
   bool must_be_new = false;  // `exists` if something is there
+  Origin origin;             // what the content was: for the log
   std::function<Status(int fd)> fill;
 };
 // Makes the directories above. `conflict`: another changed the file meanwhile.
 Status rewrite(const Rewrite& what);
+// A symlink, where nothing is.
+Status make_link(const std::string& target, const std::string& path, const Origin& origin);
 
 }  // namespace linkspan::cli

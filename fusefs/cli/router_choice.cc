@@ -15,7 +15,9 @@ Result<ResolvedRouter> resolve_router(RouterOptions& options) {
   if (options.local) {
     LINKSPAN_TRY(auto local, LocalStack::join(options.state_dir));
     resolved.address = local.router();
-    if (!own_token) options.token.file = local.layout().agent_token();
+    if (!own_token)
+      options.token.file =
+          options.publisher ? local.layout().publisher_token() : local.layout().agent_token();
     resolved.local = std::move(local);
   } else if (resolved.address.empty()) {
     if (const char* address = ::getenv("LINKSPAN_ROUTER")) resolved.address = address;

@@ -123,6 +123,7 @@ void Run::serve(UniqueFd report, UniqueFd stop) {
   if (auto set = set_up_log(options_.log, false); !set.ok()) ::_exit(complain(set.error()));
   ServeOptions serve;
   serve.session.dir = directory_.path;
+  serve.session.shown_at = options_.expose_at;
   serve.session.router = router_.address;
   serve.session.token = std::move(router_.token);
   serve.session.workspace = options_.workspace;

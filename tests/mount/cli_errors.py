@@ -28,20 +28,37 @@ def test_wrong_usage_is_2():
     refused(2, ["squash", "identity"], "mount", "--owner", "me", d)
     refused(2, ["--token-fd"], "mount", "--token-fd", "-3", d)
     refused(2, ["--local", "--router"], "run", "--local", "--router", "unix:/x", "--", "true")
-    refused(2, ["CMD"], "run", "--local")
+    refused(2, ["CMD", "linkspan run --local -- bash"], "run", "--local")
     refused(2, ["--ready-fd", "77 is no descriptor"], "mount", "--ready-fd", "77", d)
-    refused(2, ["subcommand"])
-    refused(2, ["linkspan"], "frobnicate")
+    refused(2, ["name a command", r"mount\|umount\|run"])
+    refused(2, [r"name a command: linkspan local start\|stop\|status\|prune"], "local")
+
+
+def test_wrong_words_are_named_with_the_nearest():
+    refused(2, ["no command linkspan frobnicate; see: linkspan --help"], "frobnicate")
+    refused(2, [r"no command linkspan stat \(did you mean status\?\); see: linkspan --help"], "stat", "/mnt")
+    refused(2, [r"no command linkspan local stp \(did you mean stop\?\); see: linkspan local --help"], "local", "stp")
+    refused(2, [r"linkspan mount has no option --readonly \(did you mean --read-only\?\)"], "mount", "--readonly", "/mnt")
+    refused(2, [r"linkspan has no option --frob; see: linkspan --help"], "--frob", "mount", "/mnt")
+    refused(2, ["linkspan mount has no use for: b -c d; see"], "mount", "/mnt", "b", "-c", "d")
+    refused(2, [r"linkspan run has no option --locall \(did you mean --local\?\)"], "run", "--locall", "true")
+    refused(2, ["--publisher requires --local"], "mount", "--publisher", "/mnt")
+    for number in ("17x", "0", "/mnt/.linkspan/conflicts/*-MEMORY.md"):
+        refused(2, [re.escape(number) + " is no conflict", "conflicts"], "resolve", number, "--ours")
 
 
 def test_help_and_version_are_0_and_on_stdout():
-    for args in (["--help"], ["--version"], *[[c, "--help"] for c in ("mount", "umount", "run", "local", "status", "log")]):
+    commands = ("mount", "umount", "run", "local", "local start", "local stop", "local status", "local prune", "status", "log",
+                "cat", "diff", "restore", "resolve", "resume")
+    for args in (["--help"], ["--version"], *[[*c.split(), "--help"] for c in commands]):
         done = BASE.linkspan(*args)
         equal((done.returncode, done.stderr), (0, ""), str(args))
         check("linkspan" in done.stdout, done.stdout)
-    for command in ("mount", "umount", "run", "local", "status", "log"):
-        text = BASE.linkspan(command, "--help").stdout
+    for command in commands:
+        text = BASE.linkspan(*command.split(), "--help").stdout
         check("Example" in text and f"  linkspan {command}" in text, f"{command}: no example")
+    listed = re.findall(r"^  (\w+)  +", BASE.linkspan("--help").stdout.split("Subcommands:")[1], flags=re.M)
+    equal(sorted(listed), sorted(c for c in commands if " " not in c), "a command without its line here")
 
 
 def test_mountpoint_missing_file_full_or_taken():

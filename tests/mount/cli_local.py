@@ -249,6 +249,10 @@ def test_skills_are_published_with_the_other_token():
     pathlib.Path(d, "skills/greet/SKILL.md").write_text("# Greet\n")
     equal(sh("root", "cat /skills/greet/SKILL.md; touch /skills/x 2>/dev/null || echo refused"), "# Greet\nrefused\n")
     equal(local("root", "umount", d).returncode, 0)
+    # The same in one command.
+    done = local("root", "run", "--local", "--publisher", "sh", "-c", "mkdir /skills/part && echo leave > /skills/part/SKILL.md")
+    equal(done.returncode, 0, done.stderr)
+    equal(sh("root", "cat /skills/part/SKILL.md"), "leave\n")
     equal(local("root", "local", "stop").returncode, 0)
 
 

@@ -647,6 +647,10 @@ def test_read_only():
     d = mount("ro", "--read-only", "--workspace", BASE.make("work"))
     for place in ("memory", "workspace", "skills"):
         equal(errno_of(os.mkdir, f"{d}/{place}/x"), errno.EROFS, place)
+    text = BASE.linkspan("status", d).stdout
+    check("memory  volume memory  ro (--read-only)" in text and " rw" not in text, text)
+    state = status_of(d)
+    equal((state["read_only"], [r["path"] for r in state["routes"] if r["writable"]]), (True, []))
     umount(d)
 
 

@@ -102,6 +102,14 @@ def test_the_token_is_kept_from_the_command(name):
 
 
 @each
+def test_the_two_dashes_may_be_left_out(name):
+    user, token, _ = USERS[name]
+    done = BASE.linkspan("run", *ROUTER.flags(token), "--workspace=.", "sh", "-c", 'pwd; printf "%s|" "$@"', "sh", "--", "--help",
+                         user=user, cwd=WORK[name])
+    equal((done.returncode, done.stdout, done.stderr), (0, "/workspace\n--|--help|", ""))
+
+
+@each
 def test_forwarded_signals(name):
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         label = number.name[3:]
@@ -286,12 +294,16 @@ def test_expose_elsewhere_and_other_workspace(name):
     out = sh(name, "pwd; ls -A %s; echo x > file" % place, flags=["--expose-at", place, "--workspace", other])
     equal(out.split(), [f"{place}/workspace", ".linkspan", "memory", "sessions", "skills", "workspace"])
     equal((os.listdir(other), os.listdir(place)), (["file"], []))
+    out = sh(name, f"{LINKSPAN} status {place}", flags=["--expose-at", place])
+    check(f"mount      {place}  (" in out and "linkspan-run" not in out, out)
 
 
 @each
 def test_status_and_log_inside(name):
     out = sh(name, f"echo x > /memory/inside-{name}; {LINKSPAN} status --json && {LINKSPAN} log /memory/inside-{name}")
     check('"healthy": true' in out and f"memory/inside-{name}" in out, out)
+    out = sh(name, f"{LINKSPAN} status; cat /.linkspan/status.json")
+    check("mount      /  (" in out and '"dir": "/"' in out and "linkspan-run" not in out, out)
     # The whole of history by relative names, as the user who mounted, without a token.
     out = sh(name, f"""cd /memory; l={LINKSPAN}; f=past-{name}
       echo one > $f; v=$($l log --json -n 1 $f | sed 's/.*"version":\\([0-9]*\\).*/\\1/'); echo two > $f

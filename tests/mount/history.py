@@ -161,7 +161,43 @@ def test_a_name_with_an_at(lab):
     last = log(str(path))[-1]["version"]
     equal(run("cat", f"{path}@{last}").text, "y")
     equal(run("cat", "--version", str(last), str(path)).text, "y")
-    check("me@home is not there" in run("cat", str(path), code=1).said)
+    for command in ("cat", "restore"):
+        said = run(command, str(path), code=1).said
+        check("me@home is not there, but me@home@2 is" in said and "--version N" in said, said)
+    check("me@home is not there, but me@home@2 is" in run("diff", str(path), code=2).said)
+    # As it is now, and in another version of its own.
+    equal(run("diff", "--version", str(last), str(path), str(path)).text, "")
+    first = log(str(path))[0]["version"]
+    check("-y" in run("diff", "--version", str(last), str(path), "--to-version", str(first), str(path), code=1).text)
+
+
+def test_a_version_that_is_none(lab):
+    a, _ = trees(lab)
+    path = a / "memory/none.md"
+    path.write_text("x")
+    for version in ("0", "x", "7x", "-1", "99999999999999999999"):
+        said = run("cat", f"{path}@{version}", code=1).said
+        check(f'"{version}" is no version' in said and f"`linkspan log {path}`" in said, said)
+    said = run("cat", str(path), code=1).said
+    check(f"which version? Write {path}@N" in said, said)
+
+
+def test_a_name_that_never_was(lab):
+    a, b = trees(lab)
+    never = a / "memory/never-was"
+    for args in ((), ("--deleted",), ("--json",), ("--since", "1h"), ("--author", "agent-1")):
+        done = run("log", *args, str(never), code=1)
+        check(f"{never} is not there, and the log knows nothing of it" in done.said and not done.text, done.said)
+    path = a / "memory/was"
+    path.write_text("x")
+    said = run("log", f"{path}@2", code=1).said
+    check(f"the versions of was: linkspan log {path}" in said, said)
+    os.unlink(path)
+    check("unlink" in run("log", str(b / "memory/was")).text)
+    equal(log("--since", "2030-01-01", str(path)), [], "it was, but not since then")
+    equal(log("--author", "nobody-at-all", str(path)), [])
+    os.mkdir(a / "memory/quiet")
+    equal(log("--deleted", str(a / "memory/quiet")), [])
 
 
 def test_restore_a_version(lab):
@@ -181,6 +217,13 @@ def test_restore_a_version(lab):
     equal([run("cat", f"{path}@{v['version']}").text for v in versions][-2:], ["spoiled\n", "good\n"])
     run("restore", f"{path}@{good}", "--to", str(a / "memory/copy.md"))
     equal((b / "memory/copy.md").read_text(), "good\n")
+    last = run("log", "-n", "1", str(path)).text
+    check(f"  restore  memory/restore.md  v{versions[-1]['version']}  5 bytes  from version {good}" in last, last)
+    equal(log("-n", "1", str(b / "memory/restore.md"))[0]["restored_from"], f"version {good}")
+    shown = run("log", "-n", "2", str(b / "memory")).text.splitlines()
+    check(f"  restore  memory/copy.md  v2  5 bytes  from version {good} of another file" in shown[-1], shown)
+    check(f"  restore  memory/restore.md  " in shown[-2], "one line for each restore")
+    check(f"  restore  memory/copy.md  v2" in run("log", str(a / "memory/copy.md")).text)
     check("is there already" in run("restore", f"{path}@{good}", "--to", str(a / "memory/copy.md"), code=1).said)
     check("no version 999" in run("restore", f"{path}@999", code=1).said)
     equal(path.read_text(), "good\n")
@@ -226,9 +269,26 @@ def test_deleted_files_come_back(lab):
     equal(os.stat(b / "memory/gone/deep/it's.md").st_mode & 0o777, 0o600)
     equal((b / "memory/gone/twice").read_text(), "second life")
     equal(os.readlink(b / "memory/gone/link"), "nowhere")
+    # What is back is no more in the list; of the older life it is said how to get at it still.
+    left = log("--deleted", str(a / "memory/gone"))
+    equal([f["path"] for f in left], ["gone/twice"])
+    check("--change" in left[0]["restore"] and "--to" in left[0]["restore"], left)
+    shown = run("log", str(a / "memory/gone")).text
+    for f in found:
+        if f["seq"] != left[0]["seq"]:
+            check(f"  from what change {f['seq']} deleted" in shown, shown)
+    check(".linkspan-restore" not in shown, shown)
     check("is there now" in run(*older[0][1:], code=1).said)
     run(*older[0][1:], "--to", str(a / "memory/gone/first"))
     equal((b / "memory/gone/first").read_text(), "first life")
+    # Of one author nothing is known of later deletions by others: the command says which.
+    (a / "memory/gone/by-both").write_text("1")
+    os.unlink(a / "memory/gone/by-both")
+    (a / "memory/gone/by-both").write_text("2")
+    os.unlink(b / "memory/gone/by-both")
+    mine = log("--deleted", "--author", "agent-1", str(a / "memory/gone"))[-1]
+    run(*shlex.split(mine["restore"])[1:])
+    equal((b / "memory/gone/by-both").read_text(), "1")
     check("knows of no deletion" in run("restore", "--deleted", str(a / "memory/never"), code=1).said)
 
 
@@ -427,10 +487,18 @@ def test_theirs_and_merged(lab):
     run("resolve", str(first), "--theirs", cwd=str(b / "memory"))
     equal((a / "memory/theirs-wins.md").read_text(), "the plan of B\n")
     second = conflict(a, b, "memory/merged.md")
-    run("resolve", str(second), "--merged", "-", "--mount", str(a), stdin=b"the plan of both\n")
+    said = run("resolve", str(second), "--merged", "-", "--mount", str(a), stdin=b"the plan of both\n").said
+    check("merged.md has what came from standard input, as a new version" in said, said)
+    check(f"from conflict {second}, merged" in run("log", str(b / "memory/merged.md")).text)
     equal((b / "memory/merged.md").read_text(), "the plan of both\n")
     third = conflict(a, b, "memory/back.md")
-    run("restore", "--conflict", str(third), "--mount", str(b))
+    # By its folder, as the shell completes it: that says the mount, too.
+    folder = f"{b}/.linkspan/conflicts/{third}-back.md/"
+    check("no open conflict 1;" in run("resolve", "1", "--ours", "--mount", str(a), code=1).said)
+    run("restore", "--conflict", folder, "--to", str(a / "memory/back-copy.md"))
+    equal((b / "memory/back-copy.md").read_text(), "the plan of B\n")
+    run("restore", "--conflict", folder)
+    check(f"from what conflict {third} refused" in run("log", str(a / "memory/back.md")).text)
     equal((a / "memory/back.md").read_text(), "the plan of B\n")
     equal(os.listdir(a / ".linkspan/conflicts"), [])
     texts = [run("cat", f"{a}/memory/back.md@{v['version']}").text for v in log(str(a / "memory/back.md"))]

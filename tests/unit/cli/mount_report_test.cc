@@ -53,6 +53,29 @@ TEST(MountReportTest, Printable) {
   EXPECT_EQ(printable("\xC3"), "\\xC3");  // cut short
 }
 
+TEST(MountReportTest, AReadOnlyMountSaysSo) {
+  auto report = example();
+  report.read_only = true;
+  report.workspace = "/srv/work";
+  const auto text = status_text(report);
+  EXPECT_THAT(text, HasSubstr("memory  volume mem-vol  ro (--read-only)"));
+  EXPECT_THAT(text, HasSubstr("skills  volume skills  ro  timeout"));
+  EXPECT_THAT(text, HasSubstr("workspace  local /srv/work  ro (--read-only)"));
+  EXPECT_THAT(text, Not(HasSubstr("rw")));
+  const auto json = nlohmann::json::parse(status_json(report));
+  EXPECT_TRUE(json["read_only"].get<bool>());
+  EXPECT_FALSE(json["routes"][0]["writable"].get<bool>());
+}
+
+TEST(MountReportTest, ARunCannotBeMountedAgain) {
+  auto report = example();
+  report.missing = {"/memory"};
+  EXPECT_THAT(status_text(report), HasSubstr("linkspan umount /mnt/a, then mount it again"));
+  report.of_run = true;
+  EXPECT_THAT(status_text(report), Not(HasSubstr("linkspan umount")));
+  EXPECT_THAT(status_text(report), HasSubstr("end this `linkspan run`"));
+}
+
 TEST(MountReportTest, HealthyStatus) {
   const auto report = example();
   EXPECT_TRUE(is_healthy(report));
