@@ -12,6 +12,10 @@
 namespace linkspan::cli {
 
 int cat_command(const VersionOptions& options) {
+  if (const auto named = names_version(options.path, options.version); !named.ok()) {
+    complain(named.error());
+    return kUsage;
+  }
   const auto past = find_past_version(options.path, options.version);
   if (!past.ok()) return complain(past.error());
   const auto done =

@@ -151,7 +151,11 @@ MountSession::~MountSession() {
 Status MountSession::attach(client::CancelToken* cancel) {
   client::Call call = call_within(kAttachTimeout);
   call.cancel = cancel;
-  LINKSPAN_TRY(info_, client_->attach(call, this));
+  auto attached = client_->attach(call, this);
+  if (!attached.ok() && attached.code() == Code::unauthenticated)
+    return fail(Code::unauthenticated, "the router at " + options_.router +
+                                           " refused the token: " + attached.error().message);
+  LINKSPAN_TRY(info_, std::move(attached));
   LINKSPAN_CHECK(check_routes(info_.routes));
   auto routes = std::make_shared<Routes>();
   for (const auto& route : info_.routes) {

@@ -50,10 +50,15 @@ Error which_version(const std::string& text) {
 
 }  // namespace
 
+Status names_version(const std::string& text, uint64_t version) {
+  if (version != 0 || parse_path_version(text).version) return ok();
+  return which_version(text);
+}
+
 Result<PastVersion> find_past_version(const std::string& text, uint64_t version) {
   PathVersion named{text, Version{version}};
   if (version == 0) named = parse_path_version(text);
-  if (!named.version) return which_version(text);
+  LINKSPAN_CHECK(names_version(text, version));
   LINKSPAN_TRY(auto place, locate(named.path));
   const auto ino = file_at(place);
   if (!ino.ok() && ino.code() == Code::not_found && version == 0 && is_file(text))

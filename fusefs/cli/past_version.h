@@ -19,7 +19,9 @@ struct PastVersion {
   Status content(const std::function<Status(const std::string&)>& piece) const;
 };
 
-// `text` is PATH@V, or PATH when `version` is given. `invalid`: no version is named.
+// `invalid` with the mend, which is wrong usage: no version is named.
+Status names_version(const std::string& text, uint64_t version);
+// `text` is PATH@V, or PATH when `version` is given.
 Result<PastVersion> find_past_version(const std::string& text, uint64_t version);
 // The file that a history is asked of. `not_found` with the mend, `is_directory`.
 Result<Ino> file_at(const Place& place);

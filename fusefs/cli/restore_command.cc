@@ -132,6 +132,11 @@ int restore_command(const RestoreOptions& options) {
     complain(std::string(wrong) + "; see: linkspan restore --help");
     return kUsage;
   }
+  if (options.conflict.empty() && !options.deleted)
+    if (const auto named = names_version(options.path, options.version); !named.ok()) {
+      complain(named.error());
+      return kUsage;
+    }
   const Status done = !options.conflict.empty() ? restore_conflict(options)
                       : options.deleted         ? restore_deleted(options)
                                                 : restore_version(options);

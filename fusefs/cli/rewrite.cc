@@ -87,6 +87,10 @@ Status write_temporary(const Rewrite& what, const std::optional<Original>& origi
   UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode & 0777));
   const int error = errno;
   ::umask(mask);
+  if (!fd && error == EROFS)
+    return fail(Code::read_only, what.path +
+                                     " may not be written through this mount (`linkspan status` "
+                                     "says what may); use another, or --to PATH elsewhere");
   if (!fd) return system_error("cannot write beside " + what.path, error);
   LINKSPAN_CHECK(what.fill(fd.get()));
   LINKSPAN_CHECK(dress(original, mode, fd.get(), what.path));

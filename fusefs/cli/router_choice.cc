@@ -22,8 +22,8 @@ Result<ResolvedRouter> resolve_router(RouterOptions& options) {
   } else if (resolved.address.empty()) {
     if (const char* address = ::getenv("LINKSPAN_ROUTER")) resolved.address = address;
   }
-  LINKSPAN_TRY(resolved.token, read_token(options.token, variables));
   LINKSPAN_CHECK(check_router_address(resolved.address));
+  LINKSPAN_TRY(resolved.token, read_token(options.token, variables));
   return resolved;
 }
 

@@ -42,7 +42,8 @@ Result<std::string> from_file(const std::string& path, const std::string& where)
   struct stat st;
   if (::stat(path.c_str(), &st) != 0)
     return fail(Code::unauthenticated,
-                "token file " + path + " (" + where + "): " + std::strerror(errno));
+                "token file " + path + " (" + where + "): " + std::strerror(errno) +
+                    "; put the token there (chmod 600), or name its file: --token-file FILE");
   // A container's secret is often readable by all and not ours to change; a file of our own is.
   const bool ours = st.st_uid == ::geteuid() && ::access(path.c_str(), W_OK) == 0;
   if (S_ISREG(st.st_mode) && ((st.st_mode & 0022) != 0 || (ours && (st.st_mode & 0004) != 0)))
@@ -84,7 +85,8 @@ Result<std::string> read_token(const TokenSource& source, const TokenVariables& 
     if (auto text = read_file(path, kTokenFileBytes); text.ok()) return checked(*text, path);
   }
   return fail(Code::unauthenticated,
-              "no token: give --token-file FILE or --token-fd N, or set LINKSPAN_TOKEN_FILE");
+              "no token: give --token-file FILE or --token-fd N, or set LINKSPAN_TOKEN_FILE "
+              "(the operator of the router has it)");
 }
 
 }  // namespace linkspan::cli

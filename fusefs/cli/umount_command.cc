@@ -1,6 +1,7 @@
 // linkspan umount, and umount(8)'s helper
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <nlohmann/json.hpp>
@@ -130,6 +131,15 @@ Status end_lazily(const MountState& state) {
                                    "moments, and had not synced, may be lost");
 }
 
+// The live mount that one of the parts at `dir` belongs to; empty: none.
+std::string part_of(const std::string& mounts_dir, const std::string& dir) {
+  for (const auto& state : load_all_states(mounts_dir))
+    if (is_alive(state.process) && std::any_of(state.steps.begin(), state.steps.end(),
+                                               [&](const auto& step) { return step.path == dir; }))
+      return state.dir;
+  return {};
+}
+
 // Of a mount whose process has ended or is not known.
 int clean_up(const UmountOptions& options, const std::string& mounts_dir, const std::string& dir) {
   const auto asked = ask_mount(dir);
@@ -154,7 +164,12 @@ int umount_command(const UmountOptions& options) {
   auto mounts_dir = mounts_directory(options.state_dir);
   if (!mounts_dir.ok()) return complain(mounts_dir.error());
   const auto state = find_mount(*mounts_dir, dir);
-  if (!state && !is_mounted_here(dir)) return complain(dir + " is not a Linkspan mount");
+  if (!state && !is_mounted_here(dir))
+    return complain(dir + " is not a Linkspan mount (`linkspan status` lists the mounts)");
+  if (const auto whole = state || options.lazy ? std::string() : part_of(*mounts_dir, dir);
+      !whole.empty())
+    return complain(dir + " is a part of the mount at " + whole +
+                    "; unmount that: linkspan umount " + whole);
   if (!state || !is_alive(state->process)) return clean_up(options, *mounts_dir, dir);
   if (!options.lazy)
     if (auto unused = check_unused(*state); !unused.ok()) return complain(unused.error());

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
@@ -133,6 +134,20 @@ void overlay(const CommandLine& flags, config::Config* config, std::vector<std::
 
 namespace {
 
+// CLI11 lists what it cannot use in no order, and a lacking subcommand without what there is.
+std::string wrong_words(const CLI::App& app, const CLI::App& token, int argc,
+                        const char* const* argv, const std::string& otherwise) {
+  auto left = app.remaining(true);
+  std::string words;
+  for (int i = 1; i < argc; ++i)
+    if (const auto found = std::find(left.begin(), left.end(), argv[i]); found != left.end()) {
+      words += std::string(" ") + argv[i];
+      left.erase(found);
+    }
+  if (!words.empty()) return "no use for:" + words;
+  return token.parsed() ? "write: linkspan-routerd token new" : otherwise;
+}
+
 bool is_writable(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
   return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
@@ -160,7 +175,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     out.out = text.str();
     return out;
   } catch (const CLI::ParseError& e) {
-    return usage_error(e.what());
+    return usage_error(wrong_words(app, *token, argc, argv, e.what()));
   }
   if (new_token->parsed())
     out.action = CommandLine::Action::new_token;

@@ -80,14 +80,15 @@ def test_mountpoint_missing_file_full_or_taken():
 def test_tokens_refused_expired_unreadable():
     d = BASE.make("tokens")
     to = ["--router", ROUTER.address]
-    refused(1, ["no token", "--token-file"], "mount", *to, d)
-    refused(1, ["/none", "No such file"], "mount", *to, "--token-file", BASE.path("none"), d)
+    refused(1, ["no token", "--token-file", "operator"], "mount", *to, d)
+    refused(1, ["no router", "--local"], "mount", d)
+    refused(1, ["/none", "No such file", "put the token there"], "mount", *to, "--token-file", BASE.path("none"), d)
     open_file = BASE.write("open.token", open(ROUTER.token).read(), mode=0o644)
     refused(1, ["open.token", "chmod 600"], "mount", *to, "--token-file", open_file, d)
     refused(1, ["does not look like one"], "mount", *to, "--token-file", BASE.write("bad", "hello\n"), d)
     began = now()
-    refused(1, ["token"], "mount", *to, "--token-file", ROUTER.unknown, d)
-    refused(1, ["expired"], "mount", *to, "--token-file", ROUTER.expired, d)
+    refused(1, [f"the router at {ROUTER.address} refused the token", "operator"], "mount", *to, "--token-file", ROUTER.unknown, d)
+    refused(1, [f"the router at {ROUTER.address} refused the token", "expired"], "mount", *to, "--token-file", ROUTER.expired, d)
     check(now() - began < 8, "a refused token is no reason to try again")
     refused(1, ["token"], "run", *to, "--token-file", ROUTER.unknown, "--", "touch", BASE.path("ran"))
     check(not os.path.exists(BASE.path("ran")), "the command ran without its tree")
@@ -186,6 +187,17 @@ def test_status_umount_log_of_no_mount():
     refused(1, ["no mounts", "linkspan mount"], "status")
     refused(1, ["not a Linkspan mount"], "umount", d)
     refused(1, ["not on a Linkspan mount"], "log", d)
+
+
+def test_a_part_of_a_mount_is_not_unmounted_alone():
+    d = BASE.make("parts")
+    equal(BASE.linkspan("mount", *ROUTER.flags(), d).returncode, 0)
+    done = BASE.linkspan("umount", f"{d}/memory")
+    equal(done.returncode, 1)
+    check(f"{d}/memory is a part of the mount at {d}; unmount that: linkspan umount {d}" in done.stderr, done.stderr)
+    equal(BASE.linkspan("status", d).returncode, 0)
+    equal(BASE.linkspan("umount", d).returncode, 0)
+    BASE.nothing_left()
 
 
 if __name__ == "__main__":

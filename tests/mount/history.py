@@ -176,10 +176,11 @@ def test_a_version_that_is_none(lab):
     path = a / "memory/none.md"
     path.write_text("x")
     for version in ("0", "x", "7x", "-1", "99999999999999999999"):
-        said = run("cat", f"{path}@{version}", code=1).said
+        said = run("cat", f"{path}@{version}", code=2).said
         check(f'"{version}" is no version' in said and f"`linkspan log {path}`" in said, said)
-    said = run("cat", str(path), code=1).said
-    check(f"which version? Write {path}@N" in said, said)
+    for command in ("cat", "restore", "diff"):
+        said = run(command, str(path), code=2).said
+        check(f"which version? Write {path}@N" in said, said)
 
 
 def test_a_name_that_never_was(lab):
