@@ -56,6 +56,12 @@ TEST(CommandLine, MistakesExitTwoAndPointToTheHelp) {
   }
 }
 
+TEST(CommandLine, WordsOfNoUseAreNamedAsTheyWereTyped) {
+  EXPECT_THAT(parse({"--log-levle", "info"}).err, HasSubstr("no use for: --log-levle info;"));
+  EXPECT_THAT(parse({"token", "old"}).err, HasSubstr("no use for: old;"));
+  EXPECT_THAT(parse({"token"}).err, HasSubstr("write: linkspan-routerd token new;"));
+}
+
 TEST(CommandLine, FlagsGoOverTheFile) {
   char path[] = "/tmp/linkspan-daemon-XXXXXX";
   close(mkstemp(path));
