@@ -6,11 +6,12 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 
-from cli_env import BARE_NOBODY, LINKSPAN, Base, check, equal, eventually, gone, labtest, status_of
+from cli_env import BARE_NOBODY, LINKSPAN, NOBODY, Base, check, equal, eventually, gone, labtest, status_of
 
 BASE = Base("local")
 USERS = {"root": [], "nobody": BARE_NOBODY}
@@ -254,6 +255,35 @@ def test_skills_are_published_with_the_other_token():
     equal(done.returncode, 0, done.stderr)
     equal(sh("root", "cat /skills/part/SKILL.md"), "leave\n")
     equal(local("root", "local", "stop").returncode, 0)
+
+
+def test_what_the_readme_says_to_type():
+    """All of it, pasted in its order after what ./quickstart does; twice, as people do."""
+    text = (labtest.ROOT / "README.md").read_text().split("## For a team")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.S | re.M)
+    check("./quickstart" in blocks[0] and len(blocks) >= 5, blocks)
+    script = "\n".join(blocks[1:])
+    check("export PATH=$PWD/build/" in script, "how linkspan gets on the PATH")
+    script = script.replace("$PWD/build/", f"{labtest.BUILD}/")
+    for name in USERS:
+        home = BASE.make(f"home-{name}", uid=0 if name == "root" else 65534)
+        user = [] if name == "root" else NOBODY
+        env = {**BASE.environment(user=user), "HOME": home, "XDG_STATE_HOME": f"{home}/state"}
+
+        def bash(text):
+            return subprocess.run([*user, "bash"], input=text, capture_output=True, text=True, timeout=200, cwd=home, env=env)
+        begun = bash(f"mkdir ~/linkspan-mount; {LINKSPAN} mount --local ~/linkspan-mount && echo Remember. >> ~/linkspan-mount/memory/MEMORY.md")
+        equal(begun.returncode, 0, begun.stderr)
+        for _ in range(2):
+            done = bash(script)
+            said = done.stdout + done.stderr
+            for word in ("No such file", "has no", "there is no", "--help", "failed", "denied", "is no "):
+                check(word not in done.stderr, f"{name}: {said}")
+            for word in ("\n/workspace\n", "healthy", "publisher token", "\nSay hello.\n", "agent in sandbox", "user.linkspan.author",
+                         "+The deploy needs the VPN.", "restored ", "-plan.md", "linkspan resolve ", "is settled", "\na better one\n"):
+                check(word in said, f"{name}: no {word!r} in {said}")
+        ended = bash(f"{LINKSPAN} umount ~/linkspan-mount")
+        equal(ended.returncode, 0, ended.stderr)
 
 
 def test_a_path_that_the_servers_user_cannot_pass_is_named():
