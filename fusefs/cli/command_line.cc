@@ -74,11 +74,13 @@ CLI::Validator conflict_name() {
 }
 
 void add_router(CLI::App* command, RouterOptions& router) {
-  auto* address = command
-                      ->add_option("--router", router.address,
-                                   "the router: unix:/path or HOST:PORT (else $LINKSPAN_ROUTER)")
-                      ->type_name("ADDRESS")
-                      ->check(router_address());
+  auto* address =
+      command
+          ->add_option("--router", router.address,
+                       "the router: unix:/path or HOST:PORT, or several on one database, "
+                       "separated by commas (else $LINKSPAN_ROUTER)")
+          ->type_name("ADDRESS")
+          ->check(router_address());
   auto* file = command
                    ->add_option("--token-file", router.token.file,
                                 "file with the token (else --token-fd, $LINKSPAN_TOKEN, "

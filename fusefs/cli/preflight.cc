@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -116,10 +117,9 @@ Status check_prefix(const std::string& prefix) {
               "--expose " + prefix + " is not a directory; make it with: mkdir -p " + prefix);
 }
 
-Status check_router_address(const std::string& address) {
-  if (address.empty())
-    return fail(Code::invalid,
-                "no router: give --router ADDRESS or set LINKSPAN_ROUTER (or try --local)");
+namespace {
+
+Status check_one_address(const std::string& address) {
   if (address.rfind("unix:", 0) == 0) {
     if (address.size() > 6 && address[5] == '/') return ok();
     return fail(Code::invalid, "router address " + address + ": unix:/absolute/path is expected");
@@ -129,9 +129,23 @@ Status check_router_address(const std::string& address) {
   const bool number = !port.empty() && port.size() <= 5 &&
                       port.find_first_not_of("0123456789") == std::string::npos &&
                       std::stoi(port) > 0 && std::stoi(port) < 65536;
-  if (colon == 0 || !number)
+  if (colon == 0 || !number || address.find(' ') != std::string::npos)
     return fail(Code::invalid,
                 "router address " + address + ": unix:/path or HOST:PORT is expected");
+  return ok();
+}
+
+}  // namespace
+
+Status check_router_address(const std::string& address) {
+  if (address.empty())
+    return fail(Code::invalid,
+                "no router: give --router ADDRESS or set LINKSPAN_ROUTER (or try --local)");
+  for (size_t at = 0; at <= address.size();) {
+    const size_t comma = std::min(address.find(',', at), address.size());
+    LINKSPAN_CHECK(check_one_address(address.substr(at, comma - at)));
+    at = comma + 1;
+  }
   return ok();
 }
 

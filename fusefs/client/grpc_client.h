@@ -15,9 +15,11 @@
 namespace linkspan::client {
 
 struct GrpcClientOptions {
-  std::string address;  // "unix:/path/to.sock" or "host:port"
-  std::string token;    // secret; kept in memory, for a fresh attach after the router lost us
-  std::string client;   // for the operator's list of sessions; empty: "linkspan VERSION HOST PID"
+  // "unix:/path/to.sock" or "host:port"; or several, separated by commas, of routers on one
+  // database: when one does not answer, or does not serve the tenant, the next is asked.
+  std::string address;
+  std::string token;   // secret; kept in memory, for a fresh attach after the router lost us
+  std::string client;  // for the operator's list of sessions; empty: "linkspan VERSION HOST PID"
   std::chrono::milliseconds attach_attempt{3000};  // of one Attach, and for the stream to come up
   BackoffLimits reconnect{std::chrono::milliseconds(50), std::chrono::milliseconds(1000)};
   BackoffLimits busy{std::chrono::milliseconds(2), std::chrono::milliseconds(250)};  // of calls

@@ -17,6 +17,16 @@ bool is_final(Code code) {
 }
 
 constexpr std::chrono::seconds kDetachTime{2};
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at <= list.size();) {
+    const size_t comma = std::min(list.find(',', at), list.size());
+    parts.push_back(list.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return parts;
+}
+
 // A stream that lived this long ends the growth of the backoff.
 constexpr std::chrono::seconds kStableTime{1};
 
@@ -25,6 +35,7 @@ constexpr std::chrono::seconds kStableTime{1};
 Session::Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations,
                  LockBook& locks)
     : options_(options),
+      addresses_(split(options.address)),
       gate_(gate),
       operations_(operations),
       locks_(locks),
@@ -148,19 +159,29 @@ void Session::broken(const Error& why) {
 Status Session::reconnect() {
   for (;;) {
     drop_if_lapsed();
-    if (!std::exchange(first_try_, false)) wait_backoff();
+    // The other routers are asked at once, each; then comes the wait.
+    if (!std::exchange(first_try_, false) && in_a_row_ == 0) wait_backoff();
     drop_if_lapsed();
     if (stopping()) return fail(Code::unavailable, "detached");
     if (lease_.valid()) watch(lease_.until());
     if (start_over_.exchange(false)) credential_ = {};
-    connection_ = make_connection(options_.address);
+    connection_ = make_connection(address());
     auto attached = attach_once(connection_);
-    if (attached.ok()) return adopt(std::move(*attached));
+    if (attached.ok()) {
+      in_a_row_ = 0;
+      return adopt(std::move(*attached));
+    }
     const Error error = attached.error();
     if (gives_up(error)) return error;
     if (error.code == Code::session_lost) credential_ = {};  // next time a new session
     gate_.close(error.message, watch_fired_.exchange(false));
+    if (error.code != Code::session_lost) next_address();
   }
+}
+
+void Session::next_address() {
+  address_ = (address_ + 1) % addresses_.size();
+  in_a_row_ = (in_a_row_ + 1) % addresses_.size();
 }
 
 // Before the first attach, only what time can mend is tried again: a person waits for the answer.

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "fusefs/client/backoff.h"
 #include "fusefs/client/connection.h"
@@ -29,8 +30,7 @@ namespace linkspan::client {
 class Session {
  public:
   struct Counters {
-    std::atomic<uint64_t> reconnects{0}, sessions{0}, revocations{0}, caches_lost{0},
-        locks_lost{0};
+    std::atomic<uint64_t> reconnects{0}, sessions{0}, revocations{0}, caches_lost{0}, locks_lost{0};
   };
 
   Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations, LockBook& locks);
@@ -73,6 +73,8 @@ class Session {
   void broken(const Error& why);
   void give_up(const Error& why);
   void wait_backoff();
+  const std::string& address() const { return addresses_[address_]; }
+  void next_address();
 
   // -- any thread --
   void renew_loop();
@@ -85,6 +87,7 @@ class Session {
   bool stopping() const;
 
   const GrpcClientOptions options_;
+  const std::vector<std::string> addresses_;  // at least one
   Gate& gate_;
   OpTracker& operations_;
   LockBook& locks_;
@@ -99,14 +102,16 @@ class Session {
   uint64_t generation_ = 0;
   uint64_t links_ = 0;
   uint64_t last_revocation_ = 0;
-  bool gap_allowed_ = true;  // the next revocation's number may be any
+  bool gap_allowed_ = true;   // the next revocation's number may be any
   bool reclaim_due_ = false;  // the router does not know what is held, or waits to hear it
-  bool cached_ = false;      // a lease was granted since on_caches_lost
+  bool cached_ = false;       // a lease was granted since on_caches_lost
   Backoff backoff_;
   bool first_try_ = true;
+  size_t address_ = 0;   // of addresses_: that of the last try
+  size_t in_a_row_ = 0;  // tries that failed, each at another address
 
   std::atomic<bool> watch_fired_{false};
-  std::atomic<bool> start_over_{false};  // until the stream thread begins the new session
+  std::atomic<bool> start_over_{false};      // until the stream thread begins the new session
   std::atomic<int64_t> watched_{INT64_MAX};  // boot time that the watch is armed for
   std::atomic<int64_t> revoke_since_{0};     // boot time at which on_revoke began; 0: not in it
   std::atomic<int64_t> lease_length_{0};     // ns, as granted last

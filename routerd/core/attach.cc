@@ -49,21 +49,30 @@ Result<store::TokenRecord> RouterCore::find_token(const std::string& token) {
 
 // ---- tenants ----
 
+// Not from a router that lives: of several on one database the one that mounts came to first serves
+// the tenant, until it ends or is silent for a lease.
 Result<RouterCore::TenantPtr> RouterCore::open_tenant(const std::string& name) {
+  LINKSPAN_TRY(const bool served, store_->is_served(name, options_.lease));
+  if (served)
+    return fail(Code::unavailable, "another router serves tenant '" + name +
+                                       "' now; this one takes over when that one is gone");
+  const Clock::Steady asked = clock_.steady();
   LINKSPAN_TRY(auto state, store_->open_tenant(name));
   LINKSPAN_TRY(const auto records, store_->live_sessions(state.id));
+  LINKSPAN_CHECK(store_->beat(state.id, state.epoch));
   const Clock::Steady now = clock_.steady();
   std::set<SessionId> earlier;
   {
     const std::unique_lock lock(mutex_);
     for (const auto& record : records) {
       earlier.insert(record.id);
-      awaited_[record.id] = now + options_.lease + options_.session_grace;
+      awaited_[record.id] = {now + options_.lease + options_.session_grace, state.id, state.epoch};
     }
   }
   const auto hold_until = now + options_.lease;
   return std::make_shared<Tenant>(std::move(state), std::move(earlier), hold_until,
-                                  hold_until + kReclaimTime);
+                                  hold_until + kReclaimTime,
+                                  options_.sole ? Clock::Steady::max() : asked + options_.lease);
 }
 
 // The first to ask opens it; others wait for the same answer.
@@ -103,6 +112,9 @@ void RouterCore::fence(const TenantPtr& tenant) {
         ++at;
       }
     }
+    std::erase_if(awaited_, [&](const auto& awaited) {
+      return awaited.second.tenant == tenant->id && awaited.second.epoch == tenant->epoch;
+    });
   }
   const Error why = fail(Code::session_lost, "another router serves this tenant now; attach again");
   for (const SessionPtr& session : lost) {
@@ -113,6 +125,9 @@ void RouterCore::fence(const TenantPtr& tenant) {
   }
   background_->post_all(tenant->hold.release());
   background_->post_all(tenant->lock_hold.release());
+  // However we found out: the store gives our claim up, so that the next router sees its owner's.
+  upkeep_->post(
+      [this, id = tenant->id, epoch = tenant->epoch] { (void)store_->beat(id, epoch).ok(); });
 }
 
 // ---- sessions ----
@@ -191,7 +206,12 @@ Result<RouterCore::SessionPtr> RouterCore::new_session(const TenantPtr& tenant,
   record.principal = token.principal;
   record.sandbox = token.sandbox.empty() ? made_up_label() : token.sandbox;
   record.attached = clock_.now();
-  LINKSPAN_CHECK(store_->put_session(record));
+  const Status put = store_->put_session(record, tenant->epoch);
+  if (!put.ok() && put.code() == Code::fenced) {
+    fence(tenant);
+    return fail(Code::unavailable, "another router serves this tenant now");
+  }
+  LINKSPAN_CHECK(put);
   return add_session(std::move(record), tenant, std::move(grant), 0);
 }
 
@@ -230,6 +250,7 @@ Result<AttachReply> RouterCore::attach(const AttachRequest& request) {
   if (!pass) return fail(Code::unavailable, "the router is stopping");
   LINKSPAN_TRY(const auto token, find_token(request.token));
   LINKSPAN_TRY(const TenantPtr tenant, this->tenant(token.tenant));
+  check_owner_if_due(tenant);
   LINKSPAN_TRY(const auto grant, make_grant(token, tenant->id, tenant->volumes));
   Resumed resumed;
   if (request.resume) {
@@ -262,9 +283,9 @@ Status RouterCore::detach(const Credentials& who) {
   return ok();
 }
 
-void RouterCore::forget_in_store(SessionId id) {
+void RouterCore::forget_in_store(TenantId tenant, Epoch epoch, SessionId id) {
   // On failure the next router finds it among the live ones and ends it when its grace is over.
-  const Status ended = store_->end_session(id);
+  const Status ended = store_->end_session(tenant, id, epoch);
   (void)ended.ok();
 }
 
@@ -285,10 +306,13 @@ void RouterCore::end_session(const SessionPtr& session, const Error& why, bool w
   session->tenant()->unswept = true;
   // With a mutation under way its result must still find the session: answer() does this then.
   if (!session->operations().close()) return;
+  const auto forget = [this, id = session->id(), tenant = session->tenant()] {
+    forget_in_store(tenant->id, tenant->epoch, id);
+  };
   if (wait_for_store) {
-    forget_in_store(session->id());
+    forget();
   } else {
-    background_->post([this, id = session->id()] { forget_in_store(id); });
+    background_->post(forget);
   }
 }
 

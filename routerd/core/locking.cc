@@ -18,8 +18,13 @@ Status RouterCore::may_lock(const Call& call, Ino ino) {
 void RouterCore::lock_now(const Call& call, const SetLockRequest& request, LockDone done) {
   Tenant& tenant = *call.tenant;
   if (tenant.fenced) return done(fail(Code::unavailable, "another router serves this tenant now"));
+  // Also when it is granted later on. Who holds it here without knowing asks again.
+  const auto checked = [this, tenant = call.tenant, done = std::move(done)](auto reply) {
+    if (owns(*tenant)) return done(std::move(reply));
+    done(fail(Code::unavailable, "the router has lost its database, or the tenant to another one"));
+  };
   LockAnswers answers;
-  tenant.locks.set(call.session->id(), request, std::move(done), &answers);
+  tenant.locks.set(call.session->id(), request, checked, &answers);
 }
 
 void RouterCore::set_lock(const Credentials& who, const SetLockRequest& request, LockDone done) {
@@ -64,7 +69,8 @@ Result<ReclaimLocksReply> RouterCore::reclaim_locks(const Credentials& who,
                                                     const ReclaimLocksRequest& request) {
   LINKSPAN_TRY(const Call call, enter(who));
   Tenant& tenant = *call.tenant;
-  if (tenant.fenced) return fail(Code::unavailable, "another router serves this tenant now");
+  if (tenant.fenced || !owns(tenant))
+    return fail(Code::unavailable, "another router may serve this tenant now");
   const bool anew = tenant.lock_hold.awaits(call.session->id());
   ReclaimLocksReply reply;
   {

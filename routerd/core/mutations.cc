@@ -218,7 +218,9 @@ void RouterCore::answer(const Call& call, OpNumber number, Result<MutationReply>
         Operations& operations = call.session->operations();
         for (const MutationDone& done : operations.finish(number)) done(result);
         if (operations.closed_and_idle())
-          background_->post([this, id = call.session->id()] { forget_in_store(id); });
+          background_->post([this, id = call.session->id(), tenant = call.tenant] {
+            forget_in_store(tenant->id, tenant->epoch, id);
+          });
       });
   const auto waiting = planted(Fault::early_acknowledgement) ? nullptr : completion;
   const Clock::Steady now = clock_.steady();

@@ -75,6 +75,9 @@ struct RouterOptions {
   // again.
   size_t interests_per_session = limits::kInterestsPerSession;
   const Clock* clock = &Clock::system();
+  // No other router is ever started on this store: leases are granted without asking it first
+  // whether the tenant is still ours, and so go on while it is away.
+  bool sole = false;
 };
 
 class Router {

@@ -108,7 +108,7 @@ class RouterCore final : public Router {
   SessionPtr find_session(SessionId id) const;
   // Removes it from the tables and ends it; the store hears of it when no mutation is under way.
   void end_session(const SessionPtr& session, const Error& why, bool wait_for_store);
-  void forget_in_store(SessionId id);
+  void forget_in_store(TenantId tenant, Epoch epoch, SessionId id);
   void fence(const TenantPtr& tenant);
 
   // streams.cc
@@ -126,8 +126,11 @@ class RouterCore final : public Router {
   void look_after(const TenantPtr& tenant, Clock::Steady now);  // the timer's
   // One bounded call of Store::prune, and another after it while that found something.
   void prune(const TenantPtr& tenant);
-  // Is the tenant still ours? Else fences it.
+  // Is the tenant still ours? Else fences it. Tells the store that we live.
   void check_owner(const TenantPtr& tenant);
+  // The same, where it was not asked lately.
+  void check_owner_if_due(const TenantPtr& tenant);
+  bool owns(const Tenant& tenant) const { return clock_.steady() < tenant.owned_until(); }
   // Ends the sessions of tokens that were revoked.
   void check_tokens(const TenantPtr& tenant);
 
@@ -181,7 +184,12 @@ class RouterCore final : public Router {
   using TenantFuture = std::shared_future<Result<TenantPtr>>;
   std::map<std::string, TenantFuture> tenants_;
   // Sessions of an earlier router that have not come back: ended when the grace is over.
-  std::map<SessionId, Clock::Steady> awaited_;
+  struct Awaited {
+    Clock::Steady until;
+    TenantId tenant;
+    Epoch epoch;  // of our ownership
+  };
+  std::map<SessionId, Awaited> awaited_;
 
   // Ended after the timer, which posts to them. Upkeep and retention have threads of their own:
   // what was held back waits for neither, and a long prune not for the other.

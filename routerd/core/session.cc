@@ -17,7 +17,7 @@ Session::Session(Options options, Steady now)
       lease_(options.lease),
       seen_(now.time_since_epoch().count()),
       grant_(std::move(options.grant)),
-      lease_until_(now + options.lease),
+      lease_until_(lease_end(now)),
       last_number_(options.last_revocation),
       acknowledged_(options.last_revocation) {}
 
@@ -64,8 +64,14 @@ bool Session::lost() const {
 
 // ---- lease ----
 
+// A router that was stopped, or cut off from the store, may have a successor that knows nothing of
+// what is granted here.
+Session::Steady Session::lease_end(Steady now) const {
+  return std::min(now + lease_, tenant_->owned_until());
+}
+
 void Session::extend(Steady now) {
-  if (!doomed()) lease_until_ = std::max(lease_until_, now + lease_);
+  if (!doomed()) lease_until_ = std::max(lease_until_, lease_end(now));
 }
 
 Session::Millis Session::lease_left(Steady now) const {

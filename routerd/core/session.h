@@ -129,6 +129,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void push_everything(Steady now);
   void lose(Steady now, Releases* releases);
   void extend(Steady now);
+  Steady lease_end(Steady now) const;
   void come_back(Steady now);
   void push_revoke_frame(const Record& record);
   Millis lease_left(Steady now) const;

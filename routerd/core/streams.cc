@@ -167,21 +167,21 @@ Clock::Steady RouterCore::tick(Clock::Steady now) {
       background_->post([this, tenant] { sweep(tenant); });
     }
   }
-  std::vector<SessionId> gone;
+  std::vector<std::pair<SessionId, Awaited>> gone;
   {
     const std::unique_lock lock(mutex_);
     for (auto at = awaited_.begin(); at != awaited_.end();) {
-      if (now < at->second) {
+      if (now < at->second.until) {
         ++at;
         continue;
       }
-      gone.push_back(at->first);
+      gone.emplace_back(*at);
       at = awaited_.erase(at);
     }
   }
-  for (const SessionId id : gone)
-    background_->post([this, id] {
-      if (!find_session(id)) forget_in_store(id);
+  for (const auto& entry : gone)
+    background_->post([this, id = entry.first, awaited = entry.second] {
+      if (!find_session(id)) forget_in_store(awaited.tenant, awaited.epoch, id);
     });
   return next;
 }

@@ -22,7 +22,7 @@ namespace linkspan::core {
 class Tenant {
  public:
   Tenant(store::TenantState state, std::set<SessionId> earlier_sessions, Clock::Steady hold_until,
-         Clock::Steady hold_locks_until)
+         Clock::Steady hold_locks_until, Clock::Steady owned_until)
       : id(state.id),
         name(std::move(state.name)),
         epoch(state.epoch),
@@ -32,7 +32,8 @@ class Tenant {
         usage(volumes),
         locks(state.epoch.value << kEpochShift),
         lock_hold(earlier_sessions, hold_locks_until),
-        hold(std::move(earlier_sessions), hold_until) {
+        hold(std::move(earlier_sessions), hold_until),
+        owned_until_(owned_until.time_since_epoch().count()) {
     for (const store::Volume& volume : volumes) nodes.learn(volume.root, volume.id);
   }
   Tenant(const Tenant&) = delete;
@@ -56,6 +57,19 @@ class Tenant {
   std::atomic<bool> unswept{false};  // Interests hold entries of lost sessions
   std::atomic<size_t> swept{0};      // entries that Interests had after the last sweep
 
+  // Up to then no other router that took the tenant over lets anything change, or gives out a lock:
+  // it waits for a lease. So no lease that is granted here ends later, and no lock is granted then.
+  Clock::Steady owned_until() const {
+    return Clock::Steady(Clock::Steady::duration(owned_until_.load(std::memory_order_acquire)));
+  }
+  // The store was asked and nobody else owned it yet; a lease from when the asking began.
+  void owned_until(Clock::Steady until) {
+    const auto ticks = until.time_since_epoch().count();
+    auto before = owned_until_.load(std::memory_order_relaxed);
+    while (before < ticks && !owned_until_.compare_exchange_weak(before, ticks)) {
+    }
+  }
+
   // Orders of locks ascend over routers, each of which has an epoch of its own.
   static constexpr int kEpochShift = 40;
 
@@ -65,6 +79,9 @@ class Tenant {
     std::atomic<bool> under_way{false};
   };
   Chore retention, ownership, tokens;
+
+ private:
+  std::atomic<Clock::Steady::rep> owned_until_;
 };
 
 }  // namespace linkspan::core

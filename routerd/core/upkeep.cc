@@ -49,12 +49,18 @@ void RouterCore::prune(const TenantPtr& tenant) {
   tenant->retention.under_way = false;
 }
 
-// A router that was replaced would find out at its next mutation only, and until then renew leases
-// that its successor knows nothing of.
+// A router that was replaced would find out at its next mutation only. Until it is sure again it
+// grants no lease that reaches further; see Tenant::owned_until.
 void RouterCore::check_owner(const TenantPtr& tenant) {
   if (gate_.closed() || tenant->fenced) return;
-  const auto epoch = store_->epoch(tenant->id);
-  if (epoch.ok() && *epoch != tenant->epoch) fence(tenant);
+  const Clock::Steady begun = clock_.steady();
+  const Status owner = store_->beat(tenant->id, tenant->epoch);
+  if (owner.ok()) tenant->owned_until(begun + options_.lease);
+  if (!owner.ok() && owner.code() == Code::fenced) fence(tenant);
+}
+
+void RouterCore::check_owner_if_due(const TenantPtr& tenant) {
+  if (tenant->owned_until() - clock_.steady() < options_.lease / 2) check_owner(tenant);
 }
 
 void RouterCore::check_tokens(const TenantPtr& tenant) {

@@ -210,6 +210,7 @@ int serve(const config::Config& config, int ready_fd, std::chrono::seconds wait_
   core::RouterOptions options;
   options.lease = config.lease;
   options.name = instance_name();
+  options.sole = config.store.text == "mem:";  // it is in this process
   const auto router = core::make_router(*std::move(store), options);
   auto server = rpc::Server::start(router.get(), server_options(config, raw_store));
   if (!server.ok()) return failed(server.error().message);

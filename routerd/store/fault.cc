@@ -60,8 +60,11 @@ Result<TenantState> FaultStore::open_tenant(const std::string& name) {
 Result<Ino> FaultStore::reserve_inodes(TenantId tenant, uint32_t count) {
   return run(StoreCall::reserve_inodes, [&] { return base_->reserve_inodes(tenant, count); });
 }
-Result<Epoch> FaultStore::epoch(TenantId tenant) {
-  return run(StoreCall::epoch, [&] { return base_->epoch(tenant); });
+Result<bool> FaultStore::is_served(const std::string& name, std::chrono::milliseconds silence) {
+  return run(StoreCall::is_served, [&] { return base_->is_served(name, silence); });
+}
+Status FaultStore::beat(TenantId tenant, Epoch epoch) {
+  return run(StoreCall::beat, [&] { return base_->beat(tenant, epoch); });
 }
 Result<uint64_t> FaultStore::revoke_other_tokens(const std::string& tenant,
                                                  const std::vector<TokenHash>& kept) {
@@ -74,8 +77,8 @@ Status FaultStore::put_token(const TokenRecord& token) {
 Result<TokenRecord> FaultStore::find_token(const TokenHash& hash) {
   return run(StoreCall::find_token, [&] { return base_->find_token(hash); });
 }
-Status FaultStore::put_session(const SessionRecord& session) {
-  return run(StoreCall::put_session, [&] { return base_->put_session(session); });
+Status FaultStore::put_session(const SessionRecord& session, Epoch epoch) {
+  return run(StoreCall::put_session, [&] { return base_->put_session(session, epoch); });
 }
 Result<SessionRecord> FaultStore::find_session(SessionId id) {
   return run(StoreCall::find_session, [&] { return base_->find_session(id); });
@@ -83,8 +86,8 @@ Result<SessionRecord> FaultStore::find_session(SessionId id) {
 Result<std::vector<SessionRecord>> FaultStore::live_sessions(TenantId tenant) {
   return run(StoreCall::live_sessions, [&] { return base_->live_sessions(tenant); });
 }
-Status FaultStore::end_session(SessionId id) {
-  return run(StoreCall::end_session, [&] { return base_->end_session(id); });
+Status FaultStore::end_session(TenantId tenant, SessionId id, Epoch epoch) {
+  return run(StoreCall::end_session, [&] { return base_->end_session(tenant, id, epoch); });
 }
 Result<LookupReply> FaultStore::lookup(const Scope& scope, const LookupRequest& request) {
   return run(StoreCall::lookup, [&] { return base_->lookup(scope, request); });

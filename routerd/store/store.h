@@ -30,6 +30,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -160,8 +161,14 @@ class Store {
   // `not_found`. Takes ownership: a new epoch; waits for mutations of the old owner that are under
   // way.
   virtual Result<TenantState> open_tenant(const std::string& name) = 0;
-  // `not_found`. The newest ownership: another than one's own says that one was replaced.
-  virtual Result<Epoch> epoch(TenantId tenant) = 0;
+  // Does a router that lives own the tenant: is its claim held, and was the last beat() less than
+  // `silence` ago, by the store's clock? (A clock that was set back makes it seem silent.) A guess:
+  // who takes the tenant over although its owner lives fences it, no more. False: no such tenant.
+  virtual Result<bool> is_served(const std::string& name, std::chrono::milliseconds silence) = 0;
+  // From the owner, while it lives. `fenced`: another took the tenant over, at some time; its claim
+  // is given up. ok: nobody had when the call began; the claim is held where that is possible.
+  // `not_found`.
+  virtual Status beat(TenantId tenant, Epoch epoch) = 0;
   // `count` inode numbers that were never used, the first of them. From 16 on.
   virtual Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) = 0;
   virtual Status put_token(const TokenRecord& token) = 0;  // insert or replace
@@ -170,11 +177,13 @@ class Store {
   virtual Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                                const std::vector<TokenHash>& kept) = 0;
   virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;  // not_found
-  virtual Status put_session(const SessionRecord& session) = 0;       // insert or replace
-  virtual Result<SessionRecord> find_session(SessionId id) = 0;       // not_found
+  // Insert or replace. `fenced`.
+  virtual Status put_session(const SessionRecord& session, Epoch epoch) = 0;
+  virtual Result<SessionRecord> find_session(SessionId id) = 0;  // not_found
   virtual Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) = 0;
-  // Ends it and forgets its operation results. Idempotent.
-  virtual Status end_session(SessionId id) = 0;
+  // Ends it and forgets its operation results. Idempotent. `fenced`: it may live on at the new
+  // owner.
+  virtual Status end_session(TenantId tenant, SessionId id, Epoch epoch) = 0;
 
   // -- reads (as_of is left for the core) --------------------------------------------------------
   virtual Result<LookupReply> lookup(const Scope& scope, const LookupRequest& request) = 0;
@@ -203,8 +212,8 @@ class Store {
   // conflict under Mutation::seq. It counts in no usage. A conflict that (session, operation) left
   // before is answered as it is, settled or not, and nothing is made. Logged as "conflict" of `ino`
   // (version 0: it got none) under the path; settling as "resolve", likewise.
-  // `not_found`: the content that it is based on is not kept any more. `stale_node`: `dir` or `from`
-  // is no node.
+  // `not_found`: the content that it is based on is not kept any more. `stale_node`: `dir` or
+  // `from` is no node.
   virtual Result<Conflict> keep(const Mutation& m, const KeepRequest& request) = 0;
   virtual Result<Applied> settle(const Mutation& m, const SettleRequest& request) = 0;
 

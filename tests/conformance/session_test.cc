@@ -177,7 +177,7 @@ TEST_P(Replay, SurvivesACrash) {
 TEST_P(Replay, EndsWithTheSession) {
   const CreateRequest request = create("file");
   must(store_->create(creating(), request));
-  must(store_->end_session(world().session()));
+  must(store_->end_session(world().state().id, world().session(), world().state().epoch));
   EXPECT_EQ(code_of(store_->create(creating(), request)), Code::exists);
 }
 

@@ -1,5 +1,7 @@
 // Tenants, volumes, inode numbers, tokens, sessions.
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "tests/conformance/suite.h"
 
@@ -140,12 +142,49 @@ void expect_same(const TokenRecord& a, const TokenRecord& b) {
   }
 }
 
-TEST_P(Tenancy, TellsItsNewestEpoch) {
+TEST_P(Tenancy, ABeatTellsWhoOwnsIt) {
   const TenantState& state = world().state();
-  EXPECT_EQ(must(store_->epoch(state.id)), state.epoch);
+  must(store_->beat(state.id, state.epoch));
   const TenantState next = must(store_->open_tenant(tenant_));
-  EXPECT_EQ(must(store_->epoch(state.id)), next.epoch);
-  EXPECT_EQ(code_of(store_->epoch(TenantId{987654321})), Code::not_found);
+  EXPECT_EQ(code_of(store_->beat(state.id, state.epoch)), Code::fenced);
+  must(store_->beat(state.id, next.epoch));
+  EXPECT_EQ(code_of(store_->beat(TenantId{987654321}, next.epoch)), Code::not_found);
+}
+
+TEST_P(Tenancy, IsServedByWhoeverBeatsAndLives) {
+  using namespace std::chrono_literals;
+  EXPECT_FALSE(must(store_->is_served("nobody-" + new_tenant_name(), 1h)));
+  must(store_->beat(world().state().id, world().state().epoch));
+  auto next = engine().open();
+  if (!engine().durable()) {
+    EXPECT_FALSE(must(store_->is_served(tenant_, 1h))) << "nobody else can own anything";
+    return;
+  }
+  EXPECT_TRUE(must(next->is_served(tenant_, 1h)));
+  EXPECT_FALSE(must(next->is_served(tenant_, 0ms))) << "silent for too long";
+  const TenantState taken = must(next->open_tenant(tenant_));
+  must(next->beat(taken.id, taken.epoch));
+  EXPECT_EQ(code_of(store_->beat(taken.id, world().state().epoch)), Code::fenced);
+  must(next->beat(taken.id, taken.epoch));  // the old claim is gone by now
+  EXPECT_TRUE(must(store_->is_served(tenant_, 1h)));
+  next.reset();
+  const auto until =
+      std::chrono::steady_clock::now() + 10s;  // the server notices the closed socket
+  while (must(store_->is_served(tenant_, 1h)) && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(5ms);
+  EXPECT_FALSE(must(store_->is_served(tenant_, 1h))) << "its end is known at once";
+}
+
+TEST_P(Tenancy, WhoWasReplacedNeitherBeginsNorEndsSessions) {
+  const TenantState old = world().state();
+  SessionRecord record = must(store_->find_session(world().session()));
+  const TenantState next = must(store_->open_tenant(tenant_));
+  EXPECT_EQ(code_of(store_->end_session(old.id, record.id, old.epoch)), Code::fenced);
+  EXPECT_EQ(must(store_->find_session(record.id)).id, record.id);
+  record.id = SessionId{record.id.value + 1};
+  EXPECT_EQ(code_of(store_->put_session(record, old.epoch)), Code::fenced);
+  EXPECT_EQ(code_of(store_->find_session(record.id)), Code::not_found);
+  must(store_->put_session(record, next.epoch));
 }
 
 TEST_P(Tenancy, RevokesTheTokensThatAreNotKept) {
@@ -194,7 +233,7 @@ TEST_P(Tenancy, SessionsLiveUntilEnded) {
   record.principal = "p";
   record.sandbox = "s";
   record.attached = Time{1234567890123456789};
-  must(store_->put_session(record));
+  must(store_->put_session(record, world().state().epoch));
   const SessionRecord found = must(store_->find_session(record.id));
   EXPECT_EQ(found.id, record.id);
   EXPECT_EQ(found.tenant, record.tenant);
@@ -208,8 +247,8 @@ TEST_P(Tenancy, SessionsLiveUntilEnded) {
   for (const SessionRecord& s : must(store_->live_sessions(record.tenant))) live.insert(s.id);
   EXPECT_EQ(live, (std::set<SessionId>{record.id, world().session(), other.session()}));
 
-  must(store_->end_session(record.id));
-  must(store_->end_session(record.id));
+  must(store_->end_session(record.tenant, record.id, world().state().epoch));
+  must(store_->end_session(record.tenant, record.id, world().state().epoch));
   EXPECT_EQ(code_of(store_->find_session(record.id)), Code::not_found);
   EXPECT_EQ(must(store_->live_sessions(record.tenant)).size(), 2u);
 }

@@ -77,7 +77,7 @@ void World::start_session() {
   record.principal = author.principal;
   record.sandbox = author.sandbox;
   record.attached = now();
-  must(store_->put_session(record));
+  must(store_->put_session(record, state_.epoch));
 }
 
 store::Mutation World::next() {

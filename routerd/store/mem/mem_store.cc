@@ -98,11 +98,21 @@ Result<Ino> MemStore::reserve_inodes(TenantId id, uint32_t count) {
   return first;
 }
 
-Result<Epoch> MemStore::epoch(TenantId id) {
-  const std::lock_guard lock(mutex_);
+// It ends with its process: no other router can own anything in it.
+Result<bool> MemStore::is_served(const std::string&, std::chrono::milliseconds) {
+  return false;
+}
+
+Status MemStore::check_owner(TenantId id, Epoch epoch) {
   const Tenant* tenant = find_tenant(id);
   if (tenant == nullptr) return no_tenant(std::to_string(id.value));
-  return tenant->epoch;
+  if (tenant->epoch == epoch) return ok();
+  return fail(Code::fenced, "tenant '" + tenant->label + "' is owned by another router now");
+}
+
+Status MemStore::beat(TenantId id, Epoch epoch) {
+  const std::lock_guard lock(mutex_);
+  return check_owner(id, epoch);
 }
 
 Status MemStore::put_token(const TokenRecord& token) {
@@ -134,10 +144,9 @@ Result<TokenRecord> MemStore::find_token(const TokenHash& hash) {
   return at->second;
 }
 
-Status MemStore::put_session(const SessionRecord& session) {
+Status MemStore::put_session(const SessionRecord& session, Epoch epoch) {
   const std::lock_guard lock(mutex_);
-  if (find_tenant(session.tenant) == nullptr)
-    return no_tenant(std::to_string(session.tenant.value));
+  LINKSPAN_CHECK(check_owner(session.tenant, epoch));
   sessions_[session.id] = session;
   return ok();
 }
@@ -157,10 +166,11 @@ Result<std::vector<SessionRecord>> MemStore::live_sessions(TenantId tenant) {
   return out;
 }
 
-Status MemStore::end_session(SessionId id) {
+Status MemStore::end_session(TenantId tenant, SessionId id, Epoch epoch) {
   const std::lock_guard lock(mutex_);
+  LINKSPAN_CHECK(check_owner(tenant, epoch));
   sessions_.erase(id);
-  for (auto& [tenant_id, tenant] : tenants_) tenant->results.erase(id);
+  find_tenant(tenant)->results.erase(id);
   return ok();
 }
 

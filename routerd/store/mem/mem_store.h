@@ -20,15 +20,16 @@ class MemStore final : public Store {
   Result<TenantId> provision(const TenantSpec& spec, Time now) override;
   Result<TenantState> open_tenant(const std::string& name) override;
   Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) override;
-  Result<Epoch> epoch(TenantId tenant) override;
+  Result<bool> is_served(const std::string& name, std::chrono::milliseconds silence) override;
+  Status beat(TenantId tenant, Epoch epoch) override;
   Status put_token(const TokenRecord& token) override;
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override;
   Result<TokenRecord> find_token(const TokenHash& hash) override;
-  Status put_session(const SessionRecord& session) override;
+  Status put_session(const SessionRecord& session, Epoch epoch) override;
   Result<SessionRecord> find_session(SessionId id) override;
   Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) override;
-  Status end_session(SessionId id) override;
+  Status end_session(TenantId tenant, SessionId id, Epoch epoch) override;
 
   Result<LookupReply> lookup(const Scope& scope, const LookupRequest& request) override;
   Result<NodeReply> getattr(const Scope& scope, const GetAttrRequest& request) override;
@@ -59,6 +60,7 @@ class MemStore final : public Store {
  private:
   Tenant* find_tenant(TenantId id);
   Tenant* find_tenant(const std::string& name);
+  Status check_owner(TenantId id, Epoch epoch);
   Result<Tenant*> scoped_tenant(const Scope& scope);
   void add_volume(Tenant& tenant, const VolumeSpec& spec, Time now);
   Result<Applied> relax(const Mutation& m, const SetAttrRequest& request);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "routerd/store/pg/claims.h"
 #include "routerd/store/pg/pool.h"
 #include "routerd/store/store.h"
 
@@ -16,22 +17,23 @@ namespace linkspan::store::pg {
 class PostgresStore final : public Store {
  public:
   PostgresStore(std::string conninfo, unsigned connections, const Limits& limits)
-      : pool_(std::move(conninfo), connections, limits) {}
+      : claims_(conninfo, limits), pool_(std::move(conninfo), connections, limits) {}
   // Before anything else: the server's version, the schema.
   Status prepare();
 
   Result<TenantId> provision(const TenantSpec& spec, Time now) override;
   Result<TenantState> open_tenant(const std::string& name) override;
   Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) override;
-  Result<Epoch> epoch(TenantId tenant) override;
+  Result<bool> is_served(const std::string& name, std::chrono::milliseconds silence) override;
+  Status beat(TenantId tenant, Epoch epoch) override;
   Status put_token(const TokenRecord& token) override;
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override;
   Result<TokenRecord> find_token(const TokenHash& hash) override;
-  Status put_session(const SessionRecord& session) override;
+  Status put_session(const SessionRecord& session, Epoch epoch) override;
   Result<SessionRecord> find_session(SessionId id) override;
   Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) override;
-  Status end_session(SessionId id) override;
+  Status end_session(TenantId tenant, SessionId id, Epoch epoch) override;
 
   Result<LookupReply> lookup(const Scope& scope, const LookupRequest& request) override;
   Result<NodeReply> getattr(const Scope& scope, const GetAttrRequest& request) override;
@@ -62,6 +64,7 @@ class PostgresStore final : public Store {
  private:
   Result<Applied> relax(const Mutation& m, const SetAttrRequest& request);
 
+  Claims claims_;
   Pool pool_;
 };
 

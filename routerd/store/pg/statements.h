@@ -13,6 +13,7 @@ inline constexpr int32_t kFenceLock = 0x4c530001;    // shared: a mutation; excl
 inline constexpr int32_t kTreeLock = 0x4c530002;     // directories that move to another parent
 inline constexpr int32_t kPruneLock = 0x4c530003;    // one prune at a time
 inline constexpr int32_t kMigrateLock = 0x4c530004;  // second half 0
+inline constexpr int32_t kClaimLock = 0x4c530005;    // the owner's, while it lives (claims.h)
 
 inline constexpr int kNodeColumns = 23;
 #define LS_NODE                                                                            \
@@ -501,8 +502,36 @@ inline constexpr Statement kTenantNamed{"tenant_named",
 // (tenant, epoch, last_seq)
 inline constexpr Statement kTakeTenant{
     "take_tenant",
-    "UPDATE linkspan.tenant SET epoch = $2::bigint, last_seq = $3::bigint "
-    "WHERE id = $1::integer"};
+    "UPDATE linkspan.tenant SET epoch = $2::bigint, last_seq = $3::bigint, "
+    "beat = clock_timestamp() WHERE id = $1::integer"};
+// (class of the fence, tenant): ends the transactions of a stopped or unreachable owner, which
+// would keep the fence, and rows, locked for as long as its connections live. One that waits for
+// its client for a second is such, or too slow to be waited for.
+inline constexpr Statement kEndStuck{
+    "end_stuck",
+    "SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
+    "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
+    "AND l.classid = $1::integer::oid AND l.objid = $2::integer::oid "
+    "AND a.datname = current_database() AND a.usename = current_user "
+    "AND a.pid <> pg_backend_pid() AND a.wait_event_type = 'Client' "
+    "AND a.state_change < clock_timestamp() - interval '1 second'"};
+// (class of the claim, tenant name, silence in ms) -> bool; nothing: no such tenant
+inline constexpr Statement kIsServed{
+    "is_served",
+    "SELECT coalesce(clock_timestamp() - t.beat BETWEEN interval '0' "
+    "AND $3::bigint * interval '1 millisecond', false) AND EXISTS (SELECT FROM pg_locks l "
+    "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
+    "AND l.classid = $1::integer::oid AND l.objid = t.id::oid AND l.database = "
+    "(SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) "
+    "FROM linkspan.tenant t WHERE t.name = $2::text"};
+// (class, tenant) -> bool. Of the connection, not of a transaction.
+inline constexpr Statement kClaim{"claim", "SELECT pg_try_advisory_lock($1::integer, $2::integer)"};
+inline constexpr Statement kGiveUpClaim{"give_up_claim",
+                                        "SELECT pg_advisory_unlock($1::integer, $2::integer)"};
+// (tenant, epoch)
+inline constexpr Statement kBeat{"beat",
+                                 "UPDATE linkspan.tenant SET beat = clock_timestamp() "
+                                 "WHERE id = $1::integer AND epoch = $2::bigint"};
 // (tenant, count) -> the first of them
 inline constexpr Statement kReserve{"reserve",
                                     "UPDATE linkspan.tenant SET next_ino = next_ino + $2::bigint "
@@ -574,12 +603,13 @@ inline constexpr Statement kRoutes{
     "routes",
     "SELECT path, volume, writable, policy, timeout_ms FROM linkspan.token_route "
     "WHERE hash = $1::bytea ORDER BY place"};
-// (id, tenant, attached, token, secret, principal, sandbox)
+// (id, tenant, attached, token, secret, principal, sandbox, epoch); nothing: another owner
 inline constexpr Statement kPutSession{
     "put_session",
     "INSERT INTO linkspan.session (id, tenant, attached, token, secret, principal, sandbox) "
     "SELECT $1::bigint, id, $3::bigint, $4::bytea, $5::bytea, $6::text, $7::text "
-    "FROM linkspan.tenant WHERE id = $2::integer ON CONFLICT (id) DO UPDATE SET "
+    "FROM linkspan.tenant WHERE id = $2::integer AND epoch = $8::bigint "
+    "ON CONFLICT (id) DO UPDATE SET "
     "tenant = EXCLUDED.tenant, attached = EXCLUDED.attached, token = EXCLUDED.token, "
     "secret = EXCLUDED.secret, principal = EXCLUDED.principal, sandbox = EXCLUDED.sandbox"};
 #define LS_SESSION                                                  \
@@ -589,11 +619,12 @@ inline constexpr Statement kSession{"session", LS_SESSION "WHERE id = $1::bigint
 inline constexpr Statement kSessions{"sessions",
                                      LS_SESSION "WHERE tenant = $1::integer ORDER BY id"};
 inline constexpr Statement kDropSession{"drop_session",
-                                        "DELETE FROM linkspan.session WHERE id = $1::bigint"};
-// (session): its results, of whichever tenant
+                                        "DELETE FROM linkspan.session WHERE tenant = $1::integer "
+                                        "AND id = $2::bigint"};
+// (tenant, session): its results
 inline constexpr Statement kDropResults{"drop_results",
-                                        "DELETE FROM linkspan.result r USING linkspan.tenant t "
-                                        "WHERE r.tenant = t.id AND r.session = $1::bigint"};
+                                        "DELETE FROM linkspan.result WHERE tenant = $1::integer "
+                                        "AND session = $2::bigint"};
 inline constexpr Statement kPing{"ping", "SELECT 1"};
 
 // -- retention -----------------------------------------------------------------------------------

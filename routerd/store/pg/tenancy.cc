@@ -15,6 +15,13 @@ Error no_tenant(const std::string& name) {
   return fail(Code::not_found, "there is no tenant '" + name + "'");
 }
 
+// The answer of sql::kEpoch.
+Status check_epoch(const Rows& rows, TenantId tenant, Epoch epoch) {
+  if (rows.empty()) return no_tenant(std::to_string(tenant.value));
+  if (rows.u64(0, 0) == epoch.value) return ok();
+  return fail(Code::fenced, "tenant '" + rows.text(0, 1) + "' is owned by another router now");
+}
+
 template <size_t N>
 std::string_view view(const std::array<uint8_t, N>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -110,17 +117,18 @@ Result<TenantState> open_in(Connection& conn, const std::string& name) {
   LINKSPAN_TRY(const std::vector<Rows> known, conn.sync());
   if (known.back().empty()) return no_tenant(name);
   const int32_t id = known.back().i32(0, 0);
+  conn.queue(sql::kEndStuck, Params().i32(kFenceLock).i32(id));
   conn.queue(sql::kLockExclusive, Params().i32(kFenceLock).i32(id));
   conn.queue(sql::kLockTenant, Params().bytes(name));
   conn.queue(sql::kLastSeq, Params().i32(id));
   LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
-  const Rows& tenant = rows[1];
+  const Rows& tenant = rows[2];
   TenantState state;
   state.id = TenantId{static_cast<uint64_t>(id)};
   state.name = name;
   state.epoch = Epoch{tenant.u64(0, 1) + 1};
   const uint64_t counted = tenant.u64(0, 3);
-  state.last_seq = Seq{std::max(counted, rows[2].u64(0, 0))};
+  state.last_seq = Seq{std::max(counted, rows[3].u64(0, 0))};
   conn.queue(sql::kCountUsage, Params().i32(id).u64(counted));
   conn.queue(sql::kTakeTenant, Params().i32(id).id(state.epoch).id(state.last_seq));
   conn.queue(sql::kVolumes, Params().i32(id));
@@ -192,11 +200,15 @@ Result<Ino> PostgresStore::reserve_inodes(TenantId tenant, uint32_t count) {
   return Ino{rows.u64(0, 0)};
 }
 
-Result<Epoch> PostgresStore::epoch(TenantId tenant) {
-  LINKSPAN_TRY(const Rows rows,
-               query(pool_, sql::kEpoch, [&] { return std::move(Params().i32(number(tenant))); }));
-  if (rows.empty()) return no_tenant(std::to_string(tenant.value));
-  return Epoch{rows.u64(0, 0)};
+Result<bool> PostgresStore::is_served(const std::string& name, std::chrono::milliseconds silence) {
+  LINKSPAN_TRY(const Rows rows, query(pool_, sql::kIsServed, [&] {
+                 return std::move(Params().i32(kClaimLock).bytes(name).i64(silence.count()));
+               }));
+  return !rows.empty() && rows.boolean(0, 0);
+}
+
+Status PostgresStore::beat(TenantId tenant, Epoch epoch) {
+  return claims_.beat(tenant, epoch);
 }
 
 Status PostgresStore::put_token(const TokenRecord& token) {
@@ -251,16 +263,20 @@ Result<TokenRecord> PostgresStore::find_token(const TokenHash& hash) {
   return with_connection<TokenRecord>(pool_, use);
 }
 
-Status PostgresStore::put_session(const SessionRecord& session) {
-  LINKSPAN_TRY(const Rows put, query(pool_, sql::kPutSession, [&] {
-                 Params params;
-                 params.id(session.id).i32(number(session.tenant)).time(session.attached);
-                 params.bytes(view(session.token)).bytes(view(session.secret));
-                 params.bytes(session.principal).bytes(session.sandbox);
-                 return params;
-               }));
-  if (put.affected() == 0) return no_tenant(std::to_string(session.tenant.value));
-  return ok();
+// Under the fence's shared lock and by the epoch, as every mutation.
+Status PostgresStore::put_session(const SessionRecord& session, Epoch epoch) {
+  const auto put = transact<Done>(pool_, [&](Connection& conn) -> Status {
+    Params params;
+    params.id(session.id).i32(number(session.tenant)).time(session.attached);
+    params.bytes(view(session.token)).bytes(view(session.secret));
+    params.bytes(session.principal).bytes(session.sandbox).id(epoch);
+    conn.queue(sql::kLockShared, Params().i32(kFenceLock).i32(number(session.tenant)));
+    conn.queue(sql::kEpoch, Params().i32(number(session.tenant)));
+    conn.queue(sql::kPutSession, params);
+    LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
+    return check_epoch(rows[rows.size() - 2], session.tenant, epoch);
+  });
+  return put;
 }
 
 Result<SessionRecord> PostgresStore::find_session(SessionId id) {
@@ -278,10 +294,14 @@ Result<std::vector<SessionRecord>> PostgresStore::live_sessions(TenantId tenant)
   return sessions;
 }
 
-Status PostgresStore::end_session(SessionId id) {
+Status PostgresStore::end_session(TenantId tenant, SessionId id, Epoch epoch) {
   const auto ended = transact<Done>(pool_, [&](Connection& conn) -> Status {
-    conn.queue(sql::kDropSession, Params().id(id));
-    conn.queue(sql::kDropResults, Params().id(id));
+    conn.queue(sql::kLockShared, Params().i32(kFenceLock).i32(number(tenant)));
+    conn.queue(sql::kEpoch, Params().i32(number(tenant)));
+    LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
+    LINKSPAN_CHECK(check_epoch(rows.back(), tenant, epoch));
+    conn.queue(sql::kDropSession, Params().i32(number(tenant)).id(id));
+    conn.queue(sql::kDropResults, Params().i32(number(tenant)).id(id));
     return ok();
   });
   return ended;

@@ -6,10 +6,12 @@ namespace linkspan::cli {
 namespace {
 
 TEST(PreflightTest, RouterAddresses) {
-  for (const char* good : {"unix:/run/x.sock", "localhost:7433", "10.0.0.1:1", "[::1]:65535"})
+  for (const char* good : {"unix:/run/x.sock", "localhost:7433", "10.0.0.1:1", "[::1]:65535",
+                           "unix:/run/x.sock,localhost:7433"})
     EXPECT_TRUE(check_router_address(good).ok()) << good;
-  for (const char* bad : {"", "unix:", "unix:/", "unix:relative", "host", "host:", ":80", "host:0",
-                          "host:65536", "host:x", "host:999999", "http://host"})
+  for (const char* bad :
+       {"", "unix:", "unix:/", "unix:relative", "host", "host:", ":80", "host:0", "host:65536",
+        "host:x", "host:999999", "http://host", "unix:/x,", ",a:1", "a:1,,b:1", "a:1, b:1"})
     EXPECT_FALSE(check_router_address(bad).ok()) << bad;
 }
 

@@ -42,28 +42,29 @@ struct Frame {
   uint64_t nonce = 0;
   Revocation revocation;
   Code code = Code::internal;
+  std::chrono::milliseconds lease{};
 };
 
 // Keeps what the router sends; the test waits for it.
 class ScriptedSink final : public StreamSink {
  public:
-  void welcome(std::chrono::milliseconds, bool resumed) override {
-    put({Frame::welcome, resumed, 0, {}, {}});
+  void welcome(std::chrono::milliseconds lease, bool resumed) override {
+    put({Frame::welcome, resumed, 0, {}, {}, lease});
   }
-  void renewed(uint64_t nonce, std::chrono::milliseconds) override {
-    put({Frame::renewed, false, nonce, {}, {}});
+  void renewed(uint64_t nonce, std::chrono::milliseconds lease) override {
+    put({Frame::renewed, false, nonce, {}, {}, lease});
   }
   void revoke(const Revocation& revocation) override {
-    put({Frame::revoke, false, 0, revocation, {}});
+    put({Frame::revoke, false, 0, revocation, {}, {}});
   }
-  void end(const Error& why) override { put({Frame::end, false, 0, {}, why.code}); }
+  void end(const Error& why) override { put({Frame::end, false, 0, {}, why.code, {}}); }
 
   // The next frame; fails the test if none comes.
   Frame next() {
     std::unique_lock lock(mutex_);
     if (!arrived_.wait_for(lock, kPatience, [this] { return !frames_.empty(); })) {
       ADD_FAILURE() << "no frame came";
-      return {Frame::end, false, 0, {}, Code::timed_out};
+      return {Frame::end, false, 0, {}, Code::timed_out, {}};
     }
     Frame frame = frames_.front();
     frames_.pop_front();
@@ -292,6 +293,7 @@ class CoreTest : public ::testing::Test {
     options.clock = &clock_;
     options.name = "test";
     options.interests_per_session = interests_per_session_;
+    options.sole = sole_;
     router_ = make_router(std::move(forward), options);
   }
   Result<AttachReply> attach(const AttachRequest& request) { return router_->attach(request); }
@@ -313,6 +315,7 @@ class CoreTest : public ::testing::Test {
 
   FakeClock clock_;
   size_t interests_per_session_ = limits::kInterestsPerSession;
+  bool sole_ = true;  // or leases would follow a clock that jumps only as the upkeep does
   std::unique_ptr<store::Store> memory_;
   ForwardStore* store_ = nullptr;  // of router_
   std::unique_ptr<Router> router_;

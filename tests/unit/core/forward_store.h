@@ -1,6 +1,7 @@
 // A decorator that passes all calls on, and lets a test stop or fail some of them.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -27,6 +28,8 @@ class ForwardStore final : public Store {
     return calls_[call];
   }
 
+  std::atomic<bool> served{false};  // another router lives
+
   Result<TenantId> provision(const TenantSpec& s, Time now) override {
     return inner_->provision(s, now);
   }
@@ -36,8 +39,12 @@ class ForwardStore final : public Store {
   Result<Ino> reserve_inodes(TenantId t, uint32_t n) override {
     return pass<Ino>("reserve_inodes", [&] { return inner_->reserve_inodes(t, n); });
   }
-  Result<Epoch> epoch(TenantId t) override {
-    return pass<Epoch>("epoch", [&] { return inner_->epoch(t); });
+  Result<bool> is_served(const std::string& name, std::chrono::milliseconds silence) override {
+    if (served) return true;
+    return pass<bool>("is_served", [&] { return inner_->is_served(name, silence); });
+  }
+  Status beat(TenantId t, Epoch epoch) override {
+    return pass<Done>("beat", [&] { return inner_->beat(t, epoch); });
   }
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override {
@@ -47,13 +54,15 @@ class ForwardStore final : public Store {
   Result<TokenRecord> find_token(const TokenHash& h) override {
     return pass<TokenRecord>("find_token", [&] { return inner_->find_token(h); });
   }
-  Status put_session(const SessionRecord& s) override { return inner_->put_session(s); }
+  Status put_session(const SessionRecord& s, Epoch epoch) override {
+    return inner_->put_session(s, epoch);
+  }
   Result<SessionRecord> find_session(SessionId id) override { return inner_->find_session(id); }
   Result<std::vector<SessionRecord>> live_sessions(TenantId t) override {
     return inner_->live_sessions(t);
   }
-  Status end_session(SessionId id) override {
-    return pass<Done>("end_session", [&] { return inner_->end_session(id); });
+  Status end_session(TenantId t, SessionId id, Epoch epoch) override {
+    return pass<Done>("end_session", [&] { return inner_->end_session(t, id, epoch); });
   }
   Result<LookupReply> lookup(const Scope& s, const LookupRequest& r) override {
     return pass<LookupReply>("lookup", [&] { return inner_->lookup(s, r); });

@@ -144,8 +144,8 @@ class SessionTest : public ::testing::Test {
   SessionTest() {
     store::TenantState state;
     state.name = "acme";
-    tenant = std::make_shared<Tenant>(state, std::set<SessionId>{}, clock.steady(),
-                                      clock.steady());
+    tenant = std::make_shared<Tenant>(state, std::set<SessionId>{}, clock.steady(), clock.steady(),
+                                      Clock::Steady::max());
     Session::Options options;
     options.record.id = SessionId{7};
     options.tenant = tenant;

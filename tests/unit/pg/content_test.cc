@@ -117,7 +117,9 @@ TEST_F(PgContent, ResultsAreForgottenWhenAnswered) {
     must(world_.store().set_attributes(world_.next(), request));
   }
   EXPECT_LE(std::stoi(outside_.run("SELECT count(*) FROM linkspan.result")), 70);
-  must(world_.store().end_session(world_.session()).ok() ? Result<int>(0) : Result<int>(1));
+  must(world_.store().end_session(world_.state().id, world_.session(), world_.state().epoch).ok()
+           ? Result<int>(0)
+           : Result<int>(1));
   EXPECT_EQ(outside_.run("SELECT count(*) FROM linkspan.result"), "0");
 }
 

@@ -1,0 +1,125 @@
+// Two routers on one store: who serves, and what the one that was replaced may still do.
+#include "fixture.h"
+
+namespace linkspan::core::testing {
+namespace {
+
+class FailoverTest : public CoreTest {
+ protected:
+  FailoverTest() { sole_ = false; }
+
+  void store_is_away() {
+    store_->before("beat", [] { return fail(Code::unavailable, "the store is away"); });
+  }
+  void store_is_back() {
+    store_->before("beat", [] { return ok(); });
+  }
+  // A router beside router_, on the same data.
+  std::unique_ptr<Router> another() {
+    RouterOptions options;
+    options.lease = kLease;
+    options.clock = &clock_;
+    options.name = "another";
+    return make_router(std::make_unique<ForwardStore>(memory_.get()), options);
+  }
+};
+
+TEST_F(FailoverTest, WaitsWhileAnotherRouterLives) {
+  store_->served = true;
+  AttachRequest request;
+  request.token = "agent-token";
+  const auto refused = attach(request);
+  ASSERT_EQ(refused.code(), Code::unavailable);
+  EXPECT_NE(refused.error().message.find("another router serves tenant 'acme'"), std::string::npos)
+      << refused.error().message;
+  EXPECT_EQ(store_->calls("open_tenant"), 0);
+  store_->served = false;
+  EXPECT_TRUE(attach(request).ok());
+}
+
+TEST_F(FailoverTest, GrantsNoLeaseThatASuccessorWouldNotWaitFor) {
+  Mount m = mount();
+  store_is_away();
+  const auto sink = m.stream();
+  EXPECT_EQ(sink->next().lease, kLease);
+  clock_.advance(kLease * 3 / 4);
+  m.renew();
+  const Frame renewed = sink->next();
+  EXPECT_EQ(renewed.kind, Frame::renewed);
+  EXPECT_EQ(renewed.lease, kLease / 4) << "counted from when the store was asked last";
+  store_is_back();
+  ASSERT_TRUE(resume(m, 0).ok()) << "asks the store at once";
+  m.renew();
+  EXPECT_EQ(sink->next().lease, kLease);
+}
+
+TEST_F(FailoverTest, GivesNoLockOutThatASuccessorMayHaveGiven) {
+  Mount m = mount();
+  const Ino file = m.create(m.root(), "f");
+  const auto ask = [&](uint64_t operation) {
+    auto granted = std::make_shared<std::promise<Result<SetLockReply>>>();
+    const Lock lock{file, LockKind::record, 7, LockType::exclusive, {0, 10}, 1, false};
+    router_->set_lock(m.who, {OpNumber{operation}, {}, lock, LockWait::no},
+                      [granted](auto reply) { granted->set_value(std::move(reply)); });
+    return granted->get_future().get();
+  };
+  store_is_away();
+  clock_.advance(kLease);
+  EXPECT_EQ(ask(100).code(), Code::unavailable);
+  EXPECT_EQ(router_->reclaim_locks(m.who, {}).code(), Code::unavailable);
+  store_is_back();
+  ASSERT_TRUE(resume(m, 0).ok()) << "asks the store at once";
+  EXPECT_TRUE(ask(100).ok());
+}
+
+TEST_F(FailoverTest, ASuccessorWaitsForTheLeasesOfTheOld) {
+  Mount a = mount(), b = mount();
+  const Ino file = a.create(a.root(), "f");
+  auto next = another();
+  AttachRequest request;
+  request.token = "agent-token";
+  request.resume = a.who.session;
+  request.resume_secret = a.who.secret;
+  const auto attached = next->attach(request);
+  ASSERT_TRUE(attached.ok());
+  EXPECT_EQ(attached->session, a.who.session);
+  Mount moved(next.get(), *attached);
+  moved.operations = 100;
+  const Pending write = moved.start_write(file, "new");
+  std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(write.answered()) << "the other mount has not come back, and may read its caches";
+  clock_.advance(kLease);
+  EXPECT_TRUE(write.get().ok());
+}
+
+TEST_F(FailoverTest, WhoWasReplacedEndsNoSessionOfItsSuccessor) {
+  Mount m = mount();
+  auto next = another();
+  AttachRequest request;
+  request.token = "agent-token";
+  request.resume = m.who.session;
+  request.resume_secret = m.who.secret;
+  const auto attached = next->attach(request);
+  ASSERT_TRUE(attached.ok());
+  Mount moved(next.get(), *attached);
+  moved.operations = 100;
+  const Ino made = moved.create(moved.root(), "made");
+  (void)router_->detach(m.who).ok();
+  ASSERT_TRUE(memory_->find_session(m.who.session).ok());
+  // A retry of what the successor applied is still answered with its result.
+  moved.operations = 100;
+  EXPECT_EQ(moved.create(moved.root(), "made"), made);
+}
+
+TEST_F(FailoverTest, WhoWasReplacedTakesNoNewMounts) {
+  Mount m = mount();
+  auto next = another();
+  AttachRequest request;
+  request.token = "agent-token";
+  ASSERT_TRUE(next->attach(request).ok());
+  EXPECT_EQ(attach(request).code(), Code::unavailable);
+  EXPECT_EQ(router_->getattr(m.who, {m.root()}).code(), Code::session_lost);
+}
+
+}  // namespace
+}  // namespace linkspan::core::testing
