@@ -6,9 +6,10 @@
                the same Postgres (pgbench where it is installed, else an INSERT a commit through psql)
   contention   two mounts that save one name: the time of a save
   recovery     each fault -> the next success of a writer (create, write, close), on the mount that the
-               fault hits and on another one
+               fault hits and on another one: `after`, from when what was broken was whole again (at once,
+               where a second router takes over), and `pause`, the longest time without a success
 
-  tests/bench/sharing.py [--seconds N] [--rounds N] [--build DIR] [--json]
+  tests/bench/sharing.py [--seconds N] [--rounds N] [--build DIR] [--json] [--out FILE] [--recovery]
 """
 import argparse
 import glob
@@ -28,7 +29,7 @@ import contention  # noqa: E402
 import labtest  # noqa: E402
 
 MOUNTS, LEASE_MS = 8, 5000
-STOPPED_SECONDS, CUT_SECONDS = 2, 8  # 8 s: longer than a lease
+STOPPED_SECONDS, CUT_SECONDS = 3, 8  # 8 s: longer than a lease
 
 
 def quantiles(values, unit="ms"):
@@ -210,18 +211,40 @@ def terminated(lab):
     return bring
 
 
+def taken_over(lab, verb, target):
+    """What is broken stays so: another router has to take over."""
+    def bring():
+        lab.do(verb, target)
+        time.sleep(0.1)  # answers of before are not taken for the successor's
+        return time.monotonic()
+    return bring
+
+
+def fail_over(lease_ms):
+    """Of two routers on one database. Each of the faults hits the one that serves."""
+    lab = labtest.Lab(mounts=2, lease_ms=lease_ms, routers=2)
+    try:
+        figures = {"fail-over, killed": recover(lab, "failover-killed", taken_over(lab, "kill", "router"))}
+        lab.do("restart", "router")
+        figures["fail-over, stopped"] = recover(lab, "failover-stopped", taken_over(lab, "stop", "router:2"))
+        lab.do("cont", "router:2")
+        return figures
+    finally:
+        lab.down()
+
+
 def recovery(lab):
     return {name: recover(lab, name.replace(" ", "-"), bring) for name, bring in (
         ("router killed", restarted(lab, "router")),
         ("router restarted", terminated(lab)),
-        ("router stopped 2 s", stopped(lab, "router", STOPPED_SECONDS)),
+        (f"router stopped {STOPPED_SECONDS} s", stopped(lab, "router", STOPPED_SECONDS)),
         ("postgres killed", restarted(lab, "postgres")),
-        ("postgres stopped 2 s", stopped(lab, "postgres", STOPPED_SECONDS)),
-        ("network cut 2 s", stopped(lab, "mount:1", STOPPED_SECONDS, ("cut", "join"))),
-        ("network cut 8 s", stopped(lab, "mount:1", CUT_SECONDS, ("cut", "join"))),
+        (f"postgres stopped {STOPPED_SECONDS} s", stopped(lab, "postgres", STOPPED_SECONDS)),
+        (f"network cut {STOPPED_SECONDS} s", stopped(lab, "mount:1", STOPPED_SECONDS, ("cut", "join"))),
+        (f"network cut {CUT_SECONDS} s", stopped(lab, "mount:1", CUT_SECONDS, ("cut", "join"))),
         ("connections broken", lambda: (lab.do("break", "mount:1"), time.monotonic())[1]),
         ("mount killed", restarted(lab, "mount:1")),
-        ("mount stopped 2 s", stopped(lab, "mount:1", STOPPED_SECONDS)),
+        (f"mount stopped {STOPPED_SECONDS} s", stopped(lab, "mount:1", STOPPED_SECONDS)),
     )}
 
 
@@ -240,7 +263,7 @@ def measure(lab, seconds, rounds):
     contention.SECONDS = seconds
     mounts, local = contention.contend(lab, lambda m: [f"{m}/scratch/contended.md"])
     figures["contention"] = {"mounts_ms": mounts, "local_ms": local}
-    figures["recovery"] = recovery(lab)
+    figures["recovery"] = recovery(lab) | fail_over(LEASE_MS)
     return figures
 
 
@@ -254,8 +277,13 @@ def table(f):
     print(f"(commits: {r['by']}; a save is create + commit + rename)\n")
     for name, t in c.items():
         print(f"one name saved, {name:<12} p50 {t['p50']:.1f}, p99 {t['p99']:.1f}, max {t['max']:.1f} ({t['n']})")
-    print(f"\n{'fault':<22}{'lasts s':>9}{'hit: after s':>14}{'pause s':>9}{'errors':>8}{'other: after s':>16}{'pause s':>9}{'errors':>8}")
-    for name, t in f["recovery"].items():
+    print()
+    recovery_table(f["recovery"])
+
+
+def recovery_table(recovery):
+    print(f"{'fault':<22}{'lasts s':>9}{'hit: after s':>14}{'pause s':>9}{'errors':>8}{'other: after s':>16}{'pause s':>9}{'errors':>8}")
+    for name, t in recovery.items():
         print(f"{name:<22}{t['fault_s']:>9}{t['hit_after_s']:>14}{t['hit_pause_s']:>9}{t['hit_errors']:>8}"
               f"{t['other_after_s']:>16}{t['other_pause_s']:>9}{t['other_errors']:>8}")
 
@@ -265,15 +293,26 @@ def main():
     parser.add_argument("--seconds", type=float, default=10, help="of each rate")
     parser.add_argument("--rounds", type=int, default=300, help="of visibility")
     parser.add_argument("--build", default=labtest.BUILD)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="in place of the table")
+    parser.add_argument("--out", help="write the JSON to this file, too")
+    parser.add_argument("--recovery", action="store_true", help="only that, on two mounts")
     arguments = parser.parse_args()
     labtest.BUILD = arguments.build
-    lab = labtest.Lab(mounts=MOUNTS, lease_ms=LEASE_MS)
+    lab = labtest.Lab(mounts=2 if arguments.recovery else MOUNTS, lease_ms=LEASE_MS)
     try:
-        figures = measure(lab, arguments.seconds, arguments.rounds)
+        figures = {"recovery": recovery(lab) | fail_over(LEASE_MS)} if arguments.recovery else \
+            measure(lab, arguments.seconds, arguments.rounds)
     finally:
         lab.down()
-    print(json.dumps(figures, indent=1)) if arguments.json else table(figures)
+    if arguments.out:
+        with open(arguments.out, "w") as file:
+            json.dump(figures, file, indent=1)
+    if arguments.json:
+        print(json.dumps(figures, indent=1))
+    elif arguments.recovery:
+        recovery_table(figures["recovery"])
+    else:
+        table(figures)
 
 
 if __name__ == "__main__":

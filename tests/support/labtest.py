@@ -37,8 +37,8 @@ class Lab:
         self.info = json.loads(done.stdout)
         self.mounts = self.info["mounts"]
 
-    def do(self, verb, target, timeout=120):
-        done = subprocess.run([str(ROOT / "tests/lab"), verb, self.dir, target], capture_output=True,
+    def do(self, verb, target, *more, timeout=120):
+        done = subprocess.run([str(ROOT / "tests/lab"), verb, self.dir, target, *map(str, more)], capture_output=True,
                               text=True, timeout=timeout)
         if done.returncode != 0:
             raise RuntimeError(f"lab {verb} {target} failed: {done.stderr}")

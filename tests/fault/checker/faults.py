@@ -7,13 +7,14 @@ with its begin and end, since some excuse what is seen meanwhile (proofs.Windows
   cut-short, cut-long                       the mount's network swallows everything, as long
   break                                     its connections end, with what is on its way in them
   slow                                      80 ms more a round trip, for up to 3 s
+  clock-router, clock-postgres, clock-mount its wall clock is set ahead or back, by up to two hours
 """
 import os
 import signal
 import time
 
 ALL = ("kill-router", "stop-router", "kill-postgres", "stop-postgres", "kill-mount", "stop-mount-short",
-       "stop-mount-long", "cut-short", "cut-long", "break", "slow")
+       "stop-mount-long", "cut-short", "cut-long", "break", "slow", "clock-router", "clock-postgres", "clock-mount")
 
 
 class Faults:
@@ -60,6 +61,12 @@ class Faults:
 
     def bring_cut(self, kind, mount):
         self.paused(self.lab.info["pids"]["proxies"][mount], self.long_or_short(kind))
+
+    def bring_clock(self, kind, mount):
+        victim = kind.split("-")[1]
+        for _ in range(2):  # from where the last step left it
+            self.lab.do("clock", f"mount:{mount + 1}" if victim == "mount" else victim, self.rng.uniform(-7200, 7200))
+            time.sleep(self.rng.uniform(0.1, 1))
 
     def bring_break(self, _kind, mount):
         os.kill(self.lab.info["pids"]["proxies"][mount], signal.SIGUSR1)

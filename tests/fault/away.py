@@ -1,0 +1,359 @@
+#!/usr/bin/env python3
+"""What happens in each fault: every cell of the table in SEMANTICS.md that speaks of waiting, caches,
+errors and unsaved bytes. (That nothing acknowledged is lost or done twice: crash.py, failover.py and
+consistency.py.)"""
+import contextlib
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import labtest  # noqa: E402
+from labtest import check, equal, errno_of  # noqa: E402
+
+LEASE, TIMEOUT = 1.5, 3.0
+SLACK = 2.5  # what a busy machine adds
+SOON = 1.0   # without waiting for anybody
+
+
+def put(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def get(path):
+    with open(path) as file:
+        return file.read()
+
+
+def timed(call, *arguments):
+    """errno (0: none) and seconds."""
+    begun = time.monotonic()
+    error = errno_of(call, *arguments)
+    return error, time.monotonic() - begun
+
+
+def wait_of(call, *arguments):
+    error, took = timed(call, *arguments)
+    equal(error, 0, f"errno of {call.__name__}{arguments}")
+    return took
+
+
+def status(mount):
+    return json.loads(get(f"{mount}/.linkspan/status.json"))
+
+
+def put_skill(lab, name, text):
+    """A file in the route that the mounts may only read."""
+    tree, state = f"{lab.base}/publisher", f"{lab.base}/publisher-state"
+    os.makedirs(tree, exist_ok=True)
+    linkspan = f"{labtest.BUILD}/fusefs/cli/linkspan"
+    labtest.sh(f"{linkspan} mount --router {lab.info['router']} --token-file {lab.info['publisher']} --state-dir {state} {tree}; "
+               f"echo -n '{text}' > {tree}/skills/{name}; {linkspan} umount --state-dir {state} {tree}")
+
+
+def a_fatal_signal_ends_a_wait(path):
+    process = subprocess.Popen([sys.executable, "-c", f"import os; print(1, flush=True); os.stat({path!r}); print(2)"],
+                               stdout=subprocess.PIPE, text=True)
+    equal(process.stdout.readline(), "1\n")
+    time.sleep(0.3)
+    check(process.poll() is None, f"stat {path} did not wait")
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    equal(process.wait(20), -signal.SIGTERM, "exit status of who waited")
+    check(time.monotonic() - begun < SOON, f"the signal took {time.monotonic() - begun:.1f} s")
+
+
+class OpenFile:
+    """Held open by a process of its own: a child of ours would close it too, and wait for the commit."""
+    PROGRAM = r'''
+import os, sys, time
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+calls = {"write": lambda: os.write(fd, b"kept"), "fsync": lambda: os.fsync(fd), "close": lambda: os.close(fd)}
+print(0, 0.0, flush=True)
+for line in sys.stdin:
+    begun, error = time.monotonic(), 0
+    try:
+        calls[line.strip()]()
+    except OSError as e:
+        error = e.errno
+    print(error, time.monotonic() - begun, flush=True)
+'''
+
+    def __init__(self, path):
+        self.process = subprocess.Popen([sys.executable, "-c", self.PROGRAM, path], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.answer()
+
+    def answer(self):
+        error, took = self.process.stdout.readline().split()
+        return int(error), float(took)
+
+    def do(self, call):
+        self.process.stdin.write(call + "\n")
+        return self.answer()
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(60)
+        self.process.stdout.close()
+
+
+class Bystander:
+    """Mount 1 with a cached file in each kind of route, an unsaved one, and one that it has not seen."""
+
+    def __init__(self, lab, name):
+        self.lab, self.name = lab, name
+        self.here, self.there = (f"{m}/memory/{name}" for m in lab.mounts[:2])
+        self.skill = f"{lab.mounts[0]}/skills/{name}"
+        put_skill(lab, name, "skill")
+        os.mkdir(self.there)
+        put(f"{self.there}/seen", "old")
+        equal(get(f"{self.here}/seen"), "old")
+        equal(get(self.skill), "skill")
+        put(f"{self.there}/unseen", "x")
+        self.file = OpenFile(f"{self.here}/unsaved")
+        self.begun = time.monotonic()
+
+    def write_unsaved(self):
+        """Accepted without anybody: it is kept."""
+        error, took = self.file.do("write")
+        check(error == 0 and took < SOON, f"a write to an open file waits for nobody: errno {error}, {took:.1f} s")
+
+    def while_the_lease_lasts(self):
+        took = wait_of(get, f"{self.here}/seen")
+        check(took < SOON, f"a cached file took {took:.1f} s")
+
+    def when_it_is_over(self):
+        labtest.eventually(lambda: status(self.lab.mounts[0])["state"] == "disconnected", LEASE + TIMEOUT + 5, "the mount notices")
+        time.sleep(max(0.0, self.begun + LEASE + 0.5 - time.monotonic()))  # the rest of the lease
+        error, took = timed(get, f"{self.here}/seen")
+        equal(error, errno.ETIMEDOUT, "a file of a writable route")
+        check(TIMEOUT - 0.5 < took < TIMEOUT + SLACK, f"the route's timeout is {TIMEOUT} s, it took {took:.1f} s")
+        a_fatal_signal_ends_a_wait(f"{self.here}/unseen")
+        took = wait_of(get, self.skill)
+        check(took < SOON, f"a file of a read-only route took {took:.1f} s")
+        routes = {route["path"]: route for route in status(self.lab.mounts[0])["routes"]}
+        check(routes["skills"]["stale_since"], f"since when the read-only route is stale: {routes['skills']}")
+        error, took = self.file.do("fsync")
+        equal(error, errno.ETIMEDOUT, "fsync of what cannot be committed")
+        check(took < TIMEOUT + SLACK, f"it took {took:.1f} s")
+
+    def afterwards(self):
+        took = wait_of(get, f"{self.here}/seen")
+        check(took < TIMEOUT + SLACK, f"the first answer took {took:.1f} s")
+        equal(self.file.do("fsync")[0], 0, "fsync when all is well again")
+        equal(self.file.do("close")[0], 0, "close when all is well again")
+        self.file.end()
+        equal(get(f"{self.there}/unsaved"), "kept", "what was unsaved")
+        labtest.eventually(lambda: status(self.lab.mounts[0])["healthy"], 20, "healthy again")
+        print(f"  back after {took:.2f} s")
+
+
+def away(lab, name, bring, heal):
+    by = Bystander(lab, name)
+    bring()
+    try:
+        by.write_unsaved()
+        by.while_the_lease_lasts()
+        by.when_it_is_over()
+    finally:
+        heal()
+    by.afterwards()
+
+
+def test_router_stopped(lab):
+    away(lab, "router-stopped", lambda: lab.do("stop", "router"), lambda: lab.do("cont", "router"))
+
+
+def test_router_killed(lab):
+    away(lab, "router-killed", lambda: lab.do("kill", "router"), lambda: lab.do("restart", "router"))
+
+
+def test_postgres_stopped(lab):
+    away(lab, "postgres-stopped", lambda: lab.do("stop", "postgres"), lambda: lab.do("cont", "postgres"))
+
+
+def test_postgres_killed(lab):
+    away(lab, "postgres-killed", lambda: lab.do("kill", "postgres"), lambda: lab.do("restart", "postgres"))
+
+
+def test_network_swallows_everything_for_long(lab):
+    by = Bystander(lab, "cut-long")
+    lab.do("cut", "mount:1")
+    try:
+        by.write_unsaved()
+        by.while_the_lease_lasts()
+        took = wait_of(put, f"{by.there}/seen", "new")
+        check(took < LEASE + SLACK, f"a change to what it had cached took {took:.1f} s")
+        check(wait_of(put, f"{by.there}/seen", "newer") < SOON, "waits once only")
+        by.when_it_is_over()
+    finally:
+        lab.do("join", "mount:1")
+    equal(get(f"{by.here}/seen"), "newer", "the first answer after the return")
+    by.afterwards()
+
+
+def test_network_swallows_everything_for_a_moment(lab):
+    by = Bystander(lab, "cut-short")
+    lost = caches_lost(lab.mounts[0])
+    lab.do("cut", "mount:1")
+    writer = threading.Thread(target=put, args=(f"{by.there}/seen", "new"))
+    try:
+        took = wait_of(get, f"{by.here}/seen")
+        check(took < LEASE / 2, f"a cached file took {took:.1f} s")
+        writer.start()
+        time.sleep(LEASE / 5)  # the moment itself
+        check(writer.is_alive(), "a change to what it had cached waits until it goes on")
+    finally:
+        lab.do("join", "mount:1")
+    writer.join(LEASE + SLACK)
+    check(not writer.is_alive(), "the change goes on")
+    equal(get(f"{by.here}/seen"), "new")
+    check(wait_of(os.stat, f"{by.here}/unseen") < SOON, "what had to wait goes on")
+    print(f"  caches lost: {caches_lost(lab.mounts[0]) - lost:.0f}")
+    by.file.end()
+
+
+def caches_lost(mount):
+    lines = get(f"{mount}/.linkspan/stats").splitlines()
+    return float(next(line for line in lines if "caches_lost_total" in line and not line.startswith("#")).split()[1])
+
+
+def test_connections_broken(lab):
+    by = Bystander(lab, "broken")
+    lost = caches_lost(lab.mounts[0])
+    for n in range(5):
+        lab.do("break", "mount:1")
+        check(wait_of(put, f"{by.here}/new{n}", "x") < LEASE, "reconnects at once")
+        check(wait_of(put, f"{by.there}/other{n}", "x") < SOON, "the other mount does not notice")
+    equal(get(f"{by.here}/seen"), "old")
+    equal(caches_lost(lab.mounts[0]), lost, "times that the caches were dropped")
+    by.file.end()
+
+
+def test_slow_network(lab):
+    by = Bystander(lab, "slow")
+    lab.do("slow", "mount:1")
+    try:
+        check(wait_of(get, f"{by.here}/seen") < 0.05 + SOON / 2, "what is cached is not slow")
+        took = wait_of(put, f"{by.there}/seen", "new")
+        check(0.04 < took < SLACK, f"a change to what it has cached took {took:.2f} s")
+        equal(get(f"{by.here}/seen"), "new")
+    finally:
+        lab.do("fast", "mount:1")
+    by.file.end()
+
+
+@contextlib.contextmanager
+def stopped(lab, number):
+    lab.do("stop", f"mount:{number}")
+    try:
+        yield
+    finally:
+        lab.do("cont", f"mount:{number}")
+
+
+def test_mount_stopped_for_a_moment(lab):
+    by = Bystander(lab, "mount-short")
+    with stopped(lab, 1):
+        writer = threading.Thread(target=put, args=(f"{by.there}/seen", "new"))
+        writer.start()
+        time.sleep(LEASE / 5)  # the moment itself
+        check(writer.is_alive(), "a change to what it had cached waits until it goes on")
+    writer.join(LEASE + SLACK)
+    check(not writer.is_alive(), "the change goes on")
+    equal(get(f"{by.here}/seen"), "new")
+    by.file.end()
+
+
+def test_mount_stopped_for_long(lab):
+    by = Bystander(lab, "mount-long")
+    with stopped(lab, 1):
+        took = wait_of(put, f"{by.there}/seen", "new")
+        check(took < LEASE + SLACK, f"a change to what it had cached took {took:.1f} s")
+        check(wait_of(put, f"{by.there}/seen", "newer") < SOON, "waits once only")
+    labtest.eventually(lambda: get(f"{by.here}/seen") == "newer", LEASE + SLACK, "the exception of paused machines ends")
+    by.file.end()
+
+
+def test_mount_killed(lab):
+    by = Bystander(lab, "mount-killed")
+    by.file.end()
+    lab.do("kill", "mount:1")
+    for call in (lambda: get(f"{by.here}/seen"), lambda: put(f"{by.here}/seen", "x"), lambda: os.listdir(lab.mounts[0])):
+        check(errno_of(call) in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO), "a dead mount answers nothing")
+    took = wait_of(put, f"{by.there}/seen", "new")
+    check(took < LEASE + SLACK, f"a change to what it had cached took {took:.1f} s")
+    check(wait_of(put, f"{by.there}/seen", "newer") < SOON, "waits once only")
+    lab.do("restart", "mount:1")
+    equal(get(f"{by.here}/seen"), "newer")
+
+
+# ---- a full disk under Postgres ----------------------------------------------------------------
+
+def test_the_disk_is_full_under_postgres():
+    disk = f"/tmp/lsp-disk-{os.getpid()}"
+    os.mkdir(disk)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=190m,mode=755", "full", disk], check=True)
+    try:
+        os.mkdir(f"{disk}/pg")
+        lab = labtest.Lab(mounts=2, lease_ms=int(LEASE * 1000), timeout_ms=int(TIMEOUT * 1000), pg_dir=f"{disk}/pg")
+        try:
+            fill(lab, disk)
+        finally:
+            lab.down()
+    finally:
+        labtest.sh(f"umount -l {disk}; rmdir {disk}")
+
+
+ROOM = 4 << 20  # for some saves before the first that fails
+
+
+def fill(lab, disk):
+    here, there = (f"{m}/scratch" for m in lab.mounts)
+    put(f"{here}/before", "kept")
+    done = []
+    fd = os.open(f"{disk}/ballast", os.O_CREAT | os.O_WRONLY)
+    with contextlib.suppress(OSError):  # until nothing is left
+        while True:
+            os.write(fd, bytes(1 << 16))
+    os.ftruncate(fd, os.fstat(fd).st_size - ROOM)
+    os.close(fd)
+    error, slowest = 0, 0.0
+    for n in range(2000):
+        error, took = timed(put, f"{here}/file{n}", f"{n} " * 20000)
+        slowest = max(slowest, took)
+        if error:
+            break
+        done.append(n)
+    # Where the log of the database finds no room, the server ends: then it is away.
+    check(error in (errno.ENOSPC, errno.ETIMEDOUT), f"errno on a full disk: {error}")
+    check(slowest < 2 * TIMEOUT + SLACK, f"a save took {slowest:.1f} s")
+    if error == errno.ENOSPC:
+        took = wait_of(get, f"{there}/before")
+        check(took < SLACK, f"reading on a full disk took {took:.1f} s")
+    os.unlink(f"{disk}/ballast")
+    if not lab_answers(lab):
+        lab.do("restart", "postgres")
+    labtest.eventually(lambda: errno_of(put, f"{here}/after", "works") == 0, 30, "saving works when there is room")
+    for mount in (here, there):
+        equal(get(f"{mount}/after"), "works")
+        equal(get(f"{mount}/before"), "kept")
+        for n in done:
+            equal(get(f"{mount}/file{n}"), f"{n} " * 20000, f"file{n}, which was acknowledged")
+    print(f"  errno {error} after {len(done)} saves, the slowest {slowest:.1f} s; all of them kept")
+
+
+def lab_answers(lab):
+    host = lab.info["postgres"].split("host=")[1].split()[0]
+    return subprocess.run(["psql", "-h", host, "-U", "linkspan", "-qc", "SELECT 1", "linkspan"], capture_output=True).returncode == 0
+
+
+if __name__ == "__main__":
+    labtest.main(globals(), each_seconds=120, mounts=2, lease_ms=int(LEASE * 1000), timeout_ms=int(TIMEOUT * 1000))
