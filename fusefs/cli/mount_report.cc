@@ -180,6 +180,24 @@ void add_connection_metrics(Metrics& metrics, const MountReport& report) {
   }
 }
 
+void add_watcher_metrics(Metrics& metrics, const MountReport& report) {
+  metrics.family("watched", "gauge", "Files and directories that programs here watch (inotify).");
+  metrics.sample("", number(report.watchers.watched));
+  const struct {
+    const char* name;
+    const char* help;
+    uint64_t WatchersReport::*field;
+  } families[] = {
+      {"watch_scans_total", "Looks at /proc for who watches.", &WatchersReport::scans},
+      {"nudges_total", "Changes by others that were told to who watches.", &WatchersReport::nudges},
+      {"nudges_failed_total", "Changes by others that could not be told.", &WatchersReport::failed},
+  };
+  for (const auto& family : families) {
+    metrics.family(family.name, "counter", family.help);
+    metrics.sample("", number(report.watchers.*family.field));
+  }
+}
+
 std::string dump(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -386,6 +404,7 @@ std::string stats_text(const MountReport& report) {
   add_route_metrics(metrics, report);
   add_client_metrics(metrics, report);
   add_connection_metrics(metrics, report);
+  add_watcher_metrics(metrics, report);
   return metrics.take();
 }
 

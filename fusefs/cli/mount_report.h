@@ -22,6 +22,10 @@ struct RouteReport {
   vfs::Vfs::Stats stats;
 };
 
+struct WatchersReport {  // of programs here that watch files and directories (inotify)
+  uint64_t watched = 0, scans = 0, nudges = 0, failed = 0;
+};
+
 struct MountReport {
   std::string dir;         // where its users see it
   bool of_run = false;     // of `linkspan run`, which ends with its command
@@ -39,6 +43,7 @@ struct MountReport {
   std::vector<ConnectionReport> connections;
   std::vector<std::string> missing;   // mountpoints where somebody has taken our mount away
   std::optional<uint64_t> conflicts;  // open ones, as last seen
+  WatchersReport watchers;
 };
 
 // Connected, under a lease, every mount in its place, no commit refused for want of space.

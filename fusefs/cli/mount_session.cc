@@ -159,7 +159,7 @@ Status MountSession::attach(client::CancelToken* cancel) {
   LINKSPAN_CHECK(check_routes(info_.routes));
   auto routes = std::make_shared<Routes>();
   for (const auto& route : info_.routes) {
-    RoutePart part{route, nullptr, nullptr};
+    RoutePart part{route, nullptr, nullptr, nullptr};
     part.notifier = std::make_unique<fuse::Notifier>(
         fuse::NotifierOptions{.root = route.root, .read_only = !route.writable});
     vfs::VfsOptions vfs;
@@ -171,6 +171,7 @@ Status MountSession::attach(client::CancelToken* cancel) {
     vfs.on_loss = [](const std::string& text) { fuse::log(fuse::LogLevel::error, text); };
     vfs.on_conflict = [](const std::string& text) { fuse::log(fuse::LogLevel::warning, text); };
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
+    part.own = std::make_unique<fuse::OwnCalls>(part.vfs.get(), part.notifier.get());
     routes->push_back(std::move(part));
   }
   std::sort(routes->begin(), routes->end(),
@@ -202,6 +203,7 @@ Status MountSession::mount_all() {
   LINKSPAN_CHECK(mount_workspace());
   LINKSPAN_CHECK(expose_all());
   LINKSPAN_CHECK(check_all());
+  start_watchers();
   for (const auto& error : stack_.settle()) fuse::log(fuse::LogLevel::error, error.message);
   return ok();
 }
@@ -220,8 +222,20 @@ Status MountSession::mount_route(const RoutePart& part) {
   }
   stack_.fuse(path);
   LINKSPAN_CHECK(mounts_.add_route(path, part.vfs.get(), part.notifier.get(),
-                                   {.read_only = options_.read_only || !part.route.writable}));
+                                   {.read_only = options_.read_only || !part.route.writable,
+                                    .own = part.own.get()}));
   return stack_.seal();
+}
+
+void MountSession::start_watchers() {
+  for (const auto& part : *routes())
+    watchers_.add_route(route_directory(part.route.path), part.vfs->observer(), part.own.get(),
+                        part.notifier.get());
+  watchers_.start([this] {
+    uint64_t requests = 0;
+    for (const auto& state : mounts_.status()) requests += state.requests;
+    return requests;
+  });
 }
 
 std::string MountSession::aside() const {
@@ -449,8 +463,10 @@ std::vector<Error> MountSession::close(client::CancelToken* cancel) {
   };
   std::vector<Error> first_try;  // what is still open may be written by the second
   sync(cancel, &first_try);
+  watchers_.stop();
   add(stack_.undo_above_fuse());
   if (auto closed = mounts_.close(); !closed.ok()) failures.push_back(closed.error());
+  watchers_.join();
   sync(cancel, &failures);
   // What was refused for good is dropped: the second try has nothing to say of it.
   for (auto& error : first_try)
@@ -498,6 +514,8 @@ MountReport MountSession::report() const {
     for (auto& path : report.missing)
       if (path.rfind(options_.dir, 0) == 0)
         path = (report.dir == "/" ? "" : report.dir) + path.substr(options_.dir.size());
+  const auto watchers = watchers_.stats();
+  report.watchers = {watchers.watched, watchers.scans, watchers.nudges, watchers.failed};
   return report;
 }
 
@@ -514,11 +532,14 @@ std::string MountSession::ready_line() const {
 }
 
 void MountSession::on_revoke(const Revocation& revocation) {
+  auto note = watchers_.note(revocation);
   for (const auto& part : *routes()) part.vfs->on_revoke(revocation);
+  watchers_.changed(std::move(note));
 }
 
 void MountSession::on_caches_lost() {
   for (const auto& part : *routes()) part.vfs->on_caches_lost();
+  watchers_.caches_lost();
 }
 
 void MountSession::on_locks_lost(const std::vector<Lock>& locks) {

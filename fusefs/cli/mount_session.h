@@ -17,6 +17,7 @@
 #include "fusefs/cli/mount_stack.h"
 #include "fusefs/client/router_client.h"
 #include "fusefs/fuse/mount_set.h"
+#include "fusefs/fuse/watchers.h"
 #include "fusefs/vfs/vfs.h"
 
 namespace linkspan::cli {
@@ -71,7 +72,8 @@ class MountSession final : public client::SessionListener {
   struct RoutePart {
     Route route;
     std::unique_ptr<fuse::Notifier> notifier;
-    std::unique_ptr<vfs::Vfs> vfs;  // after the notifier it tells
+    std::unique_ptr<vfs::Vfs> vfs;        // after the notifier it tells
+    std::unique_ptr<fuse::OwnCalls> own;  // after both
   };
   using Routes = std::vector<RoutePart>;
 
@@ -81,6 +83,7 @@ class MountSession final : public client::SessionListener {
   Status mount_all();
   Status mount_routes();
   Status mount_route(const RoutePart& part);
+  void start_watchers();
   std::string aside() const;
   std::string route_directory(const std::string& path) const;
   Status mount_workspace();
@@ -109,6 +112,7 @@ class MountSession final : public client::SessionListener {
   std::vector<std::string> exposed_;
   client::SessionInfo info_;
   MountStack stack_;
+  fuse::Watchers watchers_;  // before the client, whose thread calls it; joined by close()
   std::unique_ptr<client::RouterClient> client_;
 
   mutable std::mutex mutex_;                          // of the next five; not held during any call

@@ -144,6 +144,7 @@ Status Connection::State::open() {
                                  LoopOptions{.max_threads = options_.max_threads,
                                              .idle_threads = options_.idle_threads,
                                              .statx = context_.operations->answers_statx(),
+                                             .own = context_.operations->own_calls(),
                                              .on_ended = options_.on_ended});
   LINKSPAN_CHECK(loop_->start());
   LINKSPAN_CHECK(wait_for_init());

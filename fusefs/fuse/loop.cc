@@ -17,6 +17,7 @@
 #include "fusefs/fuse/log.h"
 #include "fusefs/fuse/lowlevel.h"
 #include "fusefs/fuse/message_check.h"
+#include "fusefs/fuse/own_calls.h"
 #include "fusefs/fuse/statx.h"
 
 namespace linkspan::fuse {
@@ -117,6 +118,7 @@ void Loop::work(std::list<std::thread>::iterator self) {
   ReceiveBuffer receive_buffer;
   fuse_buf& buffer = receive_buffer.buffer;
   while (receive(&buffer)) {
+    if (answer_own(buffer)) continue;
     bool urgent = is_urgent(buffer);
     if (admit(buffer, urgent) == Next::keep_reading) continue;
     process(buffer);
@@ -162,6 +164,17 @@ Loop::Next Loop::admit(const fuse_buf& buffer, bool urgent) {
   backlog_bytes_ += buffer.size;
   ++idle_;
   return Next::keep_reading;
+}
+
+// On the thread that reads, and never waiting: a request of ours must not queue behind those that
+// wait for the router, since a revocation may wait for the directory's lock that it holds.
+bool Loop::answer_own(const fuse_buf& buffer) {
+  if (!options_.own || (buffer.flags & FUSE_BUF_IS_FD)) return false;
+  const auto& header = *static_cast<const fuse_in_header*>(buffer.mem);
+  if (!options_.own->takes(header, buffer.size) || !well_formed(buffer.mem, buffer.size))
+    return false;
+  options_.own->answer(session_, buffer.mem);
+  return true;
 }
 
 void Loop::process(const fuse_buf& buffer) {

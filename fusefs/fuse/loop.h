@@ -22,12 +22,15 @@ struct fuse_in_header;
 
 namespace linkspan::fuse {
 
+class OwnCalls;
+
 struct LoopOptions {
   unsigned max_threads = 64;
   unsigned idle_threads = 10;      // more idle ones than these end
   size_t backlog_requests = 4096;  // read, waiting for a thread
   size_t backlog_bytes = 64ull << 20;
   bool statx = false;              // the callbacks answer FUSE_STATX, as getattr
+  OwnCalls* own = nullptr;         // answers what it takes, before all else; not owned
   std::function<void()> on_ended;  // once, on a thread of the loop: must not stop() it
 };
 
@@ -56,6 +59,7 @@ class Loop {
 
   void work(std::list<std::thread>::iterator self);
   bool receive(fuse_buf* buffer);
+  bool answer_own(const fuse_buf& buffer);
   Next admit(const fuse_buf& buffer, bool urgent);
   void process(const fuse_buf& buffer);
   void answer(const fuse_buf& buffer);

@@ -78,16 +78,22 @@ std::string common_options(const MountOptions& options, bool allow_other) {
   return text;
 }
 
-// 0 or an errno.
+// 0 or an errno. Read-only is the mount, not the filesystem: the mount process may make a copy of
+// it that is not (visit.h). What comes in between, the connection refuses.
 int mount_directly(const MountOptions& options, int device) {
   char data[256];
   std::snprintf(data, sizeof data, "fd=%d,rootmode=40000,user_id=%u,group_id=%u,%s", device,
                 getuid(), getgid(), common_options(options, options.allow_other).c_str());
-  unsigned long flags = MS_NOSUID | MS_NODEV | (options.read_only ? MS_RDONLY : 0);
+  const unsigned long flags = MS_NOSUID | MS_NODEV;
   std::string type = "fuse." + options.subtype;
-  return ::mount(options.fsname.c_str(), options.mountpoint.c_str(), type.c_str(), flags, data) == 0
-             ? 0
-             : errno;
+  if (::mount(options.fsname.c_str(), options.mountpoint.c_str(), type.c_str(), flags, data) != 0)
+    return errno;
+  if (!options.read_only || ::mount(nullptr, options.mountpoint.c_str(), nullptr,
+                                    MS_REMOUNT | MS_BIND | MS_RDONLY | flags, nullptr) == 0)
+    return 0;
+  const int error = errno;
+  ::umount2(options.mountpoint.c_str(), MNT_DETACH);
+  return error;
 }
 
 // ---- fusermount3 -------------------------------------------------------------------------------

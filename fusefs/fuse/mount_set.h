@@ -28,6 +28,7 @@ namespace linkspan::fuse {
 
 struct RouteMountOptions {
   bool read_only = false;
+  OwnCalls* own = nullptr;  // not owned; null: nothing is asked of the mount by itself
   std::string fsname = "linkspan";
 };
 

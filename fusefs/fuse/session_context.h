@@ -14,6 +14,8 @@ struct fuse_lowlevel_ops;
 
 namespace linkspan::fuse {
 
+class OwnCalls;
+
 struct Counters {
   std::atomic<uint64_t> requests{0};
   std::atomic<uint64_t> unexpected_errors{0};  // EIO for an unknown reason
@@ -30,6 +32,8 @@ class Operations {
   virtual const fuse_lowlevel_ops& table() const = 0;
   // Its getattr answers FUSE_STATX too (current_operation() says which it was).
   virtual bool answers_statx() const { return false; }
+  // Who answers what the mount asks of itself; null: nobody does.
+  virtual OwnCalls* own_calls() const { return nullptr; }
   // At INIT, after the connection's own choices.
   virtual void configure(fuse_conn_info*) {}
 };

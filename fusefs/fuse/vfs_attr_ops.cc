@@ -57,6 +57,7 @@ vfs::SetAttr requested(const struct stat& st, int valid) {
 void on_setattr(fuse_req_t raw, fuse_ino_t ino, struct stat* st, int valid, fuse_file_info* file) {
   serve(raw, "setattr", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     std::optional<vfs::Handle> handle;
     if (file) handle = file->fh;
     reply_attributes(r, o.vfs().setattr(r.caller(), o.ino(ino), requested(*st, valid), handle));
@@ -102,6 +103,7 @@ void on_setxattr(fuse_req_t raw, fuse_ino_t ino, const char* name, const char* v
                  int flags) {
   serve(raw, "setxattr", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     r.status(o.vfs().setxattr(r.caller(), o.ino(ino), name, std::string(value, size), flags));
   });
 }
@@ -109,6 +111,7 @@ void on_setxattr(fuse_req_t raw, fuse_ino_t ino, const char* name, const char* v
 void on_removexattr(fuse_req_t raw, fuse_ino_t ino, const char* name) {
   serve(raw, "removexattr", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     r.status(o.vfs().removexattr(r.caller(), o.ino(ino), name));
   });
 }

@@ -1,6 +1,8 @@
 // Inside of vfs_ops: what its four sources share. Callbacks run on any thread of the loop.
 #pragma once
 
+#include <cerrno>
+
 #include "fusefs/fuse/request.h"
 #include "fusefs/fuse/vfs_ops.h"
 
@@ -11,12 +13,16 @@ class VfsOperations final : public Operations {
   VfsOperations(vfs::Vfs* vfs, Notifier* notifier, VfsOperationsOptions options);
   const fuse_lowlevel_ops& table() const override { return table_; }
   bool answers_statx() const override { return true; }
+  OwnCalls* own_calls() const override { return options_.own; }
   void configure(fuse_conn_info* info) override;
 
   vfs::Vfs& vfs() const { return *vfs_; }
   KnownInodes& known() const { return notifier_->known(); }
   Ino ino(fuse_ino_t nodeid) const { return notifier_->from_kernel(nodeid); }
   bool read_only() const { return options_.read_only; }
+  // Answers EROFS: the kernel refuses what would change anything on a mount that is "ro", but
+  // whoever may mount can make that "rw".
+  bool refuses(Request& r) const { return read_only() && (r.error(EROFS), true); }
   static VfsOperations& of(const Request& r) {
     return static_cast<VfsOperations&>(*r.session().operations);
   }

@@ -24,6 +24,8 @@ fuse_file_info open_reply(const VfsOperations& o, const vfs::Opened& opened) {
 void on_open(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file) {
   serve(raw, "open", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    const bool writes = (file->flags & O_ACCMODE) != O_RDONLY || (file->flags & O_TRUNC) != 0;
+    if (writes && o.refuses(r)) return;
     auto opened = o.vfs().open(r.caller(), o.ino(ino), file->flags);
     if (!opened.ok()) {
       r.error(opened.error());
@@ -38,6 +40,7 @@ void on_create(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode,
                fuse_file_info* file) {
   serve(raw, "create", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     auto created = o.vfs().create(r.caller(), o.ino(parent), name, mode & 07777, file->flags);
     if (!created.ok()) {
       r.error(created.error());
@@ -66,6 +69,7 @@ void on_write(fuse_req_t raw, fuse_ino_t ino, const char* data, size_t size, off
               fuse_file_info* file) {
   serve(raw, "write", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     // The flags of this very write: fcntl(F_SETFL) may have changed them since open(2). A page of a
     // mapping is written where it lies, whatever the descriptor says.
     bool append = (file->flags & O_APPEND) && !file->writepage;
@@ -107,6 +111,7 @@ void on_fallocate(fuse_req_t raw, fuse_ino_t ino, int mode, off_t offset, off_t 
                   fuse_file_info* file) {
   serve(raw, "fallocate", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     r.status(o.vfs().fallocate(r.caller(), o.ino(ino), file->fh, mode,
                                static_cast<uint64_t>(offset), static_cast<uint64_t>(length)));
   });
@@ -135,6 +140,7 @@ void on_copy_file_range(fuse_req_t raw, fuse_ino_t from, off_t from_offset,
                         fuse_file_info* to_file, size_t size, int flags) {
   serve(raw, "copy_file_range", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     if (flags != 0) {
       r.error(EINVAL);
       return;

@@ -34,6 +34,7 @@ void on_forget_multi(fuse_req_t raw, size_t count, fuse_forget_data* forgets) {
 void on_mknod(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode, dev_t) {
   serve(raw, "mknod", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     auto kind = kind_of(mode);
     if (!kind ||
         *kind == Kind::directory) {  // devices: the mount is nodev, and nobody may make one
@@ -47,6 +48,7 @@ void on_mknod(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode, 
 void on_mkdir(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode) {
   serve(raw, "mkdir", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     o.reply_entry(r, o.vfs().mkdir(r.caller(), o.ino(parent), name, mode & 07777));
   });
 }
@@ -54,6 +56,7 @@ void on_mkdir(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode) 
 void on_symlink(fuse_req_t raw, const char* target, fuse_ino_t parent, const char* name) {
   serve(raw, "symlink", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     o.reply_entry(r, o.vfs().symlink(r.caller(), o.ino(parent), name, target));
   });
 }
@@ -61,6 +64,7 @@ void on_symlink(fuse_req_t raw, const char* target, fuse_ino_t parent, const cha
 void on_unlink(fuse_req_t raw, fuse_ino_t parent, const char* name) {
   serve(raw, "unlink", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     r.status(o.vfs().unlink(r.caller(), o.ino(parent), name));
   });
 }
@@ -68,6 +72,7 @@ void on_unlink(fuse_req_t raw, fuse_ino_t parent, const char* name) {
 void on_rmdir(fuse_req_t raw, fuse_ino_t parent, const char* name) {
   serve(raw, "rmdir", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     r.status(o.vfs().rmdir(r.caller(), o.ino(parent), name));
   });
 }
@@ -76,6 +81,7 @@ void on_rename(fuse_req_t raw, fuse_ino_t from, const char* from_name, fuse_ino_
                const char* to_name, unsigned flags) {
   serve(raw, "rename", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     r.status(o.vfs().rename(r.caller(), o.ino(from), from_name, o.ino(to), to_name, flags));
   });
 }
@@ -83,6 +89,7 @@ void on_rename(fuse_req_t raw, fuse_ino_t from, const char* from_name, fuse_ino_
 void on_link(fuse_req_t raw, fuse_ino_t ino, fuse_ino_t parent, const char* name) {
   serve(raw, "link", [&](Request& r) {
     auto& o = VfsOperations::of(r);
+    if (o.refuses(r)) return;
     o.reply_entry(r, o.vfs().link(r.caller(), o.ino(ino), o.ino(parent), name));
   });
 }

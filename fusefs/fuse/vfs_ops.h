@@ -10,10 +10,11 @@
 namespace linkspan::fuse {
 
 struct VfsOperationsOptions {
-  bool read_only = false;
+  bool read_only = false;  // what would change anything is refused (the mount is "ro", too)
+  OwnCalls* own = nullptr;
 };
 
-// Neither the vfs nor the notifier is owned; both outlive this, and this the connection.
+// None of them is owned; all outlive this, and this the connection.
 std::unique_ptr<Operations> make_vfs_operations(vfs::Vfs* vfs, Notifier* notifier,
                                                 VfsOperationsOptions options);
 

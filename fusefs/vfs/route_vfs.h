@@ -15,6 +15,7 @@
 #include "fusefs/vfs/contents.h"
 #include "fusefs/vfs/kernel_view.h"
 #include "fusefs/vfs/locks.h"
+#include "fusefs/vfs/observer.h"
 #include "fusefs/vfs/open_files.h"
 #include "fusefs/vfs/refused_renames.h"
 #include "fusefs/vfs/relatime.h"
@@ -91,6 +92,7 @@ class RouteVfs final : public Vfs {
   void on_caches_lost() override;
   void on_locks_lost(const std::vector<Lock>& locks) override;
   ReplyGate& reply_gate() override { return gate_; }
+  Observer* observer() override { return &observer_; }
   Stats stats() const override;
 
  private:
@@ -161,6 +163,7 @@ class RouteVfs final : public Vfs {
   SpoolPlace spool_;
   cache::ContentCache content_;
   Tree tree_;
+  TreeObserver observer_{&tree_, &options_};
   Contents contents_;
   OpenFiles files_{&spool_};
   BaseVersions bases_;

@@ -135,6 +135,28 @@ struct VfsOptions {
   std::function<void(const std::string&)> on_conflict;
 };
 
+// Looks at the route for the mount itself; see observer.h.
+class Observer {
+ public:
+  struct Page {
+    struct Entry {
+      std::string name;
+      Cookie cookie;
+      Attr attr;
+    };
+    std::vector<Entry> entries;
+    bool end = false;
+  };
+  virtual ~Observer() = default;
+  virtual Result<Attr> node(const Caller& c, Ino ino) = 0;
+  // None: there is no such name.
+  virtual Result<std::optional<Attr>> name(const Caller& c, Ino dir, const std::string& name) = 0;
+  virtual Result<Page> page(const Caller& c, Ino dir, Cookie after, size_t limit) = 0;
+  // From the caches alone. Ino 0: known not to be there.
+  virtual std::optional<Ino> known_name(Ino dir, const std::string& name) = 0;
+  virtual std::optional<RevokedName> last_name(Ino ino) = 0;
+};
+
 class Vfs {
  public:
   virtual ~Vfs() = default;
@@ -236,6 +258,7 @@ class Vfs {
   virtual void on_locks_lost(const std::vector<Lock>& locks) { (void)locks; }
 
   virtual ReplyGate& reply_gate() = 0;
+  virtual Observer* observer() { return nullptr; }
 
   struct Stats {
     uint64_t nodes = 0, names = 0, content_bytes = 0, dirty_files = 0, dirty_bytes = 0;
