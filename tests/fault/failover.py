@@ -9,6 +9,7 @@ Meanwhile one mount saves and another reads: what was acknowledged is seen.
 import errno
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -183,14 +184,14 @@ def test_one_that_lives_is_not_replaced(lab):
     """A mount that reaches only the second router waits; the others do not notice."""
     os.close(os.open(f"{lab.mounts[1]}/scratch/lives", os.O_CREAT))
     before = stats(lab.mounts[1])
-    os.kill(lab.info["pids"]["proxies"][0], 19)  # SIGSTOP: its way to the first one
+    os.kill(lab.info["pids"]["proxies"][0], signal.SIGSTOP)  # its way to the first one
     try:
         end = time.monotonic() + LEASE_MS / 1000 * 3
         while time.monotonic() < end:
             with open(f"{lab.mounts[1]}/scratch/lives", "a") as file:
                 file.write("x\n")
     finally:
-        os.kill(lab.info["pids"]["proxies"][0], 18)
+        os.kill(lab.info["pids"]["proxies"][0], signal.SIGCONT)
     after = stats(lab.mounts[1])
     lost = [k for k in after if "caches_lost" in k]
     check(lost, f"no counter of lost caches in {sorted(after)}")
@@ -199,11 +200,43 @@ def test_one_that_lives_is_not_replaced(lab):
         check(len(file.read()) > 2, "the mount that was cut off sees what the other one wrote")
 
 
+def test_one_that_lost_its_database_serves_no_cache(lab):
+    """The router that serves is cut off from the database, and still reached by one mount; the other one comes to
+    the second router, which takes over. What the first mount has cached must go before the other's change
+    is acknowledged, though its router goes on answering it."""
+    # Whichever serves now: the proxy is the first one's.
+    lab.do("kill", "router:2")
+    here, there = (f"{m}/scratch/database" for m in lab.mounts[:2])
+    with open(there, "w") as file:
+        file.write("old")
+    equal(open(here).read(), "old", "cached here")
+    lab.do("restart", "router:2")
+    stale = []
+    lab.do("cut", "database")
+    os.kill(lab.info["pids"]["proxies"][1], signal.SIGSTOP)  # the other mount's way to the first router
+    try:
+        begun = time.monotonic()
+        with open(there, "w") as file:
+            file.write("new")
+        took = time.monotonic() - begun
+        for _ in range(20):  # each is answered by whoever serves this mount now
+            seen = open(here).read()
+            if seen != "new":
+                stale.append(seen)
+            time.sleep(0.1)
+    finally:
+        os.kill(lab.info["pids"]["proxies"][1], signal.SIGCONT)
+        lab.do("join", "database")
+    equal(stale, [], "reads of what was there before the acknowledged change")
+    print(f"  the change was acknowledged after {took:.1f} s")
+
+
 def test_locks_are_kept(lab):
     path = "scratch/lock"
     holder = os.open(f"{lab.mounts[0]}/{path}", os.O_CREAT | os.O_RDWR)
     fcntl.lockf(holder, fcntl.LOCK_EX)
     other = os.open(f"{lab.mounts[1]}/{path}", os.O_RDWR)
+    lab.do("restart", "router:2")  # so that the first one serves
     active = "router"
     for verb in ("kill", "stop"):
         lab.do(verb, active)
