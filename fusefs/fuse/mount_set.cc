@@ -57,8 +57,10 @@ Status MountSet::add_route(const std::string& dir, vfs::Vfs* vfs, Notifier* noti
   mount.mountpoint = dir;
   mount.fsname = options.fsname;
   mount.read_only = options.read_only;
-  return add(std::move(mount),
-             {nullptr, make_vfs_operations(vfs, notifier, {options.read_only, options.own}), nullptr}, notifier);
+  return add(
+      std::move(mount),
+      {nullptr, make_vfs_operations(vfs, notifier, {options.read_only, options.own}), nullptr},
+      notifier);
 }
 
 Status MountSet::add_local(const std::string& dir, std::unique_ptr<local::LocalTree> tree) {
