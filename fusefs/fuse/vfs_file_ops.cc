@@ -15,6 +15,7 @@ fuse_file_info open_reply(const VfsOperations& o, const vfs::Opened& opened) {
   fuse_file_info file = {};
   file.fh = opened.handle;
   file.keep_cache = opened.keep_cache;
+  file.direct_io = opened.direct;
   // Where nothing can be written a close has nothing to commit, and no lock of ours to give up:
   // spare the round trip. Elsewhere also a descriptor that only reads gives up its process's locks.
   file.noflush = o.read_only();

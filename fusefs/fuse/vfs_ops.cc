@@ -19,12 +19,11 @@ VfsOperations::VfsOperations(vfs::Vfs* vfs, Notifier* notifier, VfsOperationsOpt
 }
 
 void VfsOperations::configure(fuse_conn_info* info) {
-  // Pages are dropped when a revocation says so, never because a time looks different: otherwise
-  // each write's new mtime would throw away the writer's own pages.
-  if (info->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) {
-    info->want &= ~FUSE_CAP_AUTO_INVAL_DATA;
-    info->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
-  }
+  // Each read(2) asks for attributes that a revocation made invalid before it looks at pages, and
+  // new ones drop the pages of before: a read that begins after another's commit sees that commit,
+  // with its size. (Without, only a read past the end asks, and one within goes on with the older
+  // size.) The price: a writer's own pages go with each new mtime that it is told.
+  info->want |= info->capable & FUSE_CAP_AUTO_INVAL_DATA;
   if (!options_.read_only)
     info->want |= info->capable & (FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
   // A symlink's target never changes and inode numbers are never reused.

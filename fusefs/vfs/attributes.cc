@@ -57,7 +57,7 @@ AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of) {
   if (is_file && !view)
     if (auto newest = tree_.known_node(ino); newest && newest->cached) known = std::move(*newest);
   Attr attr = shown(known.node.attr);
-  if (is_file) kernel_.told(ino, attr.version, attr.size);
+  if (is_file) kernel_.told(ino, attr.version, attr.size, as_of);
   if (view) lay_over(&attr, *file, *view);
   return AttrReply{attr, known.cached && !view ? kUntilPush : 0, as_of};
 }

@@ -100,7 +100,7 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   const auto outcome =
       file.committed(layer, result, reply.merged, [&](const OpenFile::Outcome& of) {
         // Before the file is clean: a READ of then must not be answered as what was told before.
-        parts_.kernel->told(file.ino, result.version, result.size);
+        parts_.kernel->told(file.ino, result.version, result.size, UINT64_MAX);
         learn_bases(Base{file.ino, result.version}, name, layer, of, reply.merged);
       });
   const auto content = content_of(file, layer, outcome, result.size);
@@ -116,7 +116,8 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   else
     parts_.kernel->drop_content(file.ino);
   // An answer of before that is on its way must not tell the older version again.
-  parts_.kernel->told(file.ino, result.version, result.size);
+  parts_.kernel->told(file.ino, result.version, result.size, UINT64_MAX);
+  if (!reply.merged) parts_.kernel->is_own(file.ino, result.version);
   parts_.files->retire(file.ino);
 }
 
@@ -280,6 +281,14 @@ void Commits::run() {
 void Commits::commit_in_background(Ino ino) {
   const auto file = parts_.files->find(ino);
   if (!file) return;
+  // Whoever opened with O_TRUNC is about to write: an empty file is what nobody wants to see.
+  if (file->only_truncated() && parts_.files->handles_of(ino) > 0) {
+    const auto view = file->view();
+    const auto age = std::chrono::nanoseconds(parts_.options->clock->now().ns -
+                                              (view ? view->last_write.ns : 0));
+    if (view && age >= std::chrono::nanoseconds(0) && age < kBareTruncation)
+      return schedule(ino, kBareTruncation);
+  }
   const auto status = commit(Doing::until_timeout(*parts_.options, &stop_), *file);
   if (status.ok()) return;
   // `io`: it is unknown whether the router applied it; what `failed` kept is sent anew.

@@ -27,7 +27,9 @@ namespace linkspan::vfs {
 
 inline constexpr unsigned kCommitters = 4;                          // background threads
 inline constexpr std::chrono::milliseconds kCommitRetryDelay{500};  // while the router is away
-inline constexpr uint64_t kLeastCommitRate = 2 << 20;               // bytes a second
+// How long a file that was truncated, and not written to since, waits for its writer.
+inline constexpr std::chrono::milliseconds kBareTruncation{2000};
+inline constexpr uint64_t kLeastCommitRate = 2 << 20;  // bytes a second
 
 class Commits {
  public:

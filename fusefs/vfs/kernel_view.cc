@@ -29,6 +29,12 @@ bool KernelView::pages_of(Ino ino, Version version) {
   return has && *has == version;
 }
 
+void KernelView::pages_got(Ino ino, Version version) {
+  std::lock_guard lock(pages_mutex_);
+  const Version* has = pages_.find(ino);
+  if (has && *has != version) pages_.erase(ino);
+}
+
 bool KernelView::pages_become(Ino ino, Version before, Version after) {
   std::lock_guard lock(pages_mutex_);
   told_.erase(ino);
@@ -41,17 +47,60 @@ bool KernelView::pages_become(Ino ino, Version before, Version after) {
   return false;
 }
 
-void KernelView::told(Ino ino, Version version, uint64_t size) {
+void KernelView::told(Ino ino, Version version, uint64_t size, uint64_t as_of) {
   std::lock_guard lock(pages_mutex_);
+  const Notice* notice = noticed_.find(ino);
+  if (notice != nullptr && notice->count > as_of) return;
   // An answer that a later one overtook.
-  if (const Told* last = told_.find(ino); last && last->version > version) return;
-  told_.put(ino, Told{version, size});
+  const Telling* telling = told_.find(ino);
+  if (telling != nullptr && telling->last.version > version) return;
+  told_.put(ino, Telling{{version, size}, std::chrono::steady_clock::now()});
 }
 
-std::optional<KernelView::Told> KernelView::last_told(Ino ino) {
+std::optional<SizedVersion> KernelView::last_told(Ino ino) {
   std::lock_guard lock(pages_mutex_);
-  const Told* told = told_.find(ino);
-  return told ? std::optional<Told>(*told) : std::nullopt;
+  const Telling* telling = told_.find(ino);
+  return telling ? std::optional<SizedVersion>(telling->last) : std::nullopt;
+}
+
+void KernelView::noticed(Ino ino, uint64_t count, bool content) {
+  std::lock_guard lock(pages_mutex_);
+  const Notice* last = noticed_.find(ino);
+  Notice notice{count, last ? last->content : std::nullopt};
+  if (content) notice.content = std::chrono::steady_clock::now();
+  noticed_.put(ino, notice);
+}
+
+void KernelView::settle(const std::vector<RevokedNode>& nodes) {
+  std::chrono::steady_clock::time_point last{};
+  {
+    std::lock_guard lock(pages_mutex_);
+    for (const RevokedNode& node : nodes)
+      if (const Telling* telling = told_.find(node.ino)) last = std::max(last, telling->at);
+  }
+  std::this_thread::sleep_until(last + kTakenIn);
+}
+
+void KernelView::is_own(Ino ino, Version version) {
+  std::lock_guard lock(pages_mutex_);
+  own_.put(ino, version);
+}
+
+bool KernelView::own(Ino ino, Version version) {
+  std::lock_guard lock(pages_mutex_);
+  const Version* made = own_.find(ino);
+  return made != nullptr && *made == version;
+}
+
+bool KernelView::changed_within(Ino ino, std::chrono::milliseconds time) {
+  std::lock_guard lock(pages_mutex_);
+  const Notice* last = noticed_.find(ino);
+  return last && last->content && std::chrono::steady_clock::now() - *last->content < time;
+}
+
+void KernelView::pages_are_unknown(Ino ino) {
+  std::lock_guard lock(pages_mutex_);
+  pages_.erase(ino);
 }
 
 void KernelView::untell(Ino ino) {

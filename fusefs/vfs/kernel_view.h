@@ -21,6 +21,8 @@
 namespace linkspan::vfs {
 
 inline constexpr std::chrono::milliseconds kDropWait{100};
+// Between an answer and the kernel's taking it in: a context switch. There is no event to await.
+inline constexpr std::chrono::milliseconds kTakenIn{2};
 inline constexpr size_t kNotices = 65536;  // that wait; then whoever adds one sends it itself
 
 class KernelView {
@@ -30,7 +32,10 @@ class KernelView {
 
   // The kernel's pages are of this version: they were read through this mount, or written.
   void pages_are(Ino ino, Version version);
+  void pages_are_unknown(Ino ino);
   bool pages_of(Ino ino, Version version);
+  // A read put bytes of this version into them; with others there they are of nobody knows what.
+  void pages_got(Ino ino, Version version);
   // They became those of `after` if they were those of `before`, else they are of nobody knows
   // what. False: they must be dropped.
   bool pages_become(Ino ino, Version before, Version after);
@@ -39,12 +44,21 @@ class KernelView {
   // stale size with new bytes, or the reverse, is a torn file. A read that begins after a
   // revocation asks for attributes first (they are invalid; FUSE_AUTO_INVAL_DATA), and so is told
   // the new one; one that began before goes on with the old. Nothing: the head.
-  struct Told {
-    Version version;
-    uint64_t size = 0;
-  };
-  void told(Ino ino, Version version, uint64_t size);
-  std::optional<Told> last_told(Ino ino);
+  //
+  // But the kernel ignores attributes that one of our notices overtook, and goes on with the size
+  // that it had. So an answer to a request of before the last notice (`as_of`, the gate's count) is
+  // as good as not given, and a notice waits until the last answer was taken in (`settle`).
+  void told(Ino ino, Version version, uint64_t size, uint64_t as_of);
+  std::optional<SizedVersion> last_told(Ino ino);
+  // A notice about the node goes out now; `count` is the gate's. `content`: others changed it.
+  void noticed(Ino ino, uint64_t count, bool content);
+  // Waits for kTakenIn at most.
+  void settle(const std::vector<RevokedNode>& nodes);
+  // This mount made the version.
+  void is_own(Ino ino, Version version);
+  bool own(Ino ino, Version version);
+  // Others changed the content so short a time ago.
+  bool changed_within(Ino ino, std::chrono::milliseconds time);
   // Its versions were renumbered, or are this mount's own now.
   void untell(Ino ino);
 
@@ -84,6 +98,10 @@ class KernelView {
   bool can_drop_names() const { return kernel_ && kernel_->can_drop_names(); }
 
  private:
+  struct Telling {
+    SizedVersion last;
+    std::chrono::steady_clock::time_point at;
+  };
   void later(std::function<void()> notice);
   void enqueue(std::function<void()> notice);
   void run();
@@ -91,7 +109,13 @@ class KernelView {
   KernelCache* kernel_;
   std::mutex pages_mutex_;  // leaf
   cache::LruMap<Ino, Version> pages_{65536};
-  cache::LruMap<Ino, Told> told_{65536};
+  cache::LruMap<Ino, Telling> told_{65536};
+  struct Notice {
+    uint64_t count = 0;
+    std::optional<std::chrono::steady_clock::time_point> content;
+  };
+  cache::LruMap<Ino, Notice> noticed_{65536};
+  cache::LruMap<Ino, Version> own_{65536};
   std::multiset<Ino> reading_;  // at most one a worker of the mount
 
   std::mutex mutex_;  // leaf; guards what follows

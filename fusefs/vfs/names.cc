@@ -172,7 +172,8 @@ Status RouteVfs::commit_named(const Doing& doing, const cache::Name& name) {
   const auto ino = tree_.known_name(name);
   if (!ino || !*ino) return ok();
   const auto file = files_.find(*ino);
-  return file ? commits_.commit(doing, *file) : ok();
+  // What was only truncated is about to be written to, and nobody wants to see it empty till then.
+  return file && !file->only_truncated() ? commits_.commit(doing, *file) : ok();
 }
 
 Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name, Ino to,
@@ -248,6 +249,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
     kernel_.drop_content(moved.ino);
     return;  // nobody here has read the merge
   }
+  if (kernel_.own(moved.ino, before)) kernel_.is_own(moved.ino, moved.version);
   if (before && before != moved.version) {
     kernel_.pages_become(moved.ino, before, moved.version);
     content_.renumbered(moved.ino, before, moved.version);

@@ -4,6 +4,24 @@
 
 namespace linkspan::vfs {
 
+std::optional<SizedVersion> FileHandle::going_on(bool in_sequence) {
+  std::lock_guard lock(goes_on_mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  if (!in_sequence || now - goes_on_since_ > kGoesOn) goes_on_.reset();
+  return goes_on_;
+}
+
+void FileHandle::goes_on(const SizedVersion& with) {
+  std::lock_guard lock(goes_on_mutex_);
+  goes_on_ = with;
+  goes_on_since_ = std::chrono::steady_clock::now();
+}
+
+void FileHandle::ended() {
+  std::lock_guard lock(goes_on_mutex_);
+  goes_on_.reset();
+}
+
 Handle OpenFiles::open(Ino ino, const Process& opener, bool reads, bool writes) {
   auto handle = std::make_shared<FileHandle>();
   handle->opener = opener;

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -15,18 +17,31 @@
 
 namespace linkspan::vfs {
 
+// A reader by several calls goes on for so long with the version that it began with.
+inline constexpr std::chrono::seconds kGoesOn{1};
+
 struct FileHandle {
   std::shared_ptr<OpenFile> file;
   Process opener;
   bool reads = false;
   bool writes = false;
-  std::atomic<bool> locks{false};      // somebody set a lock through it
-  std::atomic<bool> locks_lost{false};  // and one was lost: it may not write any more
-  std::atomic<bool> may_have_read{false};   // the kernel's pages were kept: a read may go unseen
-  std::atomic<uint64_t> next_offset{0};     // where a sequential reader goes on
-  std::atomic<uint32_t> sequential{0};      // how many reads in a row were
+  std::atomic<bool> locks{false};          // somebody set a lock through it
+  std::atomic<bool> locks_lost{false};     // and one was lost: it may not write any more
+  bool direct = false;                     // Opened::direct
+  std::atomic<bool> may_have_read{false};  // the kernel's pages were kept: a read may go unseen
+  std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
+  std::atomic<uint32_t> sequential{0};     // how many reads in a row were
+  // Direct handles: what the last read was of, until one saw its end.
+  std::optional<SizedVersion> going_on(bool in_sequence);
+  void goes_on(const SizedVersion& with);
+  void ended();
   std::mutex data_map_mutex;                // leaf
   std::shared_ptr<const DataMap> data_map;  // the last that seek() asked for; may be null
+
+ private:
+  std::mutex goes_on_mutex_;  // leaf
+  std::optional<SizedVersion> goes_on_;
+  std::chrono::steady_clock::time_point goes_on_since_;
 };
 
 class OpenFiles {

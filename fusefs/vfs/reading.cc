@@ -9,6 +9,8 @@
 namespace linkspan::vfs {
 namespace {
 
+constexpr uint64_t kDirectBytes = 1 << 20;  // as much as the router merges
+
 Error bad_handle() {
   return fail(Code::internal, "no such open file");
 }
@@ -52,13 +54,25 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
       return done.error();
     }
   }
-  const bool sees = reads && !truncates;
-  const auto view = sees ? file.view_for(reader(c, ino)) : file.view();
+  const auto view = file.view();
   const Version version = view ? view->base : known.node.attr.version;
-  if (sees && !view) note_read(c, ino, version);
   result.keep_cache = kernel_.pages_of(ino, version);
-  kernel_.pages_are(ino, version);
-  handle->may_have_read = reads && result.keep_cache;
+  // The kernel reads with the size that it knew when read(2) began; while others rewrite the file,
+  // the bytes may be of a newer content by then, cut off at the older's size. Without its pages it
+  // asks for bytes and takes what it gets. Not for large files, which nobody saves so often, and
+  // not for long: such a descriptor takes no shared mapping.
+  result.direct = handle->direct = !writes && !view && changed_lately(known.node.attr);
+  if (!result.direct)
+    kernel_.pages_are(ino, version);
+  else if (!result.keep_cache)
+    kernel_.pages_are_unknown(ino);
+  // What is in the kernel's pages already may be read unseen, and so may be that there is nothing.
+  // All else is noted when it is read: that may be an older version than this.
+  const bool empty = (view ? view->size : known.node.attr.size) == 0;
+  if (reads && !truncates && !result.direct && (result.keep_cache || empty)) {
+    if (!file.view_for(reader(c, ino))) note_read(c, ino, version);
+  }
+  handle->may_have_read = reads && !result.direct && result.keep_cache;
   return result;
 }
 
@@ -71,6 +85,14 @@ Status RouteVfs::strip_set_id(const Caller& c, const Doing& doing, const Attr& a
   SetAttr only;
   only.mode = stripped;
   return send_attributes(c, doing, attr.ino, only);
+}
+
+bool RouteVfs::changed_lately(const Attr& attr) {
+  if (!options_.route.writable || attr.size > kDirectBytes) return false;
+  if (kernel_.own(attr.ino, attr.version)) return false;
+  const auto age = std::chrono::nanoseconds(options_.clock->now().ns - attr.ctime.ns);
+  return std::chrono::abs(age) < options_.direct_for ||
+         kernel_.changed_within(attr.ino, options_.direct_for);
 }
 
 // The process has read this version now, or the local view over it.
@@ -131,20 +153,26 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
   if (run == 0) handle.sequential.store(0, std::memory_order_relaxed);
   for (unsigned attempt = 0; attempt < kReadTries; ++attempt) {
     LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino, /*want_content=*/true));
-    const auto told = kernel_.last_told(file.ino);
-    const auto seen =
-        told.value_or(KernelView::Told{known.node.attr.version, known.node.attr.size});
+    // What goes on where the last read ended is of the same version until that one's end is seen.
+    const auto told = handle.direct ? handle.going_on(run > 0) : kernel_.last_told(file.ino);
+    const auto seen = told.value_or(SizedVersion{known.node.attr.version, known.node.attr.size});
     note_read(c, file.ino, seen.version);  // first: our own commits go on from there meanwhile
-    if (offset >= seen.size) return size_t{0};
+    if (offset >= seen.size) {
+      handle.ended();
+      return size_t{0};
+    }
     const size_t part = std::min<uint64_t>(size, seen.size - offset);
     const auto done =
         contents_.read(doing, cache::ContentId{file.ino, seen.version}, offset, out, part, run);
     if (done.ok()) {
+      kernel_.pages_got(file.ino, seen.version);
+      if (handle.direct) handle.goes_on(seen);
       handle.next_offset.store(offset + part, std::memory_order_relaxed);
       return part;
     }
     if (done.code() != Code::not_found) return done.error();
     kernel_.untell(file.ino);
+    handle.ended();
     // The version went while we read: others commit faster than we read. The next one, then.
   }
   return fail(Code::busy, "the file changes faster than it can be read");

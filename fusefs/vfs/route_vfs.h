@@ -1,6 +1,6 @@
 // The Vfs of one route. Its methods are spread over the files named after what they are about:
-// names.cc, attributes.cc, reading.cc, writing.cc, directories.cc, xattrs.cc, locking.cc; vfs.cc puts the parts
-// together.
+// names.cc, attributes.cc, reading.cc, writing.cc, directories.cc, xattrs.cc, locking.cc; vfs.cc
+// puts the parts together.
 //
 // Lock order: OpenFiles', OpenFile's, BaseVersions'. No other two locks of this folder are held
 // together.
@@ -81,8 +81,8 @@ class RouteVfs final : public Vfs {
 
   Result<std::optional<OpNumber>> set_lock(const Caller& c, Handle h, const Lock& lock,
                                            bool wait) override;
-  void await_lock(OpNumber number, const Lock& lock,
-                  std::shared_ptr<client::CancelToken> cancel, LockDone done) override;
+  void await_lock(OpNumber number, const Lock& lock, std::shared_ptr<client::CancelToken> cancel,
+                  LockDone done) override;
   Result<TestLockReply> test_lock(const Caller& c, const Lock& lock) override;
   Status unlock_owner(const Caller& c, Ino ino, uint64_t owner) override;
   void unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner) override;
@@ -136,6 +136,7 @@ class RouteVfs final : public Vfs {
                                                   const Attr& attr, Version version,
                                                   uint64_t offset);
   Status strip_set_id(const Caller& c, const Doing& doing, const Attr& attr);
+  bool changed_lately(const Attr& attr);
   void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino);
   Reader reader(const Caller& c, Ino ino);

@@ -49,11 +49,13 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
     return;
   }
   gate_.advance();
+  kernel_.settle(revocation.nodes);
   kernel_.drop_names(revocation.names);
   std::vector<Ino> contents;
   for (const RevokedNode& node : revocation.nodes) {
     // A rename over a file renumbers versions; what changed no content needs no old bytes.
     if (!node.content || !revocation.names.empty()) kernel_.untell(node.ino);
+    kernel_.noticed(node.ino, gate_.now(), node.content);
     const auto file = node.content ? files_.find(node.ino) : nullptr;
     const auto view = file ? file->view() : std::nullopt;
     if (!node.content || view) {

@@ -47,9 +47,16 @@ struct AttrReply {
   uint64_t as_of = 0;  // for ReplyGate::enter
 };
 
+// A file's content and how long it is: what one read has to be of.
+struct SizedVersion {
+  Version version;
+  uint64_t size = 0;
+};
+
 struct Opened {
   Handle handle = 0;
   bool keep_cache = false;  // the kernel's pages are of this very content
+  bool direct = false;      // reads go past the kernel's pages (FOPEN_DIRECT_IO)
 };
 
 struct SetAttr {
@@ -127,6 +134,9 @@ struct VfsOptions {
   uint32_t uid = 0, gid = 0;       // squash: of every node
   std::string spool_dir = "/tmp";  // for unlinked temporary files of large dirty buffers
   const Clock* clock = &Clock::system();
+  // After a change by others a small file is read past the kernel's pages for so long
+  // (Opened::direct).
+  std::chrono::milliseconds direct_for{3000};
   // Bytes that a write accepted are dropped, for the router refused them and nobody can try again;
   // the text names the file and says why. Any thread; may be empty.
   std::function<void(const std::string&)> on_loss;

@@ -24,7 +24,9 @@ class Replay : public StoreTest {
 };
 class Fence : public StoreTest {};
 class ScopeIsolation : public StoreTest {};
+class DurableReplay : public Replay {};
 LINKSPAN_CONFORMANCE(Replay);
+LINKSPAN_DURABLE_CONFORMANCE(DurableReplay);
 LINKSPAN_CONFORMANCE(Fence);
 LINKSPAN_CONFORMANCE(ScopeIsolation);
 
@@ -166,8 +168,7 @@ TEST_P(Replay, SurvivesAnotherRouter) {
   expect_replay(second.store().create(m, request), first);
 }
 
-TEST_P(Replay, SurvivesACrash) {
-  if (!engine().durable()) GTEST_SKIP() << "the memory store keeps nothing";
+TEST_P(DurableReplay, SurvivesACrash) {
   const CreateRequest request = create("file");
   const Applied first = must(store_->create(creating(), request));
   engine().crash();

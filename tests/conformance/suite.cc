@@ -45,10 +45,16 @@ const auto* const stop_engines = ::testing::AddGlobalTestEnvironment(new StopEng
 }  // namespace
 
 std::vector<std::string> engine_names() {
+  auto names = durable_engine_names();
+  names.insert(names.begin(), "mem");
+  return names;
+}
+
+std::vector<std::string> durable_engine_names() {
 #ifdef LINKSPAN_WITH_PG
-  return {"mem", "pg"};
+  return {"pg"};
 #else
-  return {"mem"};
+  return {};
 #endif
 }
 

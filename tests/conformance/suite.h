@@ -27,6 +27,7 @@ class Engine {
 
 // "mem", and "pg" where it is built in.
 std::vector<std::string> engine_names();
+std::vector<std::string> durable_engine_names();
 Engine& engine(const std::string& name);
 
 class StoreTest : public ::testing::TestWithParam<std::string> {
@@ -47,6 +48,11 @@ class StoreTest : public ::testing::TestWithParam<std::string> {
 // Ends the fixture's tests with the suite's instantiation.
 #define LINKSPAN_CONFORMANCE(Fixture)                                            \
   INSTANTIATE_TEST_SUITE_P(Stores, Fixture, ::testing::ValuesIn(engine_names()), \
+                           [](const auto& param) { return param.param; })
+
+// The same for tests of what only a durable store can do.
+#define LINKSPAN_DURABLE_CONFORMANCE(Fixture)                                            \
+  INSTANTIATE_TEST_SUITE_P(Stores, Fixture, ::testing::ValuesIn(durable_engine_names()), \
                            [](const auto& param) { return param.param; })
 
 // True when long variants are asked for: LINKSPAN_SLOW=1.

@@ -14,7 +14,9 @@ using store::TenantState;
 using store::TokenRecord;
 
 class Tenancy : public StoreTest {};
+class DurableTenancy : public Tenancy {};
 LINKSPAN_CONFORMANCE(Tenancy);
+LINKSPAN_DURABLE_CONFORMANCE(DurableTenancy);
 
 TEST_P(Tenancy, ProvisionMakesRootDirectories) {
   const TenantState& state = world().state();
@@ -281,8 +283,7 @@ TEST_P(Tenancy, ReopenKeepsEverything) {
   must(second.create(root(), "new"));
 }
 
-TEST_P(Tenancy, WhatWasAcknowledgedSurvivesACrash) {
-  if (!engine().durable()) GTEST_SKIP() << "the memory store keeps nothing";
+TEST_P(DurableTenancy, WhatWasAcknowledgedSurvivesACrash) {
   const Ino file = world().make_file(root(), "file", "acknowledged");
   engine().crash();
   EXPECT_EQ(world().content(file), "acknowledged")

@@ -443,7 +443,5 @@ def test_eight_writers_by_append(lab):
     equal(eight_writers(lab, "eight-append.md", "append", b"# Memory\n"), 0, "an append was refused")
 
 
-KNOWN = {"test_eight_writers_in_place": "a read that a rewrite in place overtakes passes for one of the newer version"}
-
 if __name__ == "__main__":
-    labtest.main(globals(), mounts=4, known=KNOWN)
+    labtest.main(globals(), mounts=WRITERS)

@@ -71,10 +71,10 @@ TEST_F(Wire, HandshakeAsksForWhatTheDesignNeeds) {
   const auto& init = kernel->init();
   for (uint32_t flag :
        {FUSE_ATOMIC_O_TRUNC, FUSE_ASYNC_READ, FUSE_PARALLEL_DIROPS, FUSE_CACHE_SYMLINKS,
-        FUSE_DO_READDIRPLUS, FUSE_READDIRPLUS_AUTO, FUSE_EXPLICIT_INVAL_DATA})
+        FUSE_DO_READDIRPLUS, FUSE_READDIRPLUS_AUTO, FUSE_AUTO_INVAL_DATA})
     EXPECT_TRUE(init.flags & flag) << flag;
   for (uint32_t flag : {FUSE_WRITEBACK_CACHE, FUSE_POSIX_ACL, FUSE_HANDLE_KILLPRIV,
-                        FUSE_AUTO_INVAL_DATA})
+                        FUSE_EXPLICIT_INVAL_DATA})
     EXPECT_FALSE(init.flags & flag) << flag;
   EXPECT_EQ(init.max_write, 1u << 20);
   EXPECT_EQ(init.time_gran, 1u);

@@ -219,7 +219,8 @@ class Worker:
         if data == body(value):
             record["saw"].append([key, value])
         else:
-            record["torn"] = [key, repr(data[:30]) + f"... of {len(data)}"]
+            record["torn"] = [key, f"{data[:30]!r}...{data[-12:]!r} of {len(data)}"]
+            record["ends"] = [value, data.rstrip(b"\n").split(b"\n")[-1].decode(errors="replace")]
 
     def read(self, record):
         name = f"r{self.rng.randrange(REGISTERS)}"

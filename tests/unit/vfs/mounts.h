@@ -86,6 +86,7 @@ struct MountOptions {
   const char* token = LocalRouter::kAgent;
   Ownership ownership = Ownership::squash;
   uint32_t timeout_ms = 10000;
+  std::chrono::milliseconds direct_for{0};
 };
 
 class Mount final : public client::SessionListener {
@@ -98,6 +99,7 @@ class Mount final : public client::SessionListener {
       if (r.path == with.route) options.route = r;
     options.route.timeout_ms = with.timeout_ms;
     options.ownership = with.ownership;
+    options.direct_for = with.direct_for;
     options.uid = 1000;
     options.gid = 1000;
     root = options.route.root;
