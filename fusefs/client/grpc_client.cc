@@ -52,6 +52,7 @@ class GrpcClient final : public RouterClient {
   void detach() override { session_.detach(); }
   LinkState link() const override { return gate_.state(); }
   bool lease_valid() const override { return session_.lease_valid(); }
+  std::chrono::nanoseconds lease_left() const override { return session_.lease_left(); }
   ClientStats stats() const override;
   void start_over() override { session_.start_over(); }
   void forget_operation(OpNumber operation) override { operations_.end(operation); }

@@ -30,6 +30,11 @@ class LeaseClock {
     const int64_t until = until_.load(std::memory_order_acquire);
     return now_().count() < until || (until != 0 && planted(Fault::ignore_lost_lease));
   }
+  std::chrono::nanoseconds left() const {
+    const int64_t until = until_.load(std::memory_order_acquire);
+    if (until != 0 && planted(Fault::ignore_lost_lease)) return std::chrono::hours(1);
+    return std::chrono::nanoseconds(std::max<int64_t>(0, until - now_().count()));
+  }
   BootTime until() const { return BootTime(until_.load(std::memory_order_acquire)); }
   void grant(BootTime sent, std::chrono::milliseconds lease) {
     const std::chrono::nanoseconds length = lease;

@@ -109,6 +109,8 @@ class RouterClient {
   virtual LinkState link() const = 0;
   // While true, what was learned under the session may be answered from caches.
   virtual bool lease_valid() const = 0;
+  // For how long that is sure without another word from the router; 0: it is not.
+  virtual std::chrono::nanoseconds lease_left() const = 0;
   virtual ClientStats stats() const { return {}; }
   // For a machine that may have been paused or set back to a snapshot, whose clocks did not see it:
   // the lease is over when this returns, what is under way is cancelled and tried again, and a new

@@ -49,6 +49,7 @@ class Session {
   void start_over();
 
   bool lease_valid() const { return lease_.valid(); }
+  std::chrono::nanoseconds lease_left() const { return lease_.left(); }
   const Counters& counters() const { return counters_; }
 
  private:

@@ -27,6 +27,14 @@ void lay_over(Attr* attr, const OpenFile& file, const OpenFile::View& view) {
 
 }  // namespace
 
+// Only as long as the lease lasts that is known now: the kernel outlives a mount that is killed or
+// stopped, and would go on with what nobody revokes any more. Each read asks for attributes that ran
+// out, so this holds for content, too. On a read-only route what is stale is served, and said.
+double RouteVfs::while_leased() const {
+  if (!options_.route.writable) return kUntilPush;
+  return std::chrono::duration<double>(client_->lease_left()).count();
+}
+
 double RouteVfs::entry_time(bool cached) const {
   return cached && (!options_.route.writable || kernel_.can_drop_names()) ? kUntilPush : 0;
 }
@@ -59,7 +67,7 @@ AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of) {
   Attr attr = shown(known.node.attr);
   if (is_file) kernel_.told(ino, attr.version, attr.size, as_of);
   if (view) lay_over(&attr, *file, *view);
-  return AttrReply{attr, known.cached && !view ? kUntilPush : 0, as_of};
+  return AttrReply{attr, known.cached && !view ? while_leased() : 0, as_of};
 }
 
 // ---- getattr --------------------------------------------------------------------------------

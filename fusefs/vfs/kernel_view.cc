@@ -60,6 +60,12 @@ void KernelView::told(Ino ino, Version version, uint64_t size, uint64_t as_of) {
 std::optional<SizedVersion> KernelView::last_told(Ino ino) {
   std::lock_guard lock(pages_mutex_);
   const Telling* telling = told_.find(ino);
+  const Notice* notice = noticed_.find(ino);
+  if (telling && notice && notice->content && telling->at < *notice->content &&
+      std::chrono::steady_clock::now() - *notice->content > kUnderWay) {
+    told_.erase(ino);
+    return std::nullopt;
+  }
   return telling ? std::optional<SizedVersion>(telling->last) : std::nullopt;
 }
 

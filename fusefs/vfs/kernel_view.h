@@ -23,6 +23,8 @@ namespace linkspan::vfs {
 inline constexpr std::chrono::milliseconds kDropWait{100};
 // Between an answer and the kernel's taking it in: a context switch. There is no event to await.
 inline constexpr std::chrono::milliseconds kTakenIn{2};
+// No read that began before a notice is still under way so long after it.
+inline constexpr std::chrono::milliseconds kUnderWay{100};
 inline constexpr size_t kNotices = 65536;  // that wait; then whoever adds one sends it itself
 
 class KernelView {
@@ -48,6 +50,9 @@ class KernelView {
   // But the kernel ignores attributes that one of our notices overtook, and goes on with the size
   // that it had. So an answer to a request of before the last notice (`as_of`, the gate's count) is
   // as good as not given, and a notice waits until the last answer was taken in (`settle`).
+  //
+  // A process that only looks at a mapping never asks for attributes: what the kernel was told before
+  // the last notice ends kUnderWay after it.
   void told(Ino ino, Version version, uint64_t size, uint64_t as_of);
   std::optional<SizedVersion> last_told(Ino ino);
   // A notice about the node goes out now; `count` is the gate's. `content`: others changed it.

@@ -34,7 +34,7 @@ Result<Entry> RouteVfs::lookup(const Caller& c, Ino parent, const std::string& n
   if (known.node) return entry(*known.node, known.name_cached, known.node_cached, as_of);
   Entry none;
   none.negative = true;
-  none.times = CacheTimes{entry_time(known.name_cached), 0, as_of};
+  none.times = CacheTimes{std::min(entry_time(known.name_cached), while_leased()), 0, as_of};
   return none;
 }
 

@@ -166,7 +166,10 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
         contents_.read(doing, cache::ContentId{file.ino, seen.version}, offset, out, part, run);
     if (done.ok()) {
       kernel_.pages_got(file.ino, seen.version);
-      if (handle.direct) handle.goes_on(seen);
+      if (handle.direct)
+        handle.goes_on(seen);
+      else if (seen.version != known.node.attr.version)
+        kernel_.drop_content_later(file.ino);  // or a mapping would keep these for ever
       handle.next_offset.store(offset + part, std::memory_order_relaxed);
       return part;
     }

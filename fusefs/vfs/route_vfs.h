@@ -101,6 +101,7 @@ class RouteVfs final : public Vfs {
 
   // -- how callers see it (attributes.cc) --
   Attr shown(Attr attr) const;
+  double while_leased() const;
   double entry_time(bool cached) const;
   Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of);
   // After an own mutation: what of it may be cached stands in the caches.

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""What one mount sees of what another does to a file that is open, read in parts, or mapped."""
+import mmap
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import labtest  # noqa: E402
+from labtest import check, equal  # noqa: E402
+
+QUIET = 3.2  # longer than VfsOptions::direct_for: the file counts as one that others leave alone
+
+
+def write(path, data):
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def both(lab, name):
+    return f"{lab.mounts[0]}/memory/{name}", f"{lab.mounts[1]}/memory/{name}"
+
+
+def test_a_held_descriptor_sees_each_rewrite_without_a_stat(lab):
+    here, there = both(lab, "held")
+    for quiet in (0, QUIET):
+        write(here, b"one....")
+        time.sleep(quiet)
+        fd = os.open(there, os.O_RDONLY)
+        try:
+            equal(os.pread(fd, 3, 0), b"one", "at first")
+            for number in range(200):
+                text = f"{number:03}".encode()
+                write(here, text + b"!" * (number % 9))
+                # Within the size that the file always had: the kernel need not ask for the new one.
+                equal(os.pread(fd, 3, 0), text, f"rewrite {number}, opened {quiet} s after a change")
+                equal(os.pread(fd, 100, 0), text + b"!" * (number % 9), "the whole")
+        finally:
+            os.close(fd)
+
+
+def test_a_mapping_sees_each_rewrite(lab):
+    here, there = both(lab, "mapped")
+    write(here, b"000" + b"-" * 5000)
+    equal(os.stat(there).st_size, 5003)
+    time.sleep(QUIET)
+    with open(there, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        equal(mapped[:3], b"000")
+        for number in range(100):
+            write(here, f"{number:03}".encode() + b"-" * 5000)
+            labtest.eventually(lambda: mapped[:3] == f"{number:03}".encode(), 1, f"the mapping shows {mapped[:3]}")
+
+
+def test_a_file_that_others_change_can_be_mapped_privately_at_once(lab):
+    here, there = both(lab, "private")
+    write(here, b"a" * 5000)
+    equal(os.stat(there).st_size, 5000)
+    write(here, b"b" * 6000)
+    with open(there, "rb") as f, mmap.mmap(f.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as mapped:
+        equal(mapped[:], b"b" * 6000)
+
+
+def test_own_files_can_be_mapped_shared_at_once(lab):
+    here, _ = both(lab, "own")
+    for number in range(3):
+        write(here, bytes([number]) * 5000)
+        with open(here, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            equal(mapped[:], bytes([number]) * 5000)
+
+
+def test_reading_in_parts_ends_with_the_version_that_it_began_with(lab):
+    here, there = both(lab, "parts")
+    for number in range(20):
+        write(here, f"old{number}".encode() * 9000)
+        fd = os.open(there, os.O_RDONLY)
+        try:
+            got = os.read(fd, 4096)
+            write(here, f"new{number}, longer".encode() * 9000)
+            while part := os.read(fd, 4096):
+                got += part
+            equal(got, f"old{number}".encode() * 9000, "read in parts")
+            equal(os.pread(fd, 3, 0), b"new", "a read that begins anew")
+            # Who follows a log goes on where it ended.
+            log = os.open(here, os.O_WRONLY | os.O_APPEND)
+            os.write(log, b"and more")
+            os.close(log)
+            end = len(f"new{number}, longer") * 9000
+            equal(os.pread(fd, 100, end), b"and more", "what was added")
+        finally:
+            os.close(fd)
+
+
+def test_nobody_sees_the_emptiness_before_a_rewrite(lab):
+    here, there = both(lab, "emptied")
+    write(here, b"old")
+    equal(open(there, "rb").read(), b"old")
+    with open(here, "wb") as writer:  # O_TRUNC
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            equal(open(there, "rb").read(), b"old", "while the writer thinks")
+        writer.write(b"new")
+    equal(open(there, "rb").read(), b"new", "closed")
+    # Another process replaces the file while the writer thinks; its own bytes go with the old file.
+    with open(here, "wb") as writer:
+        write(f"{here}.tmp", b"replaced")
+        os.rename(f"{here}.tmp", here)
+        equal(open(there, "rb").read(), b"replaced")
+        writer.write(b"gone")
+    equal(open(there, "rb").read(), b"replaced")
+    write(here, b"")
+    equal(open(there, "rb").read(), b"", "emptied for good")
+
+
+if __name__ == "__main__":
+    labtest.main(globals(), mounts=2)
