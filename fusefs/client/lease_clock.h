@@ -5,6 +5,7 @@
 // because the kernel's caches still have to be emptied before the router's own count ends.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>

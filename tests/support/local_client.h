@@ -65,6 +65,9 @@ class LocalClient final : public client::RouterClient {
   void detach() override;
   client::LinkState link() const override;
   bool lease_valid() const override;
+  std::chrono::nanoseconds lease_left() const override {
+    return lease_valid() ? std::chrono::hours(1) : std::chrono::nanoseconds(0);
+  }
 
   Result<LookupReply> lookup(const client::Call& call, const LookupRequest& request) override;
   Result<NodeReply> getattr(const client::Call& call, const GetAttrRequest& request) override;
