@@ -52,7 +52,10 @@ void PrefetchWalk::read_page() {
         wire::to_wire(wire::PrefetchPage{dir, *std::move(page)}, &reply_);
       }))
     error = std::move(thrown);
-  if (!error) return StartWrite(&reply_);
+  if (!error) {
+    handed_over_.store(true, std::memory_order_release);
+    return StartWrite(&reply_);
+  }
   // A directory that went away meanwhile is no reason to stop; the first one is what was asked for.
   if (error->code == Code::stale_node && reply_.dir() != 0) {
     directories_.pop_front();
@@ -78,6 +81,7 @@ void PrefetchWalk::account(const ReadDirReply& page) {
 }
 
 void PrefetchWalk::OnWriteDone(bool written) {
+  (void)handed_over_.load(std::memory_order_acquire);
   if (!written) return end(cancelled());
   schedule();
 }

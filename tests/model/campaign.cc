@@ -11,6 +11,9 @@
 namespace linkspan::test {
 namespace {
 
+// Of the sequences under a sanitizer, which takes as much longer.
+constexpr size_t kSanitizedPart = 20;
+
 uint64_t from_environment(const char* name, uint64_t otherwise) {
   const char* value = std::getenv(name);
   return value == nullptr ? otherwise : std::strtoull(value, nullptr, 10);
@@ -22,7 +25,9 @@ void run_campaign(
     CampaignOptions options,
     const std::function<std::optional<std::string>(const std::vector<Op>&)>& compare) {
   const uint64_t seed = from_environment("LINKSPAN_SEED", std::random_device{}());
-  const uint64_t sequences = from_environment("LINKSPAN_SEQUENCES", options.sequences);
+  const bool slow = std::getenv("LINKSPAN_SANITIZED") != nullptr;
+  const uint64_t usual = slow ? options.sequences / kSanitizedPart : options.sequences;
+  const uint64_t sequences = from_environment("LINKSPAN_SEQUENCES", usual);
   std::cout << "LINKSPAN_SEED=" << seed << " LINKSPAN_SEQUENCES=" << sequences << std::endl;
   for (uint64_t i = 0; i < sequences; ++i) {
     const std::vector<Op> sequence = random_sequence(seed + i, options.length);

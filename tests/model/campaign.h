@@ -11,7 +11,7 @@
 namespace linkspan::test {
 
 struct CampaignOptions {
-  size_t sequences = 1000;  // LINKSPAN_SEQUENCES overrides it
+  size_t sequences = 1000;  // a twentieth under a sanitizer; LINKSPAN_SEQUENCES overrides it
   size_t length = 60;
 };
 

@@ -93,8 +93,9 @@ class RouterClientTest : public ::testing::Test {
   }
 
   void start() { router = std::make_unique<RouterProcess>(store_.get(), address_, lease); }
-  Mount& mount() {
+  Mount& mount(std::function<void(const Revocation&)> revoking = {}) {
     auto& mount = mounts_.emplace_back(std::make_unique<Mount>());
+    mount->listener.revoking = std::move(revoking);
     GrpcClientOptions options;
     options.address = address_;
     options.token = "lsp_test";
@@ -328,10 +329,9 @@ TEST_F(RouterClientTest, AMountThatHangsDelaysAWriterByOneLeaseAtMost) {
   start();
   Mount& a = mount();
   const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
-  Mount& b = mount();
   std::promise<void> proceed;
   auto proceeded = proceed.get_future().share();
-  b.listener.revoking = [proceeded](const Revocation&) { proceeded.wait(); };
+  Mount& b = mount([proceeded](const Revocation&) { proceeded.wait(); });
   ASSERT_TRUE(lookup(b, "f").ok());
   const auto begun = std::chrono::steady_clock::now();
   ASSERT_TRUE(write(a, ino, "x").ok());
@@ -463,12 +463,12 @@ TEST_F(LockClientTest, AGracefulStopWaitsForNoLock) {
 TEST_F(LockClientTest, ALockOfAMountThatHangsIsGivenAwayAndToldOf) {
   lease = 400ms;
   start();
-  Mount &a = mount(), &b = mount();
-  const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
-  EXPECT_TRUE(set(a, lock(ino)).status.ok());
   std::promise<void> proceed;
   auto proceeded = proceed.get_future().share();
-  a.listener.revoking = [proceeded](const Revocation&) { proceeded.wait(); };
+  Mount& a = mount([proceeded](const Revocation&) { proceeded.wait(); });
+  Mount& b = mount();
+  const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
+  EXPECT_TRUE(set(a, lock(ino)).status.ok());
   ASSERT_TRUE(lookup(a, "f").ok());
   auto waiting = wait_for(b, lock(ino));
   ASSERT_TRUE(write(b, ino, "x").ok());  // a's stream hangs in the revocation: its lease runs out

@@ -13,7 +13,7 @@
 namespace linkspan::rpc {
 namespace {
 
-class SocketFileTest : public testing::Test {
+class SocketFileTest : public ::testing::Test {
  protected:
   void SetUp() override {
     char path[] = "/tmp/linkspan-socket-XXXXXX";

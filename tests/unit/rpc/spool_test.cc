@@ -121,7 +121,7 @@ void fill_small_disk() {
 }
 
 TEST(SpoolDeathTest, AFullDiskIsNoSpace) {
-  EXPECT_EXIT(fill_small_disk(), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(fill_small_disk(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
