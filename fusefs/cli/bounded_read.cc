@@ -17,15 +17,15 @@ namespace linkspan::cli {
 
 namespace {
 
-struct Answer {
+struct ReadAnswer {
   int error = 0;  // errno; 0: what follows counts
   std::string text;
 };
 
-Answer read_whole(const std::string& path) {
+ReadAnswer read_whole(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return {errno, {}};
-  Answer answer;
+  ReadAnswer answer;
   char buffer[16384];
   while (answer.text.size() < kSmallFileBytes) {
     const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
@@ -38,7 +38,7 @@ Answer read_whole(const std::string& path) {
 
 // The kernel may still have the attributes of a mount whose process is gone: stat(2) succeeds then,
 // statfs(2) asks the process. Those who may not ask it hear nothing but from stat(2).
-Answer stat_both(const std::string& path) {
+ReadAnswer stat_both(const std::string& path) {
   struct statfs fs;
   struct stat st;
   if (::statfs(path.c_str(), &fs) != 0 || ::stat(path.c_str(), &st) != 0) return {errno, {}};
@@ -48,12 +48,12 @@ Answer stat_both(const std::string& path) {
 // Runs `ask` in a child that is given up at the deadline. It says the errno in a byte, then the
 // text.
 Result<std::string> within(const std::string& path, std::chrono::milliseconds timeout,
-                           Answer (*ask)(const std::string&)) {
+                           ReadAnswer (*ask)(const std::string&)) {
   LINKSPAN_TRY(auto pipe, make_pipe());
   const pid_t child = ::fork();
   if (child < 0) return system_error("fork", errno);
   if (child == 0) {
-    const Answer answer = ask(path);
+    const ReadAnswer answer = ask(path);
     (void)write_all(pipe.write.get(), static_cast<char>(answer.error) + answer.text).ok();
     ::_exit(0);
   }

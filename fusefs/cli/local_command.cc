@@ -20,7 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kStopWait = 60s;
+constexpr auto kDownWait = 60s;
 
 void print_servers(const LocalLayout& layout) {
   std::cout << "router  " << layout.router_address() << "\ntoken   " << layout.agent_token()
@@ -80,7 +80,7 @@ int local_stop_command(const LocalOptions& options) {
     return kSuccess;
   }
   signal_process(watch, SIGTERM);
-  if (!wait_for_end(watch, kStopWait))
+  if (!wait_for_end(watch, kDownWait))
     return complain("the private servers (pid " + std::to_string(supervisor->pid) +
                     ") do not stop; see " + layout->root + "/local.log");
   say("stopped the private servers; their data stays in " + layout->root);

@@ -26,7 +26,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kStartTimeout = 60s;
-constexpr auto kStopTimeout = 30s;
+constexpr auto kServerStopTimeout = 30s;
 constexpr int kRestarts = 5;  // of a server, within kRestartWindow; then we give up
 constexpr auto kRestartWindow = 60s;
 
@@ -128,7 +128,7 @@ void Supervisor::stop(Server& server) {
   const auto process = open_process(server.process);
   if (!process) return;
   signal_process(process, server.stop_signal);
-  if (!wait_for_end(process, kStopTimeout)) signal_process(process, SIGKILL);
+  if (!wait_for_end(process, kServerStopTimeout)) signal_process(process, SIGKILL);
   (void)wait_child(server.process.pid).ok();
   server.process = {};
 }

@@ -17,13 +17,13 @@ namespace {
 
 using Json = nlohmann::json;
 
-struct Answer {
+struct MountAnswer {
   bool healthy = false;
   std::string text;  // of .linkspan/status, or what is wrong with the mend
   Json json;         // of .linkspan/status.json, or {"dir", "healthy": false, "state", "reason"}
 };
 
-Answer wrong(const std::string& dir, const std::string& state, const std::string& reason) {
+MountAnswer wrong(const std::string& dir, const std::string& state, const std::string& reason) {
   return {false, state + "  " + reason + "\n",
           Json{{"dir", dir}, {"healthy", false}, {"state", state}, {"reason", reason}}};
 }
@@ -32,8 +32,8 @@ std::string under(const std::string& dir, const char* file) {
   return (dir == "/" ? "" : dir) + "/.linkspan/" + file;
 }
 
-Answer ask(const std::string& dir, const std::optional<MountState>& state,
-           std::chrono::milliseconds timeout) {
+MountAnswer ask(const std::string& dir, const std::optional<MountState>& state,
+                std::chrono::milliseconds timeout) {
   auto json_text = read_within(under(dir, "status.json"), timeout);
   auto text = json_text.ok() ? read_within(under(dir, "status"), timeout)
                              : Result<std::string>(json_text.error());
@@ -60,7 +60,7 @@ Answer ask(const std::string& dir, const std::optional<MountState>& state,
   return wrong(dir, "not mounted", dir + " is not a Linkspan mount");
 }
 
-int print(const std::vector<Answer>& answers, bool json, bool one) {
+int print(const std::vector<MountAnswer>& answers, bool json, bool one) {
   bool healthy = true;
   Json all = Json::array();
   for (const auto& answer : answers) {
@@ -85,7 +85,7 @@ int status_command(const StatusOptions& options) {
   const auto timeout =
       std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000));
   auto mounts_dir = mounts_directory(options.state_dir);
-  std::vector<Answer> answers;
+  std::vector<MountAnswer> answers;
   if (!options.dir.empty()) {
     const std::string dir = real_path(options.dir);
     const auto state = mounts_dir.ok() ? load_state(*mounts_dir, dir) : std::nullopt;

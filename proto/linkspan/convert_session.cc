@@ -8,7 +8,7 @@ namespace linkspan::wire {
 
 namespace {
 
-std::string label(std::string_view text) {
+std::string short_text(std::string_view text) {
   return clean_text(text, limits::kLabelBytes);
 }
 
@@ -38,7 +38,7 @@ Result<std::vector<Route>> routes_from(const v1::AttachReply& m) {
 
 void to_wire(const Attach& request, v1::AttachRequest* out) {
   out->set_token(clean_text(request.token, limits::kTokenBytes + 1));
-  out->set_client(label(request.client));
+  out->set_client(short_text(request.client));
   out->set_resume_session(request.resume.value);
   out->set_resume_secret(request.resume_secret);
   out->set_resume_revocation(request.resume_revocation);
@@ -49,7 +49,7 @@ Result<Attach> from_wire(const v1::AttachRequest& m) {
   LINKSPAN_CHECK(check_bytes("client", m.client().size(), 0, limits::kLabelBytes));
   const size_t secret = m.resume_session() != 0 ? limits::kSecretBytes : 0;
   LINKSPAN_CHECK(check_bytes("resume_secret", m.resume_secret().size(), secret, secret));
-  return Attach{m.token(), label(m.client()), SessionId(m.resume_session()), m.resume_secret(),
+  return Attach{m.token(), short_text(m.client()), SessionId(m.resume_session()), m.resume_secret(),
                 m.resume_revocation()};
 }
 
@@ -58,13 +58,13 @@ void to_wire(const Attached& reply, v1::AttachReply* out) {
   out->set_secret(reply.secret);
   out->set_lease_ms(static_cast<uint32_t>(reply.lease.count()));
   for (const Route& route : reply.routes) to_wire(route, out->add_routes());
-  out->set_tenant(label(reply.tenant));
-  out->set_principal(label(reply.principal));
-  out->set_sandbox(label(reply.sandbox));
+  out->set_tenant(short_text(reply.tenant));
+  out->set_principal(short_text(reply.principal));
+  out->set_sandbox(short_text(reply.sandbox));
   out->set_seq(reply.seq.value);
   out->set_resumed(reply.resumed);
   out->set_token_expires(reply.token_expires.ns);
-  out->set_router(label(reply.router));
+  out->set_router(short_text(reply.router));
 }
 
 Result<Attached> from_wire(v1::AttachReply&& m) {
@@ -76,10 +76,10 @@ Result<Attached> from_wire(v1::AttachReply&& m) {
   LINKSPAN_TRY(reply.routes, routes_from(m));
   reply.session = SessionId(m.session());
   reply.secret = std::move(*m.mutable_secret());
-  reply.tenant = label(m.tenant());
-  reply.principal = label(m.principal());
-  reply.sandbox = label(m.sandbox());
-  reply.router = label(m.router());
+  reply.tenant = short_text(m.tenant());
+  reply.principal = short_text(m.principal());
+  reply.sandbox = short_text(m.sandbox());
+  reply.router = short_text(m.router());
   reply.seq = Seq(m.seq());
   reply.resumed = m.resumed();
   reply.token_expires = Time{m.token_expires()};

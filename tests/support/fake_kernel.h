@@ -24,6 +24,8 @@ namespace linkspan::test {
 
 using namespace std::chrono_literals;
 
+inline constexpr Ino kRoot{16};  // of the route that is served
+
 struct Reply {
   fuse_out_header header = {};
   std::string body;

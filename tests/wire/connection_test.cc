@@ -14,7 +14,6 @@
 namespace linkspan::test {
 namespace {
 
-constexpr Ino kRoot{16};
 constexpr uint64_t kMinute = 60;
 
 Attr file_attr(uint64_t ino) {

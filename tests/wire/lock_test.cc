@@ -10,7 +10,6 @@
 namespace linkspan::test {
 namespace {
 
-constexpr Ino kRoot{16};
 constexpr uint64_t kEnd = INT64_MAX;  // OFFSET_MAX: to the end of all files
 
 class Locks : public ::testing::Test {

@@ -8,7 +8,6 @@
 namespace linkspan::test {
 namespace {
 
-constexpr Ino kRoot{16};
 constexpr int32_t kIncreaseEpoch = 8;
 
 std::string header(int32_t code, size_t body) {

@@ -7,7 +7,7 @@
 namespace linkspan::store::mem {
 namespace {
 
-bool contains(const std::vector<VolumeId>& volumes, VolumeId id) {
+bool has_volume(const std::vector<VolumeId>& volumes, VolumeId id) {
   return std::find(volumes.begin(), volumes.end(), id) != volumes.end();
 }
 
@@ -25,8 +25,8 @@ void learn_name(MemNode& node, Ino parent, const std::string& name) {
 
 Result<MemNode*> Tenant::find(const Scope& scope, Ino ino) {
   const auto at = nodes.find(ino);
-  if (at == nodes.end() ||
-      !(contains(scope.readable, at->second.volume) || contains(scope.writable, at->second.volume)))
+  if (at == nodes.end() || !(has_volume(scope.readable, at->second.volume) ||
+                             has_volume(scope.writable, at->second.volume)))
     return fail(Code::stale_node, "there is no node " + std::to_string(ino.value));
   return &at->second;
 }
@@ -82,7 +82,7 @@ void Tenant::replace_name(MemNode& dir, const std::string& name, MemNode& old_no
 }
 
 Status check_writable(const Scope& scope, const MemNode& node) {
-  if (contains(scope.writable, node.volume)) return ok();
+  if (has_volume(scope.writable, node.volume)) return ok();
   return fail(Code::read_only, "the volume of node " + std::to_string(node.attr.ino.value) +
                                    " is read-only for this session");
 }

@@ -34,7 +34,7 @@ std::array<uint8_t, N> array_of(std::string_view bytes) {
   return out;
 }
 
-int32_t number(TenantId tenant) {
+int32_t tenant_number(TenantId tenant) {
   return static_cast<int32_t>(tenant.value);
 }
 
@@ -81,10 +81,10 @@ Params settings(Params params, const VolumeSpec& spec) {
 }
 
 Status add_volume(Connection& conn, TenantId tenant, const VolumeSpec& spec, Time now) {
-  LINKSPAN_TRY(const Rows ino, conn.run(sql::kReserve, Params().i32(number(tenant)).i64(1)));
+  LINKSPAN_TRY(const Rows ino, conn.run(sql::kReserve, Params().i32(tenant_number(tenant)).i64(1)));
   const Ino root{ino.u64(0, 0)};
   Params params;
-  params.i32(number(tenant)).bytes(spec.name).id(root);
+  params.i32(tenant_number(tenant)).bytes(spec.name).id(root);
   LINKSPAN_TRY(const Rows id, conn.run(sql::kAddVolume, settings(std::move(params), spec)));
   const VolumeId volume{static_cast<uint64_t>(id.i32(0, 0))};
   LINKSPAN_CHECK(conn.run(sql::kAddNode, add_node(tenant, root_node(root, volume, now))));
@@ -96,7 +96,7 @@ Result<TenantId> provision_in(Connection& conn, const TenantSpec& spec, Time now
   conn.queue(sql::kLockTenant, Params().bytes(spec.name));
   LINKSPAN_TRY(const std::vector<Rows> made, conn.sync());
   const TenantId tenant{static_cast<uint64_t>(made.back().i32(0, 0))};
-  LINKSPAN_TRY(const Rows volumes, conn.run(sql::kVolumes, Params().i32(number(tenant))));
+  LINKSPAN_TRY(const Rows volumes, conn.run(sql::kVolumes, Params().i32(tenant_number(tenant))));
   for (const VolumeSpec& wanted : spec.volumes) {
     int row = 0;
     while (row < volumes.count() && volumes.bytes(row, 1) != wanted.name) ++row;
@@ -194,7 +194,7 @@ Result<TenantState> PostgresStore::open_tenant(const std::string& name) {
 Result<Ino> PostgresStore::reserve_inodes(TenantId tenant, uint32_t count) {
   if (count == 0) return fail(Code::invalid, "no inode numbers were asked for");
   LINKSPAN_TRY(const Rows rows, query(pool_, sql::kReserve, [&] {
-                 return std::move(Params().i32(number(tenant)).i64(count));
+                 return std::move(Params().i32(tenant_number(tenant)).i64(count));
                }));
   if (rows.empty()) return no_tenant(std::to_string(tenant.value));
   return Ino{rows.u64(0, 0)};
@@ -267,11 +267,11 @@ Result<TokenRecord> PostgresStore::find_token(const TokenHash& hash) {
 Status PostgresStore::put_session(const SessionRecord& session, Epoch epoch) {
   const auto put = transact<Done>(pool_, [&](Connection& conn) -> Status {
     Params params;
-    params.id(session.id).i32(number(session.tenant)).time(session.attached);
+    params.id(session.id).i32(tenant_number(session.tenant)).time(session.attached);
     params.bytes(view(session.token)).bytes(view(session.secret));
     params.bytes(session.principal).bytes(session.sandbox).id(epoch);
-    conn.queue(sql::kLockShared, Params().i32(kFenceLock).i32(number(session.tenant)));
-    conn.queue(sql::kEpoch, Params().i32(number(session.tenant)));
+    conn.queue(sql::kLockShared, Params().i32(kFenceLock).i32(tenant_number(session.tenant)));
+    conn.queue(sql::kEpoch, Params().i32(tenant_number(session.tenant)));
     conn.queue(sql::kPutSession, params);
     LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
     return check_epoch(rows[rows.size() - 2], session.tenant, epoch);
@@ -287,8 +287,9 @@ Result<SessionRecord> PostgresStore::find_session(SessionId id) {
 }
 
 Result<std::vector<SessionRecord>> PostgresStore::live_sessions(TenantId tenant) {
-  LINKSPAN_TRY(const Rows rows, query(pool_, sql::kSessions,
-                                      [&] { return std::move(Params().i32(number(tenant))); }));
+  LINKSPAN_TRY(const Rows rows, query(pool_, sql::kSessions, [&] {
+                 return std::move(Params().i32(tenant_number(tenant)));
+               }));
   std::vector<SessionRecord> sessions;
   for (int row = 0; row < rows.count(); ++row) sessions.push_back(session_at(rows, row));
   return sessions;
@@ -296,12 +297,12 @@ Result<std::vector<SessionRecord>> PostgresStore::live_sessions(TenantId tenant)
 
 Status PostgresStore::end_session(TenantId tenant, SessionId id, Epoch epoch) {
   const auto ended = transact<Done>(pool_, [&](Connection& conn) -> Status {
-    conn.queue(sql::kLockShared, Params().i32(kFenceLock).i32(number(tenant)));
-    conn.queue(sql::kEpoch, Params().i32(number(tenant)));
+    conn.queue(sql::kLockShared, Params().i32(kFenceLock).i32(tenant_number(tenant)));
+    conn.queue(sql::kEpoch, Params().i32(tenant_number(tenant)));
     LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
     LINKSPAN_CHECK(check_epoch(rows.back(), tenant, epoch));
-    conn.queue(sql::kDropSession, Params().i32(number(tenant)).id(id));
-    conn.queue(sql::kDropResults, Params().i32(number(tenant)).id(id));
+    conn.queue(sql::kDropSession, Params().i32(tenant_number(tenant)).id(id));
+    conn.queue(sql::kDropResults, Params().i32(tenant_number(tenant)).id(id));
     return ok();
   });
   return ended;

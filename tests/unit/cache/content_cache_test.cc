@@ -5,7 +5,7 @@
 namespace linkspan::cache {
 namespace {
 
-constexpr ContentId kFile{Ino{16}, Version{1}};
+constexpr ContentId kContent{Ino{16}, Version{1}};
 
 std::string pattern(size_t size, char seed = 'a') {
   std::string s(size, '\0');
@@ -16,23 +16,23 @@ std::string pattern(size_t size, char seed = 'a') {
 TEST(ContentCache, ReadsAcrossBlocksAndStopsAtTheShortOne) {
   ContentCache cache;
   const std::string data = pattern(kBlockBytes * 2 + 100);
-  cache.put(cache.moment(), kFile, 0, data);
+  cache.put(cache.moment(), kContent, 0, data);
   std::string out(data.size() + 50, '\0');
-  EXPECT_EQ(cache.read(kFile, 0, out.data(), out.size()), data.size());
+  EXPECT_EQ(cache.read(kContent, 0, out.data(), out.size()), data.size());
   EXPECT_EQ(out.substr(0, data.size()), data);
-  EXPECT_EQ(cache.read(kFile, kBlockBytes - 5, out.data(), 10), 10u);
+  EXPECT_EQ(cache.read(kContent, kBlockBytes - 5, out.data(), 10), 10u);
   EXPECT_EQ(out.substr(0, 10), data.substr(kBlockBytes - 5, 10));
-  EXPECT_EQ(cache.read(kFile, data.size(), out.data(), 10), 0u);
+  EXPECT_EQ(cache.read(kContent, data.size(), out.data(), 10), 0u);
 }
 
 TEST(ContentCache, VersionsAreApart) {
   ContentCache cache;
-  cache.put(cache.moment(), kFile, 0, "one");
+  cache.put(cache.moment(), kContent, 0, "one");
   std::string out(3, '\0');
   EXPECT_EQ(cache.read({Ino{16}, Version{2}}, 0, out.data(), 3), 0u);
   cache.put(cache.moment(), {Ino{16}, Version{2}}, 0, "two");
   cache.drop(Ino{16}, Version{2});
-  EXPECT_EQ(cache.read(kFile, 0, out.data(), 3), 0u);
+  EXPECT_EQ(cache.read(kContent, 0, out.data(), 3), 0u);
   EXPECT_EQ(cache.read({Ino{16}, Version{2}}, 0, out.data(), 3), 3u);
   EXPECT_EQ(out, "two");
 }
@@ -41,19 +41,19 @@ TEST(ContentCache, WhatWasAskedForBeforeADropStaysOut) {
   ContentCache cache;
   const uint64_t asked = cache.moment();
   cache.drop(Ino{16});
-  cache.put(asked, kFile, 0, "old");
+  cache.put(asked, kContent, 0, "old");
   std::string out(3, '\0');
-  EXPECT_EQ(cache.read(kFile, 0, out.data(), 3), 0u);
-  cache.put(cache.moment(), kFile, 0, "new");
-  EXPECT_EQ(cache.read(kFile, 0, out.data(), 3), 3u);
+  EXPECT_EQ(cache.read(kContent, 0, out.data(), 3), 0u);
+  cache.put(cache.moment(), kContent, 0, "new");
+  EXPECT_EQ(cache.read(kContent, 0, out.data(), 3), 3u);
 }
 
 TEST(ContentCache, ARenumberedVersionTakesItsBlocksAlong) {
   ContentCache cache;
-  cache.put(cache.moment(), kFile, 0, "abc");
+  cache.put(cache.moment(), kContent, 0, "abc");
   cache.renumbered(Ino{16}, Version{1}, Version{7});
   std::string out(3, '\0');
-  EXPECT_EQ(cache.read(kFile, 0, out.data(), 3), 0u);
+  EXPECT_EQ(cache.read(kContent, 0, out.data(), 3), 0u);
   EXPECT_EQ(cache.read({Ino{16}, Version{7}}, 0, out.data(), 3), 3u);
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 using Kind = MountStep::Kind;
 
-MountState example() {
+MountState example_state() {
   return {"/mnt/a \"quoted\"",
           {1234, 567890},
           "unix:/r.sock",
@@ -25,7 +25,7 @@ MountState example() {
 }
 
 TEST(MountStateTest, RoundTrip) {
-  const auto state = example();
+  const auto state = example_state();
   const auto again = state_from_json(to_json(state));
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_EQ(again->dir, state.dir);
@@ -46,7 +46,7 @@ TEST(MountStateTest, Files) {
   char name[] = "/tmp/linkspan-state-test.XXXXXX";
   ASSERT_NE(::mkdtemp(name), nullptr);
   const std::string dir = name;
-  const auto state = example();
+  const auto state = example_state();
   EXPECT_FALSE(load_state(dir, state.dir));
   ASSERT_TRUE(save_state(dir, state).ok());
   struct stat st;
