@@ -44,8 +44,9 @@ class LockBook {
 
   // All that is held, to be told over this link.
   std::vector<Lock> told(uint64_t link);
-  // Of an owner that lost one lock of a file, all of that file are lost. Returns those that somebody
-  // relied on: not those that are being given up, whose going the router may have done already.
+  // Of an owner that lost one lock of a file, all of that file are lost. Returns those that
+  // somebody relied on: not those that are being given up, whose going the router may have done
+  // already.
   std::vector<Lock> lose(const std::vector<Lock>& locks);
   std::vector<Lock> lose_all();
   // How often locks of the file were lost.

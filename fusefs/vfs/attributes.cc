@@ -28,8 +28,8 @@ void lay_over(Attr* attr, const OpenFile& file, const OpenFile::View& view) {
 }  // namespace
 
 // Only as long as the lease lasts that is known now: the kernel outlives a mount that is killed or
-// stopped, and would go on with what nobody revokes any more. Each read asks for attributes that ran
-// out, so this holds for content, too. On a read-only route what is stale is served, and said.
+// stopped, and would go on with what nobody revokes any more. Each read asks for attributes that
+// ran out, so this holds for content, too. On a read-only route what is stale is served, and said.
 double RouteVfs::while_leased() const {
   if (!options_.route.writable) return kUntilPush;
   return std::chrono::duration<double>(client_->lease_left()).count();

@@ -14,7 +14,7 @@ std::chrono::milliseconds time_for(uint64_t bytes) {
 
 Commits::Commits(Parts parts) : parts_(parts) {
   if (!parts_.options->route.writable) return;
-  for (unsigned i = 0; i < kCommitters; ++i) threads_.emplace_back([this] { run(); });
+  for (client::CancelToken& stop : stops_) threads_.emplace_back([this, &stop] { run(&stop); });
 }
 
 Commits::~Commits() {
@@ -26,7 +26,7 @@ void Commits::stop() {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  stop_.cancel();
+  for (client::CancelToken& stop : stops_) stop.cancel();
   wake_.notify_all();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
@@ -256,7 +256,7 @@ void Commits::schedule(Ino ino, std::chrono::milliseconds delay) {
   wake_.notify_one();
 }
 
-void Commits::run() {
+void Commits::run(client::CancelToken* stop) {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (queue_.empty()) {
@@ -273,12 +273,12 @@ void Commits::run() {
     queue_.erase(first);
     due_of_.erase(ino);
     lock.unlock();
-    commit_in_background(ino);
+    commit_in_background(ino, stop);
     lock.lock();
   }
 }
 
-void Commits::commit_in_background(Ino ino) {
+void Commits::commit_in_background(Ino ino, client::CancelToken* stop) {
   const auto file = parts_.files->find(ino);
   if (!file) return;
   // Whoever opened with O_TRUNC is about to write: an empty file is what nobody wants to see.
@@ -289,7 +289,7 @@ void Commits::commit_in_background(Ino ino) {
     if (view && age >= std::chrono::nanoseconds(0) && age < kBareTruncation)
       return schedule(ino, kBareTruncation);
   }
-  const auto status = commit(Doing::until_timeout(*parts_.options, &stop_), *file);
+  const auto status = commit(Doing::until_timeout(*parts_.options, stop), *file);
   if (status.ok()) return;
   // `io`: it is unknown whether the router applied it; what `failed` kept is sent anew.
   if (transient(status.code()) || (status.code() == Code::io && file->dirty())) {

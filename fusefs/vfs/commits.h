@@ -9,6 +9,7 @@
 // the turn of the file, which only commits and changes of its attributes take.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <map>
@@ -89,11 +90,12 @@ class Commits {
   void lose(const OpenFile& file, uint64_t bytes, const Error& error);
   void note(const Error* refused);  // null: a commit has succeeded
   void tell_conflict(const OpenFile& file, uint64_t bytes, const Error& error);
-  void run();
-  void commit_in_background(Ino ino);
+  void run(client::CancelToken* stop);
+  void commit_in_background(Ino ino, client::CancelToken* stop);
 
   const Parts parts_;
-  client::CancelToken stop_;
+  // One a background thread, since a token holds the callback of one call at a time.
+  std::array<client::CancelToken, kCommitters> stops_;
   std::atomic<uint64_t> count_{0}, lost_{0}, conflicts_{0};
 
   mutable std::mutex refusal_mutex_;  // leaf; guards the next

@@ -51,8 +51,8 @@ class KernelView {
   // that it had. So an answer to a request of before the last notice (`as_of`, the gate's count) is
   // as good as not given, and a notice waits until the last answer was taken in (`settle`).
   //
-  // A process that only looks at a mapping never asks for attributes: what the kernel was told before
-  // the last notice ends kUnderWay after it.
+  // A process that only looks at a mapping never asks for attributes: what the kernel was told
+  // before the last notice ends kUnderWay after it.
   void told(Ino ino, Version version, uint64_t size, uint64_t as_of);
   std::optional<SizedVersion> last_told(Ino ino);
   // A notice about the node goes out now; `count` is the gate's. `content`: others changed it.
