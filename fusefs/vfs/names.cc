@@ -63,11 +63,7 @@ Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
   change.names = {{name, reply.nodes.front().attr.ino}};
   if (reply.created) {
     change.listings = {name.parent};
-    const Process maker = processes_.of_thread(c.tid);
-    const Attr& made = reply.nodes.front().attr;
-    bases_.forget_name(maker, name);
-    // Who made it knows that it is empty: its first write is not one over what others wrote since.
-    if (made.kind == Kind::file) bases_.read(maker, Base{made.ino, made.version}, name);
+    bases_.forget_name(processes_.of_thread(c.tid), name);
   }
   tree_.changed(ticket, reply, change);
   forget_evicted();

@@ -235,17 +235,6 @@ def test_a_refused_process_goes_on_after_it_has_read(lab):
     with_eyes.end()
 
 
-def test_who_made_a_file_has_not_read_what_others_wrote_over_it(lab):
-    here, there = f"{lab.mounts[0]}/memory/made", f"{lab.mounts[1]}/memory/made"
-    put(here, b"mine\n")
-    put(there, b"theirs\n")
-    equal(labtest.errno_of(put, here, b"mine again\n"), errno.ESTALE)
-    equal(slurp(there), b"theirs\n")
-    equal(slurp(here), b"theirs\n")
-    put(here, b"theirs\nmine again\n")
-    equal(slurp(there), b"theirs\nmine again\n")
-
-
 def test_the_mount_says_where_the_bytes_are(lab):
     a, b = both(lab, "told", TEXT)
     equal(a.do("rewrite", b"theirs\n"), ("", 0))
