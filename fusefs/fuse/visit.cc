@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -120,7 +121,11 @@ Result<Fd> Visit::open_directory(Ino dir) {
   if (errno != EPERM) return failed("a watched directory", errno);
   const auto path = path_of_(dir);
   if (!path) return fail(Code::not_found, "a watched directory has no path");
-  fd.reset(::openat(root_.get(), path->c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  // Another mount may have put a symlink into the path meanwhile: nothing outside shall be touched.
+  open_how how = {};
+  how.flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  fd.reset(static_cast<int>(::syscall(SYS_openat2, root_.get(), path->c_str(), &how, sizeof how)));
   if (!fd.valid()) return failed(*path, errno);
   struct statx st;
   if (::statx(fd.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &st) != 0)

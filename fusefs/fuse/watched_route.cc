@@ -28,6 +28,7 @@ struct WatchedRoute::Round {
   std::set<Place> told;
   std::set<Ino> told_nodes;
   Told counts;
+  unsigned tries = 0;  // of the change that is told now
 
   // False: to be tried once more.
   bool tried(const Status& status) {
@@ -202,13 +203,14 @@ void WatchedRoute::difference(Round& round, const Place& place, const std::optio
     return;
   }
   if (!round.tried(done)) {
-    round.again->names.push_back({dir, name, before ? before->ino : Ino(), 0});
+    round.again->names.push_back({dir, name, before ? before->ino : Ino(), round.tries});
     return;
   }
   remember(dir, name, now);
 }
 
 void WatchedRoute::tell_name(Round& round, const NameChange& change) {
+  round.tries = change.tries;
   const auto dir = dirs_.find(change.dir);
   if (dir == dirs_.end()) return;
   const Place place{change.dir, change.name};
@@ -254,12 +256,13 @@ void WatchedRoute::tell_place(Round& round, const Place& place, const Attr& now,
     return remember(place.first, place.second, now);
   round.told_nodes.insert(now.ino);
   if (!round.tried(done))
-    round.again->nodes.push_back({now.ino, content, false, Seq(), 0});
+    round.again->nodes.push_back({now.ino, content, false, Seq(), round.tries});
   else
     remember(place.first, place.second, now);
 }
 
 void WatchedRoute::tell_node(Round& round, const NodeChange& change) {
+  round.tries = change.tries;
   const auto places = places_of(change.ino);
   if (!places.empty()) {
     const auto now = observer_->node(round.c, change.ino);

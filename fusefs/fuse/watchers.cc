@@ -236,14 +236,18 @@ void Watchers::tell_route(Route& route, const Note& note, Unfinished* again) {
     return;
   }
   Told told = route.watched.tell(caller(), names, nodes, **visit, again);
-  if (note.everything && !route.watched.tell_all(caller(), **visit, &told)) {
-    compare_again();
+  if (note.everything) {
+    if (route.watched.tell_all(caller(), **visit, &told))
+      compares_ = 0;
+    else
+      compare_again();
   }
   nudges_ += told.raised;
   failed_ += told.failed;
 }
 
 void Watchers::compare_again() {
+  if (++compares_ > kNudgeTries) return;  // too large, or gone: until the next change
   again_.everything = true;
   again_at_ = Clock::now() + kCompareAgain;
 }

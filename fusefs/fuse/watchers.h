@@ -111,6 +111,7 @@ class Watchers {
   Note unmatched_;  // concerns nobody, as far as the last scan knows
   Note again_;
   Clock::time_point again_at_;
+  unsigned compares_ = 0;  // in a row that could not be finished
   Clock::time_point scanned_;
   Clock::duration scan_cost_{0};
   uint64_t used_then_ = 0;

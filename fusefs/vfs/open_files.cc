@@ -13,8 +13,8 @@ std::optional<SizedVersion> FileHandle::going_on(bool in_sequence) {
 
 void FileHandle::goes_on(const SizedVersion& with) {
   std::lock_guard lock(goes_on_mutex_);
+  if (!goes_on_) goes_on_since_ = std::chrono::steady_clock::now();
   goes_on_ = with;
-  goes_on_since_ = std::chrono::steady_clock::now();
 }
 
 void FileHandle::ended() {

@@ -89,10 +89,9 @@ Status RouteVfs::strip_set_id(const Caller& c, const Doing& doing, const Attr& a
 
 bool RouteVfs::changed_lately(const Attr& attr) {
   if (!options_.route.writable || attr.size > kDirectBytes) return false;
-  if (kernel_.own(attr.ino, attr.version)) return false;
+  if (kernel_.changed_within(attr.ino, options_.direct_for)) return true;
   const auto age = std::chrono::nanoseconds(options_.clock->now().ns - attr.ctime.ns);
-  return std::chrono::abs(age) < options_.direct_for ||
-         kernel_.changed_within(attr.ino, options_.direct_for);
+  return std::chrono::abs(age) < options_.direct_for && !kernel_.own(attr.ino, attr.version);
 }
 
 // The process has read this version now, or the local view over it.

@@ -59,7 +59,11 @@ Result<RouterCore::TenantPtr> RouterCore::open_tenant(const std::string& name) {
   const Clock::Steady asked = clock_.steady();
   LINKSPAN_TRY(auto state, store_->open_tenant(name));
   LINKSPAN_TRY(const auto records, store_->live_sessions(state.id));
-  LINKSPAN_CHECK(store_->beat(state.id, state.epoch));
+  // Of two that open it at once the later one has it; whoever asked this one asks the next address.
+  if (const Status mine = store_->beat(state.id, state.epoch); !mine.ok())
+    return mine.code() == Code::fenced
+               ? fail(Code::unavailable, "another router has just taken over tenant '" + name + "'")
+               : mine.error();
   const Clock::Steady now = clock_.steady();
   std::set<SessionId> earlier;
   {

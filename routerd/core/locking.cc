@@ -55,6 +55,8 @@ Result<TestLockReply> RouterCore::test_lock(const Credentials& who,
   LINKSPAN_CHECK(may_lock(call, request.lock.ino));
   if (call.tenant->lock_hold.active())  // what is held is not known yet
     return fail(Code::busy, "the router has just taken the tenant over");
+  if (call.tenant->fenced || !owns(*call.tenant))
+    return fail(Code::unavailable, "another router serves this tenant now");
   return call.tenant->locks.test(call.session->id(), request.lock);
 }
 
