@@ -237,6 +237,9 @@ def test_locks_are_kept(lab):
     fcntl.lockf(holder, fcntl.LOCK_EX)
     other = os.open(f"{lab.mounts[1]}/{path}", os.O_RDWR)
     lab.do("restart", "router:2")  # so that the first one serves
+    for mount in lab.mounts:  # all are there, and have said what they hold
+        with open(f"{mount}/scratch/moved", "a") as file:
+            file.write("x")
     active = "router"
     for verb in ("kill", "stop"):
         lab.do(verb, active)

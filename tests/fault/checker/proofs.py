@@ -106,9 +106,11 @@ class Dirty:
     def mixture(self, key, r):
         """Of two rewrites that overlapped on one mount: the beginning of one and the end of the other;
         or the emptiness that the later one began with, which the other's close committed."""
+        if "ends" not in r:
+            return False
         first, last = ([self.rewrites[v]] if v in self.rewrites else
                        [w for w in self.rewrites.values() if w["dirty"] == key and
-                        w["call"] <= r["return"] and r["call"] <= w["return"]] for v in r.get("ends", ()))
+                        w["call"] <= r["return"] and r["call"] <= w["return"]] for v in r["ends"])
         return any(a is not b and a["dirty"] == b["dirty"] == key and a["mount"] == b["mount"] and
                    a["call"] <= b["return"] and b["call"] <= a["return"] for a in first for b in last)
 
