@@ -11,16 +11,21 @@ Error bad_handle() {
   return fail(Code::internal, "no such open file");
 }
 
+// SQLite's processes of one mount agree through a mapping and through locks on another file, so
+// what one knows of these all of them know; other mounts are kept out (locking.cc).
+bool known_to_all(const std::optional<cache::Name>& name) {
+  return name && (name->name.ends_with("-wal") || name->name.ends_with("-shm"));
+}
+
 }  // namespace
 
 // ---- edits ----------------------------------------------------------------------------------
 
 Editor RouteVfs::editor(const Caller& c, Ino ino) {
   Editor by;
-  by.process = processes_.of_thread(c.tid);
-  by.base = [this, ino, process = by.process, name = tree_.last_name(ino)] {
-    return bases_.of_node(process, ino, name);
-  };
+  const auto name = tree_.last_name(ino);
+  by.process = known_to_all(name) ? Process{} : processes_.of_thread(c.tid);
+  by.base = [this, ino, process = by.process, name] { return bases_.of_node(process, ino, name); };
   by.now = options_.clock->now();
   return by;
 }
