@@ -338,6 +338,7 @@ def test_unsaved_bytes_are_written_before_it_ends():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the commands here could not trap it
     try:
         labtest.main(globals(), each_seconds=120, recover=BASE.recover)
     finally:
