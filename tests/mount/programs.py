@@ -43,6 +43,23 @@ def test_sqlite_rollback_and_wal(lab):
         check(out.split()[-2:] == ["ok", "2004"], f"{mode}: {out}")
 
 
+def test_processes_of_one_mount_know_all_of_sqlites_log(lab):
+    """They agree through shared memory and locks on another file, and write what they have not read."""
+    d = folder(lab, "log")
+    for name in ("x.db-wal", "x.db-shm"):
+        fd = os.open(f"{d}/{name}", os.O_RDWR | os.O_CREAT)
+        try:
+            os.write(fd, b"a" * 100)
+            os.fsync(fd)
+            equal(os.pread(fd, 3, 0), b"aaa")
+            sh(f"python3 -c 'import os; f = os.open(\"{d}/{name}\", os.O_RDWR); os.pwrite(f, b\"b\", 50); os.fsync(f)'")
+            os.pwrite(fd, b"c", 0)
+            os.fsync(fd)  # no conflict
+            equal(os.pread(fd, 100, 0), b"c" + b"a" * 49 + b"b" + b"a" * 49)
+        finally:
+            os.close(fd)
+
+
 def test_tar_and_rsync_keep_everything(lab):
     d = folder(lab, "tar")
     local = f"{lab.base}/source"
