@@ -278,17 +278,23 @@ void Commits::run(client::CancelToken* stop) {
   }
 }
 
+// The timer can be of earlier writes, which their close committed: whoever is rewriting the file
+// now has kCommitDelay of its own, so that others do not see half of it. And whoever opened with
+// O_TRUNC is about to write: an empty file is what nobody wants to see.
+std::chrono::milliseconds Commits::writer_may_need(const OpenFile& file) {
+  using std::chrono::milliseconds;
+  const auto since = file.unsaved_since();
+  if (!since || file.doomed() || parts_.files->handles_of(file.ino) == 0) return milliseconds(0);
+  const auto age = std::chrono::floor<milliseconds>(
+      std::chrono::nanoseconds(parts_.options->clock->now().ns - since->ns));
+  const milliseconds whole = file.only_truncated() ? kBareTruncation : limits::kCommitDelay;
+  return age < milliseconds(0) ? milliseconds(0) : whole - age;  // the clock may be set back
+}
+
 void Commits::commit_in_background(Ino ino, client::CancelToken* stop) {
   const auto file = parts_.files->find(ino);
   if (!file) return;
-  // Whoever opened with O_TRUNC is about to write: an empty file is what nobody wants to see.
-  if (file->only_truncated() && parts_.files->handles_of(ino) > 0) {
-    const auto view = file->view();
-    const auto age = std::chrono::nanoseconds(parts_.options->clock->now().ns -
-                                              (view ? view->last_write.ns : 0));
-    if (view && age >= std::chrono::nanoseconds(0) && age < kBareTruncation)
-      return schedule(ino, kBareTruncation);
-  }
+  if (const auto wait = writer_may_need(*file); wait.count() > 0) return schedule(ino, wait);
   const auto status = commit(Doing::until_timeout(*parts_.options, stop), *file);
   if (status.ok()) return;
   // `io`: it is unknown whether the router applied it; what `failed` kept is sent anew.

@@ -91,6 +91,7 @@ class Commits {
   void note(const Error* refused);  // null: a commit has succeeded
   void tell_conflict(const OpenFile& file, uint64_t bytes, const Error& error);
   void run(client::CancelToken* stop);
+  std::chrono::milliseconds writer_may_need(const OpenFile& file);
   void commit_in_background(Ino ino, client::CancelToken* stop);
 
   const Parts parts_;

@@ -224,6 +224,12 @@ bool OpenFile::only_truncated() const {
          !layers_.front()->buffer->has_data();
 }
 
+std::optional<Time> OpenFile::unsaved_since() const {
+  std::lock_guard lock(mutex_);
+  if (layers_.empty() || layers_.front()->sealed) return std::nullopt;
+  return layers_.front()->since;
+}
+
 uint64_t OpenFile::last_layer() const {
   std::lock_guard lock(mutex_);
   return next_layer_ - 1;

@@ -63,11 +63,13 @@ struct Layer {
         buffer(std::make_shared<DirtyBuffer>(kind, place)),
         base(on),
         writer(by.process),
+        since(by.now),
         mtime(by.now) {}
   const uint64_t number;  // ascending within the file
   const std::shared_ptr<DirtyBuffer> buffer;
   std::optional<Version> base;  // moves on with commits below that it was written over
   const Process writer;
+  const Time since;  // its first edit
   Time mtime;
   bool keep_mtime = false;  // the times were set after the last write
   bool sealed = false;      // being sent, or sent without an answer: must not change any more
@@ -130,6 +132,8 @@ class OpenFile {
   uint64_t dirty_bytes() const;
   // Nothing but a truncation is unsaved (O_TRUNC at open, nothing written since).
   bool only_truncated() const;
+  // When the first of the edits was that the next commit would send. None: clean, or it is under way.
+  std::optional<Time> unsaved_since() const;
   uint64_t last_layer() const;  // number of the uppermost; 0: none ever
   // The lowest layer, sealed, if it is none above number `last`; else null. With the turn.
   std::shared_ptr<Layer> seal_lowest(uint64_t last);

@@ -111,5 +111,31 @@ def test_nobody_sees_the_emptiness_before_a_rewrite(lab):
     equal(open(there, "rb").read(), b"", "emptied for good")
 
 
+def test_a_rewrite_soon_after_another_is_seen_whole(lab):
+    """What is left of the first one's timer must not commit half of the second."""
+    here, there = both(lab, "quick")
+    tried = 0
+    for number in range(100):
+        old, new = (f"{letter}{number:03}".encode() * 100 for letter in "ab")
+        write(here, old)
+        time.sleep(0.07)
+        fd = os.open(here, os.O_WRONLY | os.O_TRUNC)
+        begun = time.monotonic()
+        os.write(fd, new[:200])
+        time.sleep(0.05)
+        with open(there, "rb") as f:
+            seen = f.read()
+        in_time = time.monotonic() - begun < 0.09  # else the mount may commit what there is
+        os.write(fd, new[200:])
+        os.close(fd)
+        if not in_time:
+            continue
+        equal(seen, old, f"in the middle of rewrite {number}")
+        tried += 1
+        if tried == 10:
+            return
+    check(False, f"only {tried} of 100 rewrites were quick enough")
+
+
 if __name__ == "__main__":
     labtest.main(globals(), mounts=2)
