@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "linkspan/arenas.h"
 #include "routerd/config/token.h"
 #include "routerd/daemon/command_line.h"
 #include "routerd/daemon/log.h"
@@ -51,6 +52,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  linkspan::limit_arenas();
   linkspan::daemon::block_signals();
   try {
     return run(argc, argv);

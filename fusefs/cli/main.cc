@@ -6,9 +6,11 @@
 #include "fusefs/cli/command_line.h"
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/system.h"
+#include "linkspan/arenas.h"
 
 int main(int argc, char** argv) {
   using namespace linkspan::cli;
+  linkspan::limit_arenas();
   const std::string name = argc > 0 ? base_name(argv[0]) : "";
   const std::vector<std::string> arguments(argv + (argc > 0), argv + argc);
   if (name == "mount.linkspan") return mount_helper(arguments);
