@@ -1,6 +1,7 @@
 // A bounded map that forgets what was not used for longest. Not thread-safe: the owner locks.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <unordered_map>
 #include <utility>

@@ -1,6 +1,7 @@
 #include "fusefs/cli/query_json.h"
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "fusefs/cli/mount_report.h"
 

@@ -1,4 +1,6 @@
 // Nodes, routes, history: what both requests and replies are made of.
+#include <algorithm>
+
 #include "linkspan/convert.h"
 #include "linkspan/convert_check.h"
 

@@ -1,5 +1,6 @@
 #include "tests/model/subject.h"
 
+#include <algorithm>
 #include <sstream>
 
 namespace linkspan::test {

@@ -6,6 +6,7 @@
 
 #include <linux/fuse.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>

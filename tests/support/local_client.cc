@@ -1,5 +1,6 @@
 #include "local_client.h"
 
+#include <algorithm>
 #include <future>
 #include <map>
 

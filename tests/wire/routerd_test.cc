@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <future>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,6 @@
 // Many mounts at once, each with caches that follow the protocol to the letter. Whatever a mutation
 // that has returned made must be seen by every call that starts afterwards, on any mount.
+#include <algorithm>
 #include <array>
 #include <map>
 #include <random>

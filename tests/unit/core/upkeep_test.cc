@@ -1,5 +1,6 @@
 // What the router does for its tenants by itself.
 #include <set>
+#include <thread>
 
 #include "fixture.h"
 

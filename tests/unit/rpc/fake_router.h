@@ -2,6 +2,7 @@
 // up.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <stdexcept>
