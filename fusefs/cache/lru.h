@@ -1,7 +1,6 @@
 // A bounded map that forgets what was not used for longest. Not thread-safe: the owner locks.
 #pragma once
 
-#include <functional>
 #include <list>
 #include <unordered_map>
 #include <utility>

@@ -120,9 +120,8 @@ Result<Conflict> MemStore::keep(const Mutation& m, const KeepRequest& request) {
     commit.keep_below = request.keep_below;
     commit.size = request.size;
     LINKSPAN_TRY(auto content, make_content(*record->content, commit, extents));
-    const MemNode& node = make_nameless(tx, *from, std::move(content));
-    where.change.size = node.attr.size;
-    conflict = describe(m, request, where, tenant, node.attr.size);
+    where.change.size = make_nameless(tx, *from, std::move(content)).attr.size;
+    conflict = describe(m, request, where, tenant, where.change.size);
     tenant.conflicts[m.seq] =
         MemConflict{conflict, where.volume, where.parent, request.operation, false};
     const VolumeId volume = where.volume;
