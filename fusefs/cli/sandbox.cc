@@ -44,9 +44,10 @@ Error no_namespace(int error) {
     mend = "raise the limit: sysctl user.max_user_namespaces=15000";
   else
     mend =
-        "user namespaces are switched off; as root: sysctl kernel.unprivileged_userns_clone=1 "
-        "(Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or start the "
-        "container with --security-opt seccomp=unconfined";
+        "user namespaces are switched off, or this is a chroot, which is given none; as root: "
+        "sysctl kernel.unprivileged_userns_clone=1 (Debian), "
+        "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or start the container with "
+        "--security-opt seccomp=unconfined";
   return fail(Code::not_permitted,
               std::string("cannot make a user namespace: ") + std::strerror(error) + "; " + mend);
 }

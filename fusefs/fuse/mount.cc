@@ -24,6 +24,7 @@ namespace linkspan::fuse {
 namespace {
 
 constexpr const char* kFusermount = "fusermount3";
+constexpr const char* kMtab = "/etc/mtab";
 constexpr size_t kHelperMessage = 4096;  // bytes kept of what fusermount3 says
 
 std::string reason(int error) {
@@ -191,6 +192,11 @@ Result<HelperResult> run_fusermount(std::vector<std::string> arguments) {
 }
 
 Result<Mounted> mount_by_fusermount(const MountOptions& options, bool allow_other) {
+  if (::access(kMtab, F_OK) != 0)  // a bare debootstrap has none
+    return fail(Code::not_permitted,
+                "mounting at " + options.mountpoint + ": there is no " + kMtab +
+                    ", and without it " + kFusermount +
+                    " cannot unmount again; as root: ln -s /proc/self/mounts " + kMtab);
   std::string text = common_options(options, allow_other) + (options.read_only ? ",ro" : ",rw") +
                      ",nosuid,nodev,fsname=" + options.fsname + ",subtype=" + options.subtype;
   LINKSPAN_TRY(HelperResult helper, run_fusermount({"-o", text, "--", options.mountpoint}));

@@ -4,7 +4,8 @@ usage), and leaves nothing half mounted."""
 import os
 import re
 
-from cli_env import BARE_NOBODY, Base, Router, check, equal, labtest, now
+from cli_env import BARE_NOBODY, NOBODY, Base, Router, check, equal, labtest, now
+from labtest import sh
 
 BASE = Base("errors")
 ROUTER = Router(BASE)
@@ -131,6 +132,14 @@ def test_no_permission_to_mount():
     refused(1, ["belongs to another user", "linkspan run"], "mount", *flags, BASE.make("roots"), user=BARE_NOBODY)
     refused(1, ["permitted|fusermount", "linkspan run|root"], "mount", *flags, BASE.make("own", uid=65534), user=BARE_NOBODY)
     equal(os.stat(BASE.path("own")).st_mode & 0o777, 0o755, "the directory's mode came back")
+
+
+def test_fusermount_could_not_unmount_again():
+    etc = BASE.path("etc")
+    sh(f"cp -a /etc {etc} && rm -f {etc}/mtab")
+    bare = ["unshare", "-m", "sh", "-c", f'mount --bind {etc} /etc && exec "$@"', "sh"]
+    refused(1, ["no /etc/mtab", "ln -s /proc/self/mounts /etc/mtab"], "mount", *ROUTER.flags(ROUTER.nobody_token),
+            BASE.make("mtab", uid=65534), user=NOBODY, prefix=bare)
 
 
 def test_workspace_and_prefix():
