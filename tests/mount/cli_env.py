@@ -1,4 +1,5 @@
 """What the cli_*.py tests share: a router on the memory store, the program, users without rights."""
+import atexit
 import json
 import os
 import pathlib
@@ -14,8 +15,24 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import labtest  # noqa: E402
 from labtest import BUILD, check, equal, errno_of, eventually  # noqa: E402,F401
 
-LINKSPAN = f"{BUILD}/fusefs/cli/linkspan"
-ROUTERD = f"{BUILD}/routerd/linkspan-routerd"
+
+
+def programs():
+    """The build folder, or one with copies of both programs where others may not enter it (as below /root)."""
+    if all(os.stat(folder).st_mode & 0o001 for folder in pathlib.Path(BUILD, "fusefs/cli/linkspan").resolve().parents):
+        return BUILD
+    place = tempfile.mkdtemp(prefix="lsp-programs-", dir="/tmp")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    os.chmod(place, 0o755)
+    for name in ("fusefs/cli/linkspan", "routerd/linkspan-routerd"):
+        os.makedirs(os.path.dirname(f"{place}/{name}"))
+        shutil.copy(f"{BUILD}/{name}", f"{place}/{name}")
+    return place
+
+
+PROGRAMS = programs()
+LINKSPAN = f"{PROGRAMS}/fusefs/cli/linkspan"
+ROUTERD = f"{PROGRAMS}/routerd/linkspan-routerd"
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 # A user in a locked down container: no capabilities to gain, no set-uid programs.
 BARE_NOBODY = NOBODY + ["--bounding-set=-all", "--no-new-privs"]

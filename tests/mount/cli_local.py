@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 
-from cli_env import BARE_NOBODY, LINKSPAN, NOBODY, Base, check, equal, eventually, gone, labtest, status_of
+from cli_env import BARE_NOBODY, LINKSPAN, NOBODY, PROGRAMS, Base, check, equal, eventually, gone, labtest, status_of
 
 BASE = Base("local")
 USERS = {"root": [], "nobody": BARE_NOBODY}
@@ -264,7 +264,7 @@ def test_what_the_readme_says_to_type():
     check("./quickstart" in blocks[0] and len(blocks) >= 5, blocks)
     script = "\n".join(blocks[1:])
     check("export PATH=$PWD/build/" in script, "how linkspan gets on the PATH")
-    script = script.replace("$PWD/build/", f"{labtest.BUILD}/")
+    script = script.replace("$PWD/build/", f"{PROGRAMS}/")
     for name in USERS:
         home = BASE.make(f"home-{name}", uid=0 if name == "root" else 65534)
         user = [] if name == "root" else NOBODY
