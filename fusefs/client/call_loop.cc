@@ -21,6 +21,7 @@ CallLoop::CallLoop(CallContext& context, Method method, const Call& call, Operat
       reconnect_(context.reconnect, context.seed.fetch_add(1, std::memory_order_relaxed)) {}
 
 CallLoop::~CallLoop() {
+  if (tries_ > 0 && !unanswered_) context_.gate.answered(link_);
   MethodCounters& counters = context_.counters[static_cast<size_t>(method_)];
   const std::chrono::nanoseconds time = std::chrono::steady_clock::now() - begun_;
   counters.calls.fetch_add(1, std::memory_order_relaxed);
@@ -60,6 +61,8 @@ void CallLoop::failed(const Failure& failure) {
     error_ = failure.error;
     return;
   }
+  if (failure.origin == Origin::router && failure.error.code == Code::busy)
+    context_.gate.answered(link_);  // it is there, with its hands full
   last_failure_ = failure.error.message;
   if (guard_.cancelled()) return give_up(fail(Code::interrupted));
   if (!verdict.retry) return give_up(failure.error);

@@ -48,11 +48,17 @@ struct Call {
   // A try that is under way over a link that works may go on for so much longer: a large commit.
   // Waiting for the router, or for another try, ends at the deadline all the same.
   std::chrono::milliseconds longer{0};
+  // For how long the link may be gone, counted from when it went, not from when this call began:
+  // calls that queue behind one another do not wait anew, each. One that begins when it has been
+  // gone for longer waits only for what comes of trying it once more, half a second at most. Does
+  // not end a try over a link that is there.
+  std::chrono::milliseconds away = std::chrono::milliseconds::max();
 };
 
 struct SessionInfo {
   SessionId id;
-  std::string tenant, principal, sandbox, router, address;
+  std::string tenant, principal, sandbox, router;
+  std::string address;  // as was asked for: one, or several separated by commas
   std::vector<Route> routes;
   Time token_expires;  // ns == 0: never
 };
@@ -61,7 +67,10 @@ enum class Link : uint8_t { connected, disconnected, ended };
 struct LinkState {
   Link link = Link::disconnected;
   Time since;          // of this state, wall clock
-  std::string reason;  // disconnected, ended: why, with the mend
+  std::string reason;  // disconnected, ended: why, with the mend; of each router that was asked
+  // connected: the one of SessionInfo::address that serves us, and what it calls itself. Else
+  // empty.
+  std::string address, router;
 };
 
 // Called on the client's stream thread, never while it holds a lock. Must not call the client.

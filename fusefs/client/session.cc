@@ -29,6 +29,8 @@ std::vector<std::string> split(const std::string& list) {
 
 // A stream that lived this long ends the growth of the backoff.
 constexpr std::chrono::seconds kStableTime{1};
+// A timer that is so late was held up by what holds up everything.
+constexpr std::chrono::seconds kStoppedFor{1};
 
 }  // namespace
 
@@ -40,7 +42,10 @@ Session::Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operat
       operations_(operations),
       locks_(locks),
       lease_(options.boot_clock),
-      backoff_(options.reconnect, options.seed) {}
+      backoff_(options.reconnect, options.seed),
+      said_(addresses_.size()) {
+  gate_.on_wanted = [this] { poke(); };
+}
 
 Session::~Session() {
   stop();
@@ -60,14 +65,18 @@ Result<SessionInfo> Session::attach(const Call& call, SessionListener* listener)
     live = gate_.wait(guard, 0, {});
   }
   if (live.ok()) return info_;
-  Error why = live.error();
-  if (why.code == Code::timed_out)
-    why = fail(Code::unavailable, "no router at " + options_.address + ", tried for " +
-                                      seconds_text(std::chrono::steady_clock::now() - begun) +
-                                      ": " + why.message + " (does linkspan-routerd run there?)");
-  gate_.end(why);
+  gate_.end(live.error());
   stop();
-  return why;
+  return live.code() == Code::timed_out ? nobody_serves(begun) : live.error();
+}
+
+Error Session::nobody_serves(Steady begun) const {
+  const bool answered =
+      std::any_of(said_.begin(), said_.end(), [](const Said& one) { return one.answered; });
+  return fail(Code::unavailable,
+              "no router at " + options_.address + (answered ? " serves this mount" : "") +
+                  ", tried for " + seconds_text(std::chrono::steady_clock::now() - begun) + ": " +
+                  all_said() + (answered ? "" : " (does linkspan-routerd run there?)"));
 }
 
 void Session::detach() {
@@ -98,6 +107,7 @@ void Session::suspect(uint64_t link) {
 
 void Session::start_over() {
   start_over_.store(true);
+  silent_since_.store(0);
   lease_.drop();
   give_link_up();
 }
@@ -151,7 +161,8 @@ void Session::give_up(const Error& why) {
 // link, and may be cached again.
 void Session::broken(const Error& why) {
   const bool was_up = gate_.live() != nullptr;
-  const LinkState state = gate_.close(why.message, watch_fired_.exchange(false));
+  const bool given_up = watch_fired_.exchange(false);
+  const LinkState state = gate_.close(said(why, false), given_up, went(given_up));
   if (was_up) listener_->on_link(state);
   drop_if_lapsed();
 }
@@ -165,6 +176,7 @@ Status Session::reconnect() {
     if (stopping()) return fail(Code::unavailable, "detached");
     if (lease_.valid()) watch(lease_.until());
     if (start_over_.exchange(false)) credential_ = {};
+    if (in_a_row_ == 0) gate_.trying();
     connection_ = make_connection(address());
     auto attached = attach_once(connection_);
     if (attached.ok()) {
@@ -173,10 +185,35 @@ Status Session::reconnect() {
     }
     const Error error = attached.error();
     if (gives_up(error)) return error;
-    if (error.code == Code::session_lost) credential_ = {};  // next time a new session
-    gate_.close(error.message, watch_fired_.exchange(false));
-    if (error.code != Code::session_lost) next_address();
+    // Then the router is there: next time a new session, at once.
+    const bool anew = error.code == Code::session_lost && credential_.session;
+    if (error.code == Code::session_lost) credential_ = {};
+    const std::string reason = said(error, attach_answered_);
+    const bool given_up = watch_fired_.exchange(false);
+    first_try_ = anew;
+    if (!anew) next_address();
+    if (anew || in_a_row_ != 0)
+      gate_.not_yet(reason, given_up);
+    else
+      gate_.close(reason, given_up, went(false));
   }
+}
+
+// Takes note of it; what people are told while no router serves us.
+std::string Session::said(const Error& error, bool answered) {
+  said_[address_] = {error.message, answered};
+  return all_said();
+}
+
+std::string Session::all_said() const {
+  if (addresses_.size() == 1) return said_.front().text;
+  std::string all;
+  for (size_t i = 0; i < addresses_.size(); ++i) {
+    if (said_[i].text.empty() && !said_[i].answered) continue;
+    all += (all.empty() ? "" : "; ") + addresses_[i] + (said_[i].answered ? " answered: " : ": ") +
+           said_[i].text;
+  }
+  return all;
 }
 
 void Session::next_address() {
@@ -210,6 +247,7 @@ Result<wire::Attached> Session::attach_once(const std::shared_ptr<Connection>& c
     const std::lock_guard lock(mutex_);
     attaching_ = nullptr;
   }
+  attach_answered_ = status.ok() || context.GetServerTrailingMetadata().count(wire::kErrorKey) != 0;
   if (!status.ok()) return wire::error_of(context, status);
   auto attached = wire::from_wire(std::move(reply));
   if (attached.ok()) return attached;
@@ -222,6 +260,7 @@ Status Session::adopt(wire::Attached attached) {
   const bool same = !first && attached.session == credential_.session;
   if (!first) LINKSPAN_CHECK(check_routes(attached.routes));
   credential_ = {attached.session, std::move(attached.secret)};
+  router_ = attached.router;
   if (!same) {
     ++generation_;
     last_revocation_ = 0;
@@ -320,7 +359,10 @@ Status Session::on_welcome(const wire::Welcome& welcome, SessionStream& stream) 
   live->credential = wire::encode_credential(credential_);
   live->generation = generation_;
   live->link = links_;
+  live->address = address();
+  live->router = router_;
   LINKSPAN_CHECK(reclaim_locks(*live));
+  said_.assign(addresses_.size(), {});
   listener_->on_link(gate_.open(std::move(live)));
   return ok();
 }
@@ -423,6 +465,7 @@ void Session::wait_backoff() {
 void Session::grant(BootTime sent, std::chrono::milliseconds lease) {
   cached_ = true;
   lease_.grant(sent, lease);
+  heard_.store(sent.count(), std::memory_order_relaxed);
   if (start_over_.load()) lease_.drop();  // it is of the session that ends
   const auto length = std::max(lease, limits::kLeaseMin);
   lease_length_.store(std::chrono::nanoseconds(length).count(), std::memory_order_relaxed);
@@ -440,9 +483,22 @@ void Session::watch(BootTime when) {
 }
 
 void Session::on_watch() {
-  if (boot_now().count() < watched_.load(std::memory_order_acquire))
-    return;  // armed anew meanwhile
+  const int64_t late = boot_now().count() - watched_.load(std::memory_order_acquire);
+  if (late < 0) return;  // armed anew meanwhile
+  // Else we were stopped, or the machine slept: that is no word about the router.
+  const bool in_time =
+      late < std::chrono::nanoseconds(kStoppedFor).count() &&
+      lease_.now().count() - watched_ < std::chrono::nanoseconds(kStoppedFor).count();
+  silent_since_.store(in_time ? heard_.load() : 0);
   give_link_up();
+}
+
+// When the link was gone that breaks now. One that was given up, since its lease ran out, was so
+// since the router was heard last.
+Session::Steady Session::went(bool given_up) const {
+  const Steady now = std::chrono::steady_clock::now();
+  const int64_t since = given_up ? silent_since_.load() : 0;
+  return since == 0 ? now : now - std::max(BootTime(0), lease_.now() - BootTime(since));
 }
 
 // The stream, and every call with it, ends at once; the stream thread does not wait to try again.
@@ -457,6 +513,15 @@ void Session::give_link_up() {
   }
   changed_.notify_all();
   if (stream) stream->cancel();
+}
+
+// Somebody waits: the stream thread does not, before it tries again.
+void Session::poke() {
+  {
+    const std::lock_guard lock(mutex_);
+    poked_ = true;
+  }
+  changed_.notify_all();
 }
 
 bool Session::revocation_hangs() const {

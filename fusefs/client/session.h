@@ -76,11 +76,16 @@ class Session {
   void wait_backoff();
   const std::string& address() const { return addresses_[address_]; }
   void next_address();
+  std::string said(const Error& error, bool answered);
+  std::string all_said() const;
+  Error nobody_serves(Steady begun) const;  // once the stream thread has ended
 
   // -- any thread --
   void renew_loop();
   void on_watch();
   void give_link_up();
+  void poke();
+  Steady went(bool given_up) const;
   void watch(BootTime when);
   void grant(BootTime sent, std::chrono::milliseconds lease);
   bool revocation_hangs() const;
@@ -111,7 +116,18 @@ class Session {
   size_t address_ = 0;   // of addresses_: that of the last try
   size_t in_a_row_ = 0;  // tries that failed, each at another address
 
+  // What came of asking each address, since one served us.
+  struct Said {
+    std::string text;
+    bool answered = false;  // by a router that does not serve us
+  };
+  std::vector<Said> said_;        // as addresses_
+  bool attach_answered_ = false;  // the last Attach was, if only by a refusal
+  std::string router_;            // what the one calls itself to which we are attached
+
   std::atomic<bool> watch_fired_{false};
+  std::atomic<int64_t> heard_{0};  // boot time at which the last renewal was sent that was answered
+  std::atomic<int64_t> silent_since_{0};     // of the link that the watch gave up; 0: not known
   std::atomic<bool> start_over_{false};      // until the stream thread begins the new session
   std::atomic<int64_t> watched_{INT64_MAX};  // boot time that the watch is armed for
   std::atomic<int64_t> revoke_since_{0};     // boot time at which on_revoke began; 0: not in it

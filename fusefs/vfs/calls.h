@@ -9,19 +9,32 @@
 
 namespace linkspan::vfs {
 
-// One call into the vfs: its deadline is counted from its beginning, over all its RPCs.
+// One call into the vfs: its deadline is counted from its beginning, over all its RPCs. While the
+// router is away the route's timeout is counted from when it went: the kernel sends calls that
+// change one directory, or the flushes of a process that ends, one after the other.
 struct Doing {
   std::chrono::steady_clock::time_point deadline;
   client::CancelToken* cancel = nullptr;
+  std::chrono::milliseconds away = std::chrono::milliseconds::max();
 
   static Doing until_timeout(const VfsOptions& options, client::CancelToken* cancel) {
-    return Doing{options.clock->steady() + std::chrono::milliseconds(options.route.timeout_ms),
-                 cancel};
+    const std::chrono::milliseconds timeout(options.route.timeout_ms);
+    return Doing{options.clock->steady() + timeout, cancel, timeout};
+  }
+  // Waits the whole timeout, however long the router has been away: once, for what is lost else.
+  static Doing last_chance(const VfsOptions& options, client::CancelToken* cancel) {
+    Doing doing = until_timeout(options, cancel);
+    doing.away = std::chrono::milliseconds::max();
+    return doing;
   }
   // The same caller, with the whole time again: after a part that was done.
-  Doing renewed(const VfsOptions& options) const { return until_timeout(options, cancel); }
+  Doing renewed(const VfsOptions& options) const {
+    Doing doing = until_timeout(options, cancel);
+    doing.away = away;
+    return doing;
+  }
   client::Call call(OpNumber* operation = nullptr, std::chrono::milliseconds longer = {}) const {
-    return client::Call{deadline, cancel, operation, longer};
+    return client::Call{deadline, cancel, operation, longer, away};
   }
   cache::Patience patience() const {
     cache::Patience patience;

@@ -27,12 +27,13 @@ Status RouteVfs::writable() const {
   return fail(Code::read_only, options_.route.path + "/ is read-only here");
 }
 
+// The last before an unmount: what it cannot commit is lost.
 Status RouteVfs::sync_all(const Caller& c) {
-  Doing doing = begin(c);
+  Doing doing = Doing::last_chance(options_, c.cancel);
   Status first = ok();
   for (const auto& file : files_.dirty()) {
     const auto done = commits_.commit(doing, *file);
-    if (done.ok()) doing = begin(c);
+    if (done.ok()) doing = doing.renewed(options_);
     if (!done.ok() && first.ok()) first = done;
   }
   return first;

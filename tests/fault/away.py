@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import labtest  # noqa: E402
 from labtest import check, equal, errno_of  # noqa: E402
 
-LEASE, TIMEOUT = 1.5, 3.0
+LEASE, TIMEOUT = 1.5, 5.0
 SLACK = 2.5  # what a busy machine adds
 SOON = 1.0   # without waiting for anybody
 
@@ -74,7 +74,9 @@ class OpenFile:
     PROGRAM = r'''
 import os, sys, time
 fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
-calls = {"write": lambda: os.write(fd, b"kept"), "fsync": lambda: os.fsync(fd), "close": lambda: os.close(fd)}
+calls = {"write": lambda: os.write(fd, b"kept"), "fsync": lambda: os.fsync(fd), "close": lambda: os.close(fd),
+         "write48M": lambda: [os.pwrite(fd, bytes(1 << 20), n << 20) for n in range(48)],
+         "truncate": lambda: os.ftruncate(fd, 2), "allocate": lambda: os.posix_fallocate(fd, 0, 100)}
 print(0, 0.0, flush=True)
 for line in sys.stdin:
     begun, error = time.monotonic(), 0
@@ -131,22 +133,30 @@ class Bystander:
 
     def when_it_is_over(self):
         labtest.eventually(lambda: status(self.lab.mounts[0])["state"] == "disconnected", LEASE + TIMEOUT + 5, "the mount notices")
-        time.sleep(max(0.0, self.begun + LEASE + 0.5 - time.monotonic()))  # the rest of the lease
-        error, took = timed(get, f"{self.here}/seen")
-        equal(error, errno.ETIMEDOUT, "a file of a writable route")
-        check(TIMEOUT - 0.5 < took < TIMEOUT + SLACK, f"the route's timeout is {TIMEOUT} s, it took {took:.1f} s")
+        time.sleep(max(0.0, self.begun + LEASE + 0.3 - time.monotonic()))  # the rest of the lease
         a_fatal_signal_ends_a_wait(f"{self.here}/unseen")
+        error, took = timed(get, f"{self.here}/seen")
+        since = time.monotonic() - self.begun
+        equal(error, errno.ETIMEDOUT, "a file of a writable route")
+        check(took < TIMEOUT + SLACK and since > TIMEOUT - LEASE,
+              f"the route's timeout is {TIMEOUT} s, it took {took:.1f} s, {since:.1f} s after the fault")
+        # From now on the link has been away for longer than that: nobody waits any more.
+        for _ in range(3):
+            error, took = timed(os.stat, f"{self.here}/unseen")
+            equal(error, errno.ETIMEDOUT, "a file that was not seen yet")
+            check(took < SOON, f"the time counts from when the link went, and it took {took:.1f} s more")
         took = wait_of(get, self.skill)
         check(took < SOON, f"a file of a read-only route took {took:.1f} s")
         routes = {route["path"]: route for route in status(self.lab.mounts[0])["routes"]}
         check(routes["skills"]["stale_since"], f"since when the read-only route is stale: {routes['skills']}")
         error, took = self.file.do("fsync")
         equal(error, errno.ETIMEDOUT, "fsync of what cannot be committed")
-        check(took < TIMEOUT + SLACK, f"it took {took:.1f} s")
+        check(took < SOON, f"it took {took:.1f} s")
 
     def afterwards(self):
-        took = wait_of(get, f"{self.here}/seen")
-        check(took < TIMEOUT + SLACK, f"the first answer took {took:.1f} s")
+        begun = time.monotonic()
+        labtest.eventually(lambda: errno_of(get, f"{self.here}/seen") == 0, TIMEOUT + SLACK, "the first answer")
+        took = time.monotonic() - begun
         equal(self.file.do("fsync")[0], 0, "fsync when all is well again")
         equal(self.file.do("close")[0], 0, "close when all is well again")
         self.file.end()
@@ -183,6 +193,80 @@ def test_postgres_killed(lab):
     away(lab, "postgres-killed", lambda: lab.do("kill", "postgres"), lambda: lab.do("restart", "postgres"))
 
 
+# ---- calls one after the other -----------------------------------------------------------------
+
+CREATE = "import os, sys, time\nbegun = time.monotonic()\n" \
+    "try: os.close(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)); print(0)\n" \
+    "except OSError as error: print(error.errno)\n"
+# Writes to all its files, then ends, and so closes them.
+LEAVE = """
+import os, sys
+files = [os.open(f"{sys.argv[1]}/left{n}", os.O_CREAT | os.O_WRONLY) for n in range(int(sys.argv[2]))]
+print("ready", flush=True)
+sys.stdin.readline()
+for fd in files:
+    os.write(fd, b"left behind")
+print("written", flush=True)
+sys.stdin.readline()
+"""
+QUEUED, LEFT = 6, 12
+
+
+def python(program, *arguments):
+    return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            text=True, bufsize=1)
+
+
+def queue_up(lab, name, bring, heal):
+    """The kernel lets calls that change one directory, and the closes of a process that ends, wait for one another."""
+    here, there = (f"{m}/memory/{name}" for m in lab.mounts[:2])
+    os.mkdir(here)
+    leaver = python(LEAVE, here, LEFT)
+    equal(leaver.stdout.readline(), "ready\n")
+    clean = OpenFile(f"{here}/clean")
+    big = OpenFile(f"{here}/big")
+    bring()
+    begun = time.monotonic()
+    try:
+        leaver.stdin.write("\n")
+        equal(leaver.stdout.readline(), "written\n")
+        equal(big.do("write48M")[0], 0, "many bytes are taken without the router")
+        makers = [python(CREATE, f"{here}/made{n}") for n in range(QUEUED)]
+        killed = python(CREATE, f"{here}/killed")
+        leaver.stdin.write("\n")
+        time.sleep(LEASE / 2)  # so that all of them wait
+        killed.kill()
+        equal([int(maker.communicate(timeout=60)[0]) for maker in makers], [errno.ETIMEDOUT] * QUEUED, "making files")
+        killed.wait(60)
+        leaver.wait(60)
+        equal(big.do("fsync")[0], errno.ETIMEDOUT, "fsync of many bytes")
+        took = time.monotonic() - begun
+        check(took < TIMEOUT + SLACK, f"{QUEUED} calls in one directory, {LEFT} closes and an fsync of 48 MiB took {took:.1f} s")
+        for call in ("write", "truncate", "allocate"):
+            error, took = clean.do(call)
+            check(error == errno.ETIMEDOUT and took < SOON, f"{call} after the lease: errno {error}, {took:.1f} s")
+    finally:
+        heal()
+    labtest.eventually(lambda: errno_of(os.stat, f"{here}/unseen") == errno.ENOENT, TIMEOUT + SLACK, "the first answer")
+    for file in (clean, big):
+        equal(file.do("close")[0], 0, "close when all is well again")
+        file.end()
+    equal(os.stat(f"{there}/big").st_size, 48 << 20)
+    for n in range(LEFT):
+        labtest.eventually(lambda n=n: get(f"{there}/left{n}") == "left behind", TIMEOUT + SLACK, f"left{n} is saved")
+    for process in (leaver, killed):
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_queued_calls_while_the_router_is_killed(lab):
+    queue_up(lab, "queue-killed", lambda: lab.do("kill", "router"), lambda: lab.do("restart", "router"))
+
+
+def test_queued_calls_while_the_router_is_stopped(lab):
+    queue_up(lab, "queue-stopped", lambda: lab.do("stop", "router"), lambda: lab.do("cont", "router"))
+
+
 def test_network_swallows_everything_for_long(lab):
     by = Bystander(lab, "cut-long")
     lab.do("cut", "mount:1")
@@ -195,6 +279,7 @@ def test_network_swallows_everything_for_long(lab):
         by.when_it_is_over()
     finally:
         lab.do("join", "mount:1")
+    labtest.eventually(lambda: errno_of(get, f"{by.here}/seen") == 0, TIMEOUT + SLACK, "an answer after the return")
     equal(get(f"{by.here}/seen"), "newer", "the first answer after the return")
     by.afterwards()
 
