@@ -120,6 +120,14 @@ void add_owner(CLI::App* command, std::string& owner) {
       ->capture_default_str();
 }
 
+void add_spool(CLI::App* command, std::string& dir) {
+  command
+      ->add_option("--spool-dir", dir,
+                   "where unsaved writes of more than 8 MiB lie until they are stored (else "
+                   "$TMPDIR, else /tmp)")
+      ->type_name("DIR");
+}
+
 void add_mount(CLI::App& app, CommandLine& line) {
   auto* command = app.add_subcommand("mount", "Mount the shared tree at DIR.");
   auto& mount = line.mount;
@@ -132,6 +140,7 @@ void add_mount(CLI::App& app, CommandLine& line) {
       ->add_option("--expose", mount.expose,
                    "also show the routes and the workspace at PREFIX/skills, PREFIX/memory, ...")
       ->type_name("PREFIX");
+  add_spool(command, mount.spool_dir);
   command->add_flag("--nonempty", mount.non_empty, "mount even if DIR is not empty");
   command->add_flag("--read-only", mount.read_only, "let nothing be written through this mount");
   command->add_flag("--foreground,-f", mount.foreground, "stay; end with SIGTERM or SIGINT");
@@ -152,7 +161,10 @@ void add_mount(CLI::App& app, CommandLine& line) {
 
 void add_umount(CLI::App& app, CommandLine& line) {
   auto* command = app.add_subcommand(
-      "umount", "Write what is unsaved, unmount DIR, and end its process. Cleans up a dead mount.");
+      "umount",
+      "Write what is unsaved, unmount DIR, and end its process. Cleans up a dead mount. Programs "
+      "that use it are named and keep it mounted, unless --lazy is given; calls on it fail "
+      "afterwards (ENOTCONN), what was acknowledged is kept.");
   command->add_option("DIR", line.umount.dir, "the mountpoint")->required();
   command->add_flag(
       "--lazy,-l", line.umount.lazy,
@@ -176,6 +188,7 @@ void add_run(CLI::App& app, CommandLine& line) {
   command->add_option("--expose-at", run.expose_at, "where skills, memory, ... appear")
       ->type_name("PREFIX")
       ->capture_default_str();
+  add_spool(command, run.spool_dir);
   add_logging(command, run.log);
   command->footer(
       "CMD starts when the tree answers, in /workspace, with the terminal and the rest of the "

@@ -28,6 +28,7 @@ struct MountOptions {
   std::string workspace;         // empty: none
   std::string owner = "squash";  // or "identity"
   std::string expose;            // prefix; empty: not
+  std::string spool_dir;         // for large unsaved writes; empty: $TMPDIR, else /tmp
   bool non_empty = false;
   bool read_only = false;
   bool foreground = false;
@@ -52,6 +53,7 @@ struct RunOptions {
   std::string workspace = ".";
   std::string owner = "squash";
   std::string expose_at = "/";
+  std::string spool_dir;
   LogOptions log{"error", ""};
   std::vector<std::string> command;
 };

@@ -51,8 +51,7 @@ Result<Prepared> prepare(MountOptions& options) {
   prepared.serve.place.emplace(std::move(lock));
   LINKSPAN_TRY(session.inherited, check_place(options, session.mounts_dir));
   LINKSPAN_CHECK(check_fuse_device());
-  session.spool_dir = spool_directory();
-  LINKSPAN_CHECK(check_spool(session.spool_dir));
+  LINKSPAN_TRY(session.spool_dir, choose_spool(options.spool_dir));
   if (!options.workspace.empty()) {
     session.workspace = absolute_path(options.workspace);
     LINKSPAN_CHECK(check_workspace(session.workspace));

@@ -11,7 +11,7 @@ namespace {
 
 constexpr const char* kHelperUsage =
     "usage: mount -t linkspan ROUTER DIR [-o token_file=FILE,workspace=DIR,owner=squash|identity,"
-    "expose=PREFIX,log_file=FILE,log_level=LEVEL,state_dir=DIR,nonempty,local,ro]";
+    "expose=PREFIX,spool_dir=DIR,log_file=FILE,log_level=LEVEL,state_dir=DIR,nonempty,local,ro]";
 
 bool is_generic(const std::string& option) {
   static const char* const kGeneric[] = {
@@ -32,6 +32,8 @@ bool apply(const std::string& name, const std::string& value, MountOptions& moun
     mount.owner = value;
   else if (name == "expose")
     mount.expose = value;
+  else if (name == "spool_dir")
+    mount.spool_dir = value;
   else if (name == "log_file")
     mount.log.file = value;
   else if (name == "log_level")

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
 #include "fusefs/cli/cleanup.h"
+#include "fusefs/cli/paths.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
@@ -92,16 +94,28 @@ Status check_workspace(const std::string& dir) {
   return ok();
 }
 
-Status check_spool(const std::string& dir) {
+Status check_spool(const std::string& dir, const std::string& named) {
   struct stat st;
-  const std::string what = "TMPDIR " + dir + ", where large unsaved writes go";
-  const std::string mend = "; choose another: TMPDIR=/var/tmp";
+  const std::string what = named + " " + dir + ", where large unsaved writes go";
+  const std::string mend = "; choose another: --spool-dir /var/tmp";
   if (::stat(dir.c_str(), &st) != 0)
     return fail(Code::not_found, what + ": " + std::strerror(errno) + mend);
   if (!S_ISDIR(st.st_mode)) return fail(Code::not_directory, what + ", is not a directory" + mend);
   if (::access(dir.c_str(), W_OK | X_OK) != 0)
     return fail(Code::access_denied, what + ": " + std::strerror(errno) + mend);
+  // Rights are not all: it may be full, or of a sort that takes no files.
+  std::string name = dir + "/linkspan-dirty-XXXXXX";
+  const UniqueFd probe(::mkostemp(name.data(), O_CLOEXEC));
+  const bool written = probe && ::unlink(name.c_str()) == 0 && ::write(probe.get(), "x", 1) == 1;
+  if (!written)
+    return fail(Code::io, what + ": cannot write a file there: " + std::strerror(errno) + mend);
   return ok();
+}
+
+Result<std::string> choose_spool(const std::string& asked) {
+  const std::string dir = asked.empty() ? spool_directory() : absolute_path(asked);
+  LINKSPAN_CHECK(check_spool(dir, asked.empty() ? "TMPDIR" : "--spool-dir"));
+  return dir;
 }
 
 Status check_ready_fd(int fd) {

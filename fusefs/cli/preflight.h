@@ -14,8 +14,11 @@ Status check_mountpoint(const std::string& dir, bool non_empty);
 Status check_fuse_device(const std::string& device = "/dev/fuse");
 // There and a directory we can enter.
 Status check_workspace(const std::string& dir);
-// $TMPDIR, where large unsaved writes lie: a directory in which we may make files.
-Status check_spool(const std::string& dir);
+// Where large unsaved writes lie: a directory in which we can make files and write to them.
+// `named`: who chose it, "--spool-dir" or "TMPDIR".
+Status check_spool(const std::string& dir, const std::string& named);
+// The one that was asked for, else that of the environment; checked.
+Result<std::string> choose_spool(const std::string& asked);
 // The --expose prefix: a directory that is there.
 Status check_prefix(const std::string& prefix);
 // Open for writing.

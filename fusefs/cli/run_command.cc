@@ -102,7 +102,7 @@ Status Run::prepare() {
                 "bubblewrap");
   bwrap_ = *bwrap;
   LINKSPAN_CHECK(check_fuse_device());
-  LINKSPAN_CHECK(check_spool(spool_directory()));
+  LINKSPAN_TRY(options_.spool_dir, choose_spool(options_.spool_dir));
   options_.workspace = absolute_path(options_.workspace);
   LINKSPAN_CHECK(check_workspace(options_.workspace));
   options_.expose_at = absolute_path(options_.expose_at);
@@ -127,7 +127,7 @@ void Run::serve(UniqueFd report, UniqueFd stop) {
   serve.session.router = router_.address;
   serve.session.token = std::move(router_.token);
   serve.session.workspace = options_.workspace;
-  serve.session.spool_dir = spool_directory();
+  serve.session.spool_dir = options_.spool_dir;
   serve.session.ownership =
       options_.owner == "identity" ? vfs::Ownership::identity : vfs::Ownership::squash;
   serve.report_fd = report.release();

@@ -27,7 +27,9 @@ namespace linkspan::vfs {
 inline constexpr double kUntilPush = 3600;  // seconds: the kernel keeps it until it is told to drop
 inline constexpr unsigned kEditTries = 16;  // edits that our own commits overtook, of one call
 inline constexpr unsigned kSeekSteps = 64;  // of one seek: pages of data ranges, and tries
-inline constexpr unsigned kReadTries = 8;   // reads whose version was pruned meanwhile, of one call
+// What a write waits for room that commits make, in all and before each new try.
+inline constexpr std::chrono::milliseconds kRoomWait{1500}, kRoomStep{20};
+inline constexpr unsigned kReadTries = 8;  // reads whose version was pruned meanwhile, of one call
 
 class RouteVfs final : public Vfs {
  public:
@@ -144,6 +146,9 @@ class RouteVfs final : public Vfs {
   using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
   // Makes the edit on what lies beneath; the kernel may hold page locks.
   Status edit(const Caller& c, const Doing& doing, OpenFile& file, const Edit& edit);
+  bool commits_go() const;
+  Status when_there_is_room(const Doing& doing, Ino ino, const std::function<Status()>& write);
+  void make_room(const Doing& doing, Ino ino);
   Status commit_and_report(const Doing& doing, OpenFile& file);
   bool truncation_may_wait(const Caller& c, const FileHandle& handle);
   void accessed_by_pages(FileHandle& handle);

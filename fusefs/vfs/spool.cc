@@ -1,6 +1,7 @@
 #include "fusefs/vfs/spool.h"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,9 +42,41 @@ Status write_all(int fd, uint64_t offset, std::string_view data, const std::stri
 
 }  // namespace
 
+std::chrono::milliseconds SpoolPlace::pause() const {
+  const auto ours = static_cast<double>(on_disk.load(std::memory_order_relaxed));
+  struct statvfs disk;
+  if (ours == 0 || ::statvfs(dir.c_str(), &disk) != 0) return std::chrono::milliseconds(0);
+  const double left = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
+  if (left >= ours) return std::chrono::milliseconds(0);
+  return std::chrono::ceil<std::chrono::milliseconds>(kSpoolPause * (1 - left / ours));
+}
+
+Status SpoolPlace::await_room(const cache::Patience& patience) {
+  const uint64_t before = [this] {
+    const std::lock_guard lock(mutex_);
+    return gone_;
+  }();
+  return patience.wait(mutex_, room_, [&] { return gone_ != before; });
+}
+
+void SpoolPlace::made_room() {
+  {
+    const std::lock_guard lock(mutex_);
+    ++gone_;
+  }
+  room_.notify_all();
+}
+
 Spool::~Spool() {
   charge(memory_, 0);
+  reaches(0);
   if (fd_ >= 0) ::close(fd_);
+  place_->made_room();
+}
+
+void Spool::reaches(uint64_t end) {
+  place_->on_disk.fetch_add(end - end_, std::memory_order_relaxed);
+  end_ = end;
 }
 
 void Spool::charge(size_t before, size_t after) {
@@ -56,7 +89,11 @@ Status Spool::write(uint64_t offset, std::string_view data) {
       (memory_ + data.size() > place_->memory_each ||
        place_->used.load(std::memory_order_relaxed) + data.size() > place_->memory_total))
     LINKSPAN_CHECK(spill());
-  if (fd_ >= 0) return write_all(fd_, offset, data, place_->dir);
+  if (fd_ >= 0) {
+    LINKSPAN_CHECK(write_all(fd_, offset, data, place_->dir));
+    reaches(std::max(end_, offset + data.size()));
+    return ok();
+  }
   while (!data.empty()) {
     const uint64_t within = offset % kSpoolBlock;
     const size_t part = std::min<size_t>(data.size(), kSpoolBlock - within);
@@ -81,6 +118,8 @@ Status Spool::spill() {
     }
   }
   fd_ = fd;
+  if (!blocks_.empty())
+    reaches(blocks_.rbegin()->first * kSpoolBlock + blocks_.rbegin()->second.size());
   charge(memory_, 0);
   blocks_.clear();
   return ok();
@@ -112,6 +151,7 @@ Status Spool::read(uint64_t offset, char* out, size_t size) const {
 
 void Spool::cut(uint64_t size) {
   if (fd_ >= 0) {
+    reaches(std::min(end_, size));
     // The file may end earlier: then there is nothing to give back, and it must not grow.
     if (const off_t end = ::lseek(fd_, 0, SEEK_END);
         end > 0 && static_cast<uint64_t>(end) > size && ::ftruncate(fd_, static_cast<off_t>(size)))

@@ -54,11 +54,51 @@ Result<size_t> RouteVfs::write(const Caller& c, Ino ino, Handle h, uint64_t offs
   LINKSPAN_CHECK(Locks::intact(*handle));
   if (data.empty()) return size_t{0};
   OpenFile& file = *handle->file;
-  LINKSPAN_CHECK(edit(c, begin(c), file, [&](const Beneath& beneath, const Editor& by) {
-    return file.write(beneath, by, offset, data, append);
+  const Doing doing = begin(c);
+  LINKSPAN_CHECK(when_there_is_room(doing, ino, [&] {
+    return edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
+      return file.write(beneath, by, offset, data, append);
+    });
   }));
   commits_.schedule(ino, limits::kCommitDelay);
+  make_room(doing, ino);
   return data.size();
+}
+
+// ---- room for unsaved bytes -----------------------------------------------------------------
+
+// A write must not wait for a commit: the kernel holds page locks, for which another mount's commit
+// may wait, and ours for that one (DESIGN 4a). So it waits for moments that are short beside a
+// lease, whatever becomes of the commit, and only while commits make room at all.
+bool RouteVfs::commits_go() const {
+  return client_->link().link == client::Link::connected && commits_.refusal().text.empty();
+}
+
+Status RouteVfs::when_there_is_room(const Doing& doing, Ino ino,
+                                    const std::function<Status()>& write) {
+  Status done = write();
+  const auto until = std::chrono::steady_clock::now() + kRoomWait;
+  while (!done.ok() && done.code() == Code::no_space && commits_go()) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= until) break;
+    commits_.schedule(ino, std::chrono::milliseconds(0));
+    cache::Patience patience = doing.patience();
+    patience.deadline = std::min(until, now + kRoomStep);
+    const Status waited = spool_.await_room(patience);
+    if (!waited.ok() && waited.code() != Code::timed_out) return waited;
+    done = write();
+  }
+  return done;
+}
+
+// Before the disk is full, so that it does not get so.
+void RouteVfs::make_room(const Doing& doing, Ino ino) {
+  const auto pause = spool_.pause();
+  if (pause.count() == 0 || !commits_go()) return;
+  commits_.schedule(ino, std::chrono::milliseconds(0));
+  cache::Patience patience = doing.patience();
+  patience.deadline = std::chrono::steady_clock::now() + pause;
+  (void)spool_.await_room(patience).ok();
 }
 
 Status RouteVfs::fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_t offset,

@@ -380,6 +380,54 @@ def test_mount_killed(lab):
     equal(get(f"{by.here}/seen"), "newer")
 
 
+# ---- a full disk under the mount's unsaved bytes -------------------------------------------------
+
+def put_many(path, megabytes):
+    """A program that writes faster than anything is stored."""
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    try:
+        for n in range(megabytes):
+            os.write(fd, bytes([n % 251]) * (1 << 20))
+    finally:
+        os.close(fd)
+
+
+def test_little_room_for_unsaved_bytes(lab):
+    """Commits make room while the router is there; without it, what does not fit is refused."""
+    spool, tree, state = (f"{lab.base}/{name}" for name in ("spool", "spool-tree", "spool-state"))
+    for path in (spool, tree):
+        os.mkdir(path)
+    linkspan = f"{labtest.BUILD}/fusefs/cli/linkspan"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "spool", spool], check=True)
+    try:
+        labtest.sh(f"{linkspan} mount --router {lab.info['router']} --token-file {lab.info['publisher']} --state-dir {state} "
+                   f"--spool-dir {spool} {tree}")
+        for fill in (0, 24):  # by ourselves; and by others, so that nothing is left
+            with open(f"{spool}/ballast", "wb") as ballast, contextlib.suppress(OSError):
+                ballast.write(bytes(fill << 20))
+            begun = time.monotonic()
+            put_many(f"{tree}/scratch/many", 160)
+            print(f"  160 MiB over {24 - fill} MiB of room: {time.monotonic() - begun:.1f} s")
+            with open(f"{lab.mounts[1]}/scratch/many", "rb") as file:
+                for n in range(160):
+                    check(file.read(1 << 20) == bytes([n % 251]) * (1 << 20), f"MiB {n} of the file")
+            os.unlink(f"{tree}/scratch/many")
+        fd = os.open(f"{tree}/scratch/kept", os.O_CREAT | os.O_WRONLY)
+        taken = 0
+        lab.do("stop", "router")
+        try:
+            while (error := errno_of(os.pwrite, fd, b"k" * (1 << 20), taken << 20)) == 0 and taken < 100:
+                taken += 1
+            equal(error, errno.ENOSPC, f"without the router and without room, after {taken} MiB")
+        finally:
+            lab.do("cont", "router")
+        labtest.eventually(lambda: errno_of(os.pwrite, fd, b"e", taken << 20) == 0, 30, "writing works again")
+        os.close(fd)
+        equal(get(f"{lab.mounts[1]}/scratch/kept"), "k" * (taken << 20) + "e", "what was taken before")
+    finally:
+        labtest.sh(f"{linkspan} umount --lazy --state-dir {state} {tree} || true; umount -l {spool}")
+
+
 # ---- a full disk under Postgres ----------------------------------------------------------------
 
 def test_the_disk_is_full_under_postgres():

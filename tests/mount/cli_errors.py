@@ -161,6 +161,12 @@ def test_a_place_for_unsaved_writes_that_cannot_be_written_to():
     shut = BASE.make("shut", mode=0o555)
     refused(1, ["TMPDIR .*shut", "Permission denied", "choose another"], "mount", *ROUTER.flags(ROUTER.nobody_token),
             BASE.make("spool-user", uid=65534), user=BARE_NOBODY, env={"TMPDIR": shut})
+    for command in (["mount", *ROUTER.flags(), d], ["run", *ROUTER.flags(), "--", "true"]):
+        ours = command[:1] + ["--spool-dir", "/nowhere"] + command[1:]
+        refused(1, ["--spool-dir /nowhere", "No such file", "choose another"], *ours)
+    refused(1, ["--spool-dir /etc/passwd", "not a directory"], "mount", "--spool-dir", "/etc/passwd", *ROUTER.flags(), d)
+    refused(1, ["--spool-dir /proc", "cannot write a file there", "choose another"], "mount", "--spool-dir", "/proc",
+            *ROUTER.flags(), d)
 
 
 def test_a_state_directory_that_cannot_be_written_to():

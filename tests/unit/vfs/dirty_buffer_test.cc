@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
+#include <thread>
 
 #include "fusefs/vfs/open_file.h"
 
@@ -179,6 +181,50 @@ TEST(DirtyBuffer, AnUnusableSpoolDirectoryIsAnErrorOfTheWrite) {
   ASSERT_FALSE(written.ok());
   EXPECT_EQ(written.code(), Code::io);
   EXPECT_NE(written.error().message.find("/nonexistent/spool"), std::string::npos);
+}
+
+TEST(DirtyBuffer, BytesOnDiskAreCountedAndGivenBack) {
+  SpoolPlace place;
+  place.memory_each = 10;
+  auto buffer = std::make_unique<DirtyBuffer>(DirtyBuffer::Kind::overlay, &place);
+  ASSERT_TRUE(buffer->write(0, std::string(5, 'x')).ok());
+  EXPECT_EQ(place.on_disk, 0u);
+  ASSERT_TRUE(buffer->write(100, std::string(50, 'x')).ok());
+  ASSERT_TRUE(buffer->write(20, std::string(50, 'x')).ok());
+  EXPECT_EQ(place.on_disk, 150u);
+  buffer->truncate(70, 150);
+  EXPECT_EQ(place.on_disk, 70u);
+  buffer.reset();
+  EXPECT_EQ(place.on_disk, 0u);
+}
+
+TEST(SpoolPlace, WritersPauseWhenLessIsLeftThanTheyHaveTaken) {
+  SpoolPlace place;
+  EXPECT_EQ(place.pause().count(), 0);
+  place.on_disk = 1;
+  EXPECT_EQ(place.pause().count(), 0);
+  place.on_disk = uint64_t{1} << 60;  // more than any disk has left
+  EXPECT_GT(place.pause(), kSpoolPause / 2);
+  EXPECT_LE(place.pause(), kSpoolPause);
+  place.dir = "/nonexistent/spool";
+  EXPECT_EQ(place.pause().count(), 0);
+}
+
+TEST(SpoolPlace, RoomIsAwaitedForAWhile) {
+  SpoolPlace place;
+  const auto within = [](std::chrono::milliseconds time) {
+    cache::Patience patience;
+    patience.deadline = std::chrono::steady_clock::now() + time;
+    return patience;
+  };
+  EXPECT_EQ(place.await_room(within(std::chrono::milliseconds(1))).code(), Code::timed_out);
+  std::atomic<bool> there{false};
+  std::thread commit([&] {
+    while (!there) DirtyBuffer(DirtyBuffer::Kind::overlay, &place);
+  });
+  EXPECT_TRUE(place.await_room(within(std::chrono::seconds(60))).ok());
+  there = true;
+  commit.join();
 }
 
 TEST(DirtyBuffer, AppendsMoveWithTheEndBeneath) {
