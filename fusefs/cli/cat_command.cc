@@ -7,6 +7,7 @@
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/console.h"
 #include "fusefs/cli/past_version.h"
+#include "fusefs/cli/router_watch.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
@@ -16,11 +17,12 @@ int cat_command(const VersionOptions& options) {
     complain(named.error());
     return kUsage;
   }
+  const RouterWatch watch(options.path);
   const auto past = find_past_version(options.path, options.version);
-  if (!past.ok()) return complain(past.error());
+  if (!past.ok()) return complain(watch.explain(past.error()));
   const auto done =
       past->content([](const std::string& piece) { return write_all(STDOUT_FILENO, piece); });
-  if (!done.ok()) return complain(done.error());
+  if (!done.ok()) return complain(watch.explain(done.error()));
   return kSuccess;
 }
 

@@ -18,6 +18,7 @@ client::Call call_of(const vfs::Caller& caller) {
   client::Call call;
   call.deadline = std::chrono::steady_clock::now() + kConflictsTimeout;
   call.cancel = caller.cancel;
+  call.away = kConflictsTimeout;
   return call;
 }
 

@@ -11,6 +11,7 @@
 #include "fusefs/cli/mount_report.h"
 #include "fusefs/cli/past_version.h"
 #include "fusefs/cli/patch.h"
+#include "fusefs/cli/router_watch.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
@@ -81,9 +82,10 @@ Result<int> compare(const DiffOptions& options) {
 }  // namespace
 
 int diff_command(const DiffOptions& options) {
+  const RouterWatch watch(options.from, kTrouble);
   const auto compared = compare(options);
   if (compared.ok()) return *compared;
-  complain(compared.error());
+  complain(watch.explain(compared.error()));
   return kTrouble;
 }
 

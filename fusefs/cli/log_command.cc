@@ -13,6 +13,7 @@
 #include "fusefs/cli/query_client.h"
 #include "fusefs/cli/query_json.h"
 #include "fusefs/cli/restore_origin.h"
+#include "fusefs/cli/router_watch.h"
 #include "fusefs/cli/system.h"
 #include "linkspan/clock.h"
 
@@ -291,8 +292,9 @@ int log_command(const LogCommandOptions& options) {
     }
     since = *parsed;
   }
+  const RouterWatch watch(options.path);
   auto place = locate(options.path);
-  if (!place.ok()) return complain(place.error());
+  if (!place.ok()) return complain(watch.explain(place.error()));
   struct stat st;
   const bool file = ::stat(place->file.c_str(), &st) == 0 && S_ISREG(st.st_mode);
   const bool on_route = !place->route.path.empty();
@@ -302,7 +304,7 @@ int log_command(const LogCommandOptions& options) {
                                    : log.changes();
   if (done.ok()) done = log.known();
   std::cout << std::flush;
-  if (!done.ok()) return complain(done.error());
+  if (!done.ok()) return complain(watch.explain(done.error()));
   return kSuccess;
 }
 

@@ -15,6 +15,7 @@ using Steady = std::chrono::steady_clock;
 
 constexpr auto kResumeWait = 5s;  // for the new session; what was cached is gone by then
 constexpr auto kResumePoll = 10ms;
+constexpr std::chrono::milliseconds kQueryAway = 10s;  // of a router that is away; people wait
 
 struct Answer {
   Json header = Json{{"ok", true}};
@@ -46,7 +47,9 @@ class Asking {
   Result<Answer> answer() {
     LINKSPAN_CHECK(find_route());
     call_.cancel = caller_.cancel;
-    call_.deadline = Steady::now() + std::chrono::milliseconds(timeout_ms());
+    const std::chrono::milliseconds timeout(timeout_ms());
+    call_.deadline = Steady::now() + timeout;
+    call_.away = std::min(timeout, kQueryAway);
     const auto op = get_bytes(request_, "op");
     if (op == "changes") return changes();
     if (op == "versions") return versions();

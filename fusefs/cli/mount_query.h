@@ -36,7 +36,8 @@ struct MountQueries {
   // Drops what this mount and the kernel cached; returns when that is done.
   std::function<void()> drop_everything;
 
-  // Any thread, several at once. Waits at most the route's timeout, or until caller.cancel.
+  // Any thread, several at once. Waits at most the route's timeout (while the router is away 10 s,
+  // counted from when it went), or until caller.cancel.
   std::string answer(const vfs::Caller& caller, const std::string& request) const;
 };
 

@@ -283,6 +283,18 @@ bool is_healthy(const MountReport& report) {
                       [](const auto& connection) { return connection.ended; });
 }
 
+namespace {
+
+// "B  name (of A,B)"; while none serves us all that are asked, and who did at first.
+std::string router_text(const MountReport& report) {
+  const std::string all = printable(report.session.address);
+  if (report.link.address.empty()) return all + "  " + printable(report.session.router);
+  return printable(report.link.address) + "  " + printable(report.link.router) +
+         (report.link.address == report.session.address ? "" : "  (of " + all + ")");
+}
+
+}  // namespace
+
 std::string status_text(const MountReport& report) {
   std::string text = row("mount", printable(report.dir) + "  (linkspan " LINKSPAN_VERSION ", pid " +
                                       std::to_string(report.pid) + ", up " +
@@ -291,8 +303,7 @@ std::string status_text(const MountReport& report) {
                            " (" + format_age(report.link.since, report.now) + ")");
   if (!report.link.reason.empty() && report.link.link != client::Link::connected)
     text += row("reason", printable(report.link.reason));
-  text +=
-      row("router", printable(report.session.address) + "  " + printable(report.session.router));
+  text += row("router", router_text(report));
   text += row("identity", whoami_text(report).substr(0, whoami_text(report).find('\n')));
   if (report.session.token_expires.ns != 0)
     text += row("token", "expires " + format_time(report.session.token_expires));
@@ -347,7 +358,10 @@ std::string status_json(const MountReport& report) {
             {"since", format_time(report.link.since)},
             {"reason", report.link.reason},
             {"lease_valid", report.lease_valid},
-            {"router", {{"address", report.session.address}, {"name", report.session.router}}},
+            {"router",
+             {{"address", report.session.address},
+              {"connected_to", report.link.address.empty() ? Json() : Json(report.link.address)},
+              {"name", report.link.router.empty() ? report.session.router : report.link.router}}},
             {"tenant", report.session.tenant},
             {"principal", report.session.principal},
             {"sandbox", report.session.sandbox},

@@ -221,9 +221,9 @@ Status MountSession::mount_route(const RoutePart& part) {
     LINKSPAN_CHECK(stack_.cover(path));
   }
   stack_.fuse(path);
-  LINKSPAN_CHECK(mounts_.add_route(path, part.vfs.get(), part.notifier.get(),
-                                   {.read_only = options_.read_only || !part.route.writable,
-                                    .own = part.own.get()}));
+  LINKSPAN_CHECK(mounts_.add_route(
+      path, part.vfs.get(), part.notifier.get(),
+      {.read_only = options_.read_only || !part.route.writable, .own = part.own.get()}));
   return stack_.seal();
 }
 
@@ -553,7 +553,7 @@ void MountSession::on_locks_lost(const std::vector<Lock>& locks) {
 void MountSession::on_link(const client::LinkState& state) {
   const bool up = state.link == client::Link::connected;
   fuse::log(up ? fuse::LogLevel::info : fuse::LogLevel::warning,
-            up ? "connected to " + options_.router : "the router is away: " + state.reason);
+            up ? "connected to " + state.address : "the router is away: " + state.reason);
 }
 
 }  // namespace linkspan::cli

@@ -9,6 +9,7 @@
 #include "fusefs/cli/console.h"
 #include "fusefs/cli/mount_report.h"
 #include "fusefs/cli/rewrite.h"
+#include "fusefs/cli/router_watch.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
@@ -54,8 +55,10 @@ int resolve_command(const ResolveOptions& options) {
         "--merged FILE; see: linkspan resolve --help");
     return kUsage;
   }
+  RouterWatch watch(options.mount);
   const auto found = find_conflict(options.mount, options.conflict);
-  if (!found.ok()) return complain(found.error());
+  if (!found.ok()) return complain(watch.explain(found.error()));
+  watch.stop();
   const std::string file = printable(found->file);
   std::string did = file + " stays as it is";
   Status done = ok();
@@ -67,7 +70,7 @@ int resolve_command(const ResolveOptions& options) {
     did = file + " has what came from " + name_of(options.merged) + ", as a new version";
   }
   if (done.ok()) done = settle(*found);
-  if (!done.ok()) return complain(done.error());
+  if (!done.ok()) return complain(watch.explain(done.error()));
   say("conflict " + std::to_string(found->conflict.number.value) + " is settled: " + did);
   return kSuccess;
 }

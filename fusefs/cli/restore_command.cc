@@ -11,6 +11,7 @@
 #include "fusefs/cli/mount_report.h"
 #include "fusefs/cli/past_version.h"
 #include "fusefs/cli/rewrite.h"
+#include "fusefs/cli/router_watch.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
@@ -21,7 +22,8 @@ std::string at(const std::string& to, const std::string& otherwise) {
   return to.empty() ? otherwise : absolute_path(to);
 }
 
-Status restore_version(const RestoreOptions& options) {
+// From where a file is written on, `watch` does not end the process: the mount bounds each call.
+Status restore_version(const RestoreOptions& options, RouterWatch* watch) {
   LINKSPAN_TRY(const auto past, find_past_version(options.path, options.version));
   struct stat st;
   const bool stands = ::stat(past.place.file.c_str(), &st) == 0;
@@ -34,6 +36,7 @@ Status restore_version(const RestoreOptions& options) {
   what.fill = [&](int fd) {
     return past.content([&](const std::string& piece) { return write_all(fd, piece); });
   };
+  watch->stop();
   LINKSPAN_CHECK(rewrite(what));
   say(printable(what.path) + " has the content of " + printable(past.name()) +
       (options.to.empty() ? " again, as a new version" : ""));
@@ -60,7 +63,7 @@ Result<Change> find_deletion(const Place& place, uint64_t number, QueryClient* c
                                    shell_word(dir_name(place.file)));
 }
 
-Status restore_deleted(const RestoreOptions& options) {
+Status restore_deleted(const RestoreOptions& options, RouterWatch* watch) {
   LINKSPAN_TRY(const auto place, locate(options.path));
   if (place.inside.empty())
     return fail(Code::is_directory, place.file + " is no file; name the one that was deleted");
@@ -77,6 +80,7 @@ Status restore_deleted(const RestoreOptions& options) {
                                      "retention)");
   if (!node.ok()) return node.error();
   const Origin origin{Origin::Kind::deletion, deletion.seq.value};
+  watch->stop();
   if (node->kind == "symlink") {
     LINKSPAN_CHECK(make_link(node->target, path, origin));
   } else if (node->kind == "file") {
@@ -98,9 +102,10 @@ Status restore_deleted(const RestoreOptions& options) {
   return ok();
 }
 
-Status restore_conflict(const RestoreOptions& options) {
+Status restore_conflict(const RestoreOptions& options, RouterWatch* watch) {
   LINKSPAN_TRY(const auto found, find_conflict(options.mount, options.conflict));
   const std::string number = std::to_string(found.conflict.number.value);
+  watch->stop();
   if (!options.to.empty()) {
     const std::string path = absolute_path(options.to);
     LINKSPAN_CHECK(write_theirs(found, path, true));
@@ -137,10 +142,12 @@ int restore_command(const RestoreOptions& options) {
       complain(named.error());
       return kUsage;
     }
-  const Status done = !options.conflict.empty() ? restore_conflict(options)
-                      : options.deleted         ? restore_deleted(options)
-                                                : restore_version(options);
-  if (!done.ok()) return complain(done.error());
+  const bool conflict = !options.conflict.empty();
+  RouterWatch watch(conflict ? options.mount : options.path);
+  const Status done = conflict          ? restore_conflict(options, &watch)
+                      : options.deleted ? restore_deleted(options, &watch)
+                                        : restore_version(options, &watch);
+  if (!done.ok()) return complain(watch.explain(done.error()));
   return kSuccess;
 }
 

@@ -8,6 +8,7 @@ Meanwhile one mount saves and another reads: what was acknowledged is seen.
 """
 import errno
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -147,6 +148,15 @@ def under_load(lab, name, bring):
     print(f"  {writers.verify()} acknowledgements kept, {watch.rounds} rounds seen by all, the slowest {watch.slowest:.1f} s")
 
 
+def names_who_serves(lab, number):
+    with open(f"{lab.mounts[0]}/.linkspan/status.json") as file:
+        router = json.load(file)["router"]
+    equal(router["connected_to"], router["address"].split(",")[number], "which router the status names")
+    with open(f"{lab.mounts[0]}/.linkspan/status") as file:
+        line = next(line for line in file if line.startswith("router"))
+    equal(line.split()[1], router["connected_to"], line)
+
+
 def test_the_first_is_killed_and_then_the_second(lab):
     def bring(writers):
         for victim, other in (("router", "router:2"), ("router:2", "router")):
@@ -154,6 +164,7 @@ def test_the_first_is_killed_and_then_the_second(lab):
             took = writers.all_go_on(30, more=2)
             print(f"  {victim} killed: all mounts go on after {took:.2f} s with {other}")
             check(took < 10, f"took {took:.1f} s")
+            names_who_serves(lab, 0 if other == "router" else 1)
             lab.do("restart", victim)  # it waits: the other lives
             writers.all_go_on(30)
     under_load(lab, "killed", bring)

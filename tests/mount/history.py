@@ -314,6 +314,21 @@ def test_the_query_file(lab):
         equal((process.communicate(timeout=60)[0], process.returncode), (b"asked", 0))
 
 
+def commands_end_soon(tree, path):
+    """Long before the route's timeout; each says for which router it waited, and for how long."""
+    address = json.loads((tree / ".linkspan/status.json").read_text())["router"]["address"]
+    begun = time.monotonic()
+    commands = [["log", path], ["cat", f"{path}@1"], ["diff", f"{path}@1"], ["restore", f"{path}@1"],
+                ["restore", "--conflict", "1", "--mount", tree], ["log", "--deleted", tree / "memory"]]
+    running = [subprocess.Popen([LINKSPAN, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+               for command in commands]
+    for command, process in zip(commands, running):
+        said = process.communicate(timeout=60)[1]
+        check(address in said and "tried for" in said, f"{command}: {said}")
+        equal(process.returncode, 2 if command[0] == "diff" else 1, f"{command}: {said}")
+    check(time.monotonic() - begun < 20, f"the commands took {time.monotonic() - begun:.1f} s")
+
+
 def test_without_the_router(lab):
     a, b = trees(lab)
     path = a / "memory/away.md"
@@ -336,6 +351,7 @@ def test_without_the_router(lab):
         for process in waiting:
             process.wait(timeout=20)
         check(time.monotonic() - begun < 5)
+        commands_end_soon(a, path)
     finally:
         lab.do("cont", "router")
     eventually(lambda: json.loads((a / ".linkspan/status.json").read_text())["healthy"], 30, "connected again")
