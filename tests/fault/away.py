@@ -406,10 +406,10 @@ def test_little_room_for_unsaved_bytes(lab):
             with open(f"{spool}/ballast", "wb") as ballast, contextlib.suppress(OSError):
                 ballast.write(bytes(fill << 20))
             begun = time.monotonic()
-            put_many(f"{tree}/scratch/many", 160)
-            print(f"  160 MiB over {24 - fill} MiB of room: {time.monotonic() - begun:.1f} s")
+            put_many(f"{tree}/scratch/many", 96)
+            print(f"  96 MiB over {24 - fill} MiB of room: {time.monotonic() - begun:.1f} s")
             with open(f"{lab.mounts[1]}/scratch/many", "rb") as file:
-                for n in range(160):
+                for n in range(96):
                     check(file.read(1 << 20) == bytes([n % 251]) * (1 << 20), f"MiB {n} of the file")
             os.unlink(f"{tree}/scratch/many")
         fd = os.open(f"{tree}/scratch/kept", os.O_CREAT | os.O_WRONLY)
