@@ -20,7 +20,7 @@ auto accept(UnaryCall* call, const grpc::CallbackServerContext& context, const I
 
 }  // namespace
 
-// `in` and `out` live until the call is finished.
+// `op`: the member of Router that does it. `in` and `out` live until the call is finished.
 template <class In, class Out, class Op>
 FsService::Unary* FsService::read(Rpc rpc, Context* context, const In* in, Out* out, Op op) {
   auto call = std::make_shared<UnaryCall>(front_, rpc, context);
@@ -32,7 +32,7 @@ FsService::Unary* FsService::read(Rpc rpc, Context* context, const In* in, Out* 
   }
   enqueue(std::move(call), Where::anywhere,
           [accepted = *std::move(accepted), out, op](const std::shared_ptr<UnaryCall>& mine) {
-            auto reply = op(*mine->front().router, accepted.first, accepted.second);
+            auto reply = ((*mine->front().router).*op)(accepted.first, accepted.second);
             if (!reply.ok()) return mine->finish(reply.error());
             wire::to_wire(*std::move(reply), out);
             mine->finish();
@@ -58,7 +58,7 @@ FsService::Unary* FsService::mutate(Rpc rpc, Context* context, const In* in, v1:
           wire::to_wire(*std::move(reply), out);
           mine->finish();
         };
-        op(*mine->front().router, accepted.first, std::move(accepted.second), std::move(done));
+        ((*mine->front().router).*op)(accepted.first, std::move(accepted.second), std::move(done));
       });
   return reactor;
 }
@@ -85,163 +85,105 @@ FsService::Unary* FsService::SetLock(Context* context, const v1::SetLockRequest*
   return reactor;
 }
 
-using core::Credentials;
-using core::MutationDone;
 using core::Router;
 
 FsService::Unary* FsService::Lookup(Context* context, const v1::LookupRequest* in,
                                     v1::LookupReply* out) {
-  return read(Rpc::lookup, context, in, out,
-              [](Router& r, const Credentials& who, const LookupRequest& request) {
-                return r.lookup(who, request);
-              });
+  return read(Rpc::lookup, context, in, out, &Router::lookup);
 }
 
 FsService::Unary* FsService::GetAttr(Context* context, const v1::GetAttrRequest* in,
                                      v1::NodeReply* out) {
-  return read(Rpc::getattr, context, in, out,
-              [](Router& r, const Credentials& who, const GetAttrRequest& request) {
-                return r.getattr(who, request);
-              });
+  return read(Rpc::getattr, context, in, out, &Router::getattr);
 }
 
 FsService::Unary* FsService::ReadDir(Context* context, const v1::ReadDirRequest* in,
                                      v1::ReadDirReply* out) {
-  return read(Rpc::readdir, context, in, out,
-              [](Router& r, const Credentials& who, const ReadDirRequest& request) {
-                return r.readdir(who, request);
-              });
+  return read(Rpc::readdir, context, in, out, &Router::readdir);
 }
 
 FsService::Unary* FsService::Read(Context* context, const v1::ReadRequest* in, v1::ReadReply* out) {
-  return read(Rpc::read, context, in, out,
-              [](Router& r, const Credentials& who, const ReadRequest& request) {
-                return r.read(who, request);
-              });
+  return read(Rpc::read, context, in, out, &Router::read);
 }
 
 FsService::Unary* FsService::DataRanges(Context* context, const v1::DataRangesRequest* in,
                                         v1::DataRangesReply* out) {
-  return read(Rpc::data_ranges, context, in, out,
-              [](Router& r, const Credentials& who, const DataRangesRequest& request) {
-                return r.data_ranges(who, request);
-              });
+  return read(Rpc::data_ranges, context, in, out, &Router::data_ranges);
 }
 
 FsService::Unary* FsService::GetXattrs(Context* context, const v1::XattrsRequest* in,
                                        v1::XattrsReply* out) {
-  return read(Rpc::xattrs, context, in, out,
-              [](Router& r, const Credentials& who, Ino ino) { return r.xattrs(who, ino); });
+  return read(Rpc::xattrs, context, in, out, &Router::xattrs);
 }
 
 FsService::Unary* FsService::StatFs(Context* context, const v1::StatFsRequest* in,
                                     v1::StatFsReply* out) {
-  return read(Rpc::statfs, context, in, out,
-              [](Router& r, const Credentials& who, Ino ino) { return r.statfs(who, ino); });
+  return read(Rpc::statfs, context, in, out, &Router::statfs);
 }
 
 FsService::Unary* FsService::Versions(Context* context, const v1::VersionsRequest* in,
                                       v1::VersionsReply* out) {
-  return read(Rpc::versions, context, in, out,
-              [](Router& r, const Credentials& who, const VersionsRequest& request) {
-                return r.versions(who, request);
-              });
+  return read(Rpc::versions, context, in, out, &Router::versions);
 }
 
 FsService::Unary* FsService::Changes(Context* context, const v1::ChangesRequest* in,
                                      v1::ChangesReply* out) {
-  return read(Rpc::changes, context, in, out,
-              [](Router& r, const Credentials& who, const ChangesRequest& request) {
-                return r.changes(who, request);
-              });
+  return read(Rpc::changes, context, in, out, &Router::changes);
 }
 
 FsService::Unary* FsService::Conflicts(Context* context, const v1::ConflictsRequest* in,
                                        v1::ConflictsReply* out) {
-  return read(Rpc::conflicts, context, in, out,
-              [](Router& r, const Credentials& who, const ConflictsRequest& request) {
-                return r.conflicts(who, request);
-              });
+  return read(Rpc::conflicts, context, in, out, &Router::conflicts);
 }
 
 FsService::Unary* FsService::Create(Context* context, const v1::CreateRequest* in,
                                     v1::MutationReply* out) {
-  return mutate(Rpc::create, context, in, out,
-                [](Router& r, const Credentials& who, CreateRequest request, MutationDone done) {
-                  r.create(who, std::move(request), std::move(done));
-                });
+  return mutate(Rpc::create, context, in, out, &Router::create);
 }
 
 FsService::Unary* FsService::Remove(Context* context, const v1::RemoveRequest* in,
                                     v1::MutationReply* out) {
-  return mutate(Rpc::remove, context, in, out,
-                [](Router& r, const Credentials& who, RemoveRequest request, MutationDone done) {
-                  r.remove(who, std::move(request), std::move(done));
-                });
+  return mutate(Rpc::remove, context, in, out, &Router::remove);
 }
 
 FsService::Unary* FsService::Rename(Context* context, const v1::RenameRequest* in,
                                     v1::MutationReply* out) {
-  return mutate(Rpc::rename, context, in, out,
-                [](Router& r, const Credentials& who, RenameRequest request, MutationDone done) {
-                  r.rename(who, std::move(request), std::move(done));
-                });
+  return mutate(Rpc::rename, context, in, out, &Router::rename);
 }
 
 FsService::Unary* FsService::Link(Context* context, const v1::LinkRequest* in,
                                   v1::MutationReply* out) {
-  return mutate(Rpc::link, context, in, out,
-                [](Router& r, const Credentials& who, LinkRequest request, MutationDone done) {
-                  r.link(who, std::move(request), std::move(done));
-                });
+  return mutate(Rpc::link, context, in, out, &Router::link);
 }
 
 FsService::Unary* FsService::SetAttr(Context* context, const v1::SetAttrRequest* in,
                                      v1::MutationReply* out) {
-  return mutate(Rpc::set_attributes, context, in, out,
-                [](Router& r, const Credentials& who, SetAttrRequest request, MutationDone done) {
-                  r.set_attributes(who, std::move(request), std::move(done));
-                });
+  return mutate(Rpc::set_attributes, context, in, out, &Router::set_attributes);
 }
 
 FsService::Unary* FsService::SetXattr(Context* context, const v1::SetXattrRequest* in,
                                       v1::MutationReply* out) {
-  return mutate(Rpc::set_xattr, context, in, out,
-                [](Router& r, const Credentials& who, SetXattrRequest request, MutationDone done) {
-                  r.set_xattr(who, std::move(request), std::move(done));
-                });
+  return mutate(Rpc::set_xattr, context, in, out, &Router::set_xattr);
 }
 
 FsService::Unary* FsService::Settle(Context* context, const v1::SettleRequest* in,
                                     v1::MutationReply* out) {
-  return mutate(Rpc::settle, context, in, out,
-                [](Router& r, const Credentials& who, SettleRequest request, MutationDone done) {
-                  r.settle(who, std::move(request), std::move(done));
-                });
+  return mutate(Rpc::settle, context, in, out, &Router::settle);
 }
 
 FsService::Unary* FsService::TestLock(Context* context, const v1::TestLockRequest* in,
                                       v1::TestLockReply* out) {
-  return read(Rpc::test_lock, context, in, out,
-              [](Router& r, const Credentials& who, const TestLockRequest& request) {
-                return r.test_lock(who, request);
-              });
+  return read(Rpc::test_lock, context, in, out, &Router::test_lock);
 }
 
 FsService::Unary* FsService::CancelLock(Context* context, const v1::CancelLockRequest* in,
                                         v1::CancelLockReply* out) {
-  return read(Rpc::cancel_lock, context, in, out,
-              [](Router& r, const Credentials& who, const CancelLockRequest& request) {
-                return r.cancel_lock(who, request);
-              });
+  return read(Rpc::cancel_lock, context, in, out, &Router::cancel_lock);
 }
 
 FsService::Unary* FsService::ReclaimLocks(Context* context, const v1::ReclaimLocksRequest* in,
                                           v1::ReclaimLocksReply* out) {
-  return read(Rpc::reclaim_locks, context, in, out,
-              [](Router& r, const Credentials& who, const ReclaimLocksRequest& request) {
-                return r.reclaim_locks(who, request);
-              });
+  return read(Rpc::reclaim_locks, context, in, out, &Router::reclaim_locks);
 }
 
 grpc::ServerReadReactor<v1::CommitPart>* FsService::Commit(Context* context,
