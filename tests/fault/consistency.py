@@ -5,8 +5,8 @@ record when each began and ended and what it saw; afterwards each promise is pro
 Linkspan itself (proto/linkspan/fault_points.h), and the checker has to find each.
 
 LINKSPAN_SEED repeats a run's choices, LINKSPAN_SECONDS sets the length of the two long runs,
-LINKSPAN_FAULTS=kill-router,cut-long,... which faults come, LINKSPAN_MOUNTS and LINKSPAN_WORKERS how
-many there are, LINKSPAN_RECORD=FILE keeps the record.
+LINKSPAN_FAULTS=kill-router,cut-long,... which faults come (those of test_with_two_routers: FAILOVER in
+checker/faults.py), LINKSPAN_MOUNTS and LINKSPAN_WORKERS how many there are, LINKSPAN_RECORD=FILE keeps the record.
 """
 import os
 import sys
@@ -35,11 +35,33 @@ def test_quiet(lab):
     check(proof.slowest["return"] - proof.slowest["call"] < LEASE_MS * 1e6, f"a pause: {proof.slowest}")
 
 
+def chosen_of(all_kinds):
+    return [f for f in os.environ.get("LINKSPAN_FAULTS", ",".join(all_kinds)).split(",") if f]
+
+
 def test_with_faults(lab):
-    chosen = [f for f in os.environ.get("LINKSPAN_FAULTS", ",".join(faults.ALL)).split(",") if f]
+    chosen = chosen_of(faults.ALL)
     proof = runs.Run(lab, "faults", SECONDS * 2, LEASE_MS / 1000, labtest.seed(), workers=WORKERS,
                      brought=chosen).execute()
     runs.require(proof)
+
+
+def test_with_two_routers():
+    """On one database: when one goes, or is silent for a lease, the other takes over."""
+    lab = labtest.Lab(mounts=MOUNTS, routers=2, lease_ms=LEASE_MS)
+    try:
+        epoch = lab.sql("SELECT max(epoch) FROM linkspan.tenant")
+        proof = runs.Run(lab, "failover", SECONDS * 2, LEASE_MS / 1000, labtest.seed(), workers=WORKERS,
+                         brought=chosen_of(faults.FAILOVER)).execute()
+        takeovers = int(lab.sql("SELECT max(epoch) FROM linkspan.tenant")) - int(epoch)
+        print(f"  {takeovers} takeovers", flush=True)
+        runs.require(proof)
+    except BaseException:
+        print(lab.logs(), flush=True)
+        raise
+    finally:
+        lab.down()
+    check(takeovers > 0, "no router took over from another")
 
 
 def test_proofs_refuse_made_up_records():

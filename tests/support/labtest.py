@@ -52,6 +52,14 @@ class Lab:
             raise RuntimeError(f"lab down failed: {done.stderr}")
         shutil.rmtree(self.base, ignore_errors=True)
 
+    def sql(self, statement):
+        """One value from the database, also while the routers use it."""
+        done = subprocess.run(["psql", "-XAtq", "-d", self.info["postgres"], "-c", statement], capture_output=True,
+                              text=True, timeout=60)
+        if done.returncode != 0:
+            raise RuntimeError(f"psql failed: {done.stderr}")
+        return done.stdout.strip()
+
     def logs(self, lines=12):
         text = ""
         for log in sorted(pathlib.Path(self.dir, "log").glob("*.log")):

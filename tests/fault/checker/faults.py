@@ -3,6 +3,9 @@ with its begin and end, since some excuse what is seen meanwhile (proofs.Windows
 
   kill-router, kill-postgres, kill-mount    kill -9, and a new start at once
   stop-router, stop-postgres                SIGSTOP for up to 3 s
+  stop-router-long                          SIGSTOP for 1.3 to 4 leases: another router takes over
+  cut-database                              the first router's way to the database swallows everything, as long
+  cut-one                                   a mount's way to one of the routers does, as long
   stop-mount-short, stop-mount-long         SIGSTOP for less and for more than the lease
   cut-short, cut-long                       the mount's network swallows everything, as long
   break                                     its connections end, with what is on its way in them
@@ -15,6 +18,9 @@ import time
 
 ALL = ("kill-router", "stop-router", "kill-postgres", "stop-postgres", "kill-mount", "stop-mount-short",
        "stop-mount-long", "cut-short", "cut-long", "break", "slow", "clock-router", "clock-postgres", "clock-mount")
+# With two routers on one database; those that concern a router hit any of them.
+FAILOVER = ("kill-router", "stop-router", "stop-router-long", "cut-database", "cut-one", "kill-postgres", "kill-mount",
+            "stop-mount-long", "cut-long", "break", "clock-router")
 
 
 class Faults:
@@ -40,13 +46,18 @@ class Faults:
 
     @staticmethod
     def of_mount(kind):
-        return "mount" in kind or kind.split("-")[0] in ("cut", "break", "slow")
+        return "mount" in kind or (kind.split("-")[0] in ("cut", "break", "slow") and kind != "cut-database")
+
+    def any_router(self):
+        return self.rng.randrange(len(self.lab.info["pids"]["routers"]))
 
     def long_or_short(self, kind):
         return self.rng.uniform(1.3, 2.2) * self.lease if "long" in kind else self.rng.uniform(0.1, 0.5) * self.lease
 
     def bring_kill(self, kind, mount):
-        self.lab.do("restart", kind.split("-")[1] if "mount" not in kind else f"mount:{mount + 1}")
+        victim = f"mount:{mount + 1}" if "mount" in kind else kind.split("-")[1]
+        number = self.any_router() + 1 if victim == "router" else 1
+        self.lab.do("restart", victim if number == 1 else f"router:{number}")
 
     def bring_stop(self, kind, mount):
         pids = self.lab.info["pids"]
@@ -55,12 +66,18 @@ class Faults:
             time.sleep(self.rng.uniform(0.1, 3))
             self.lab.do("cont", "postgres")
         elif "router" in kind:
-            self.paused(pids["router"], self.rng.uniform(0.1, 3))
+            seconds = self.rng.uniform(1.3, 4) * self.lease if "long" in kind else self.rng.uniform(0.1, 3)
+            self.paused([pids["routers"][self.any_router()]], seconds)
         else:
-            self.paused(pids["mounts"][mount], self.long_or_short(kind))
+            self.paused([pids["mounts"][mount]], self.long_or_short(kind))
 
     def bring_cut(self, kind, mount):
-        self.paused(self.lab.info["pids"]["proxies"][mount], self.long_or_short(kind))
+        pids = self.lab.info["pids"]
+        if kind == "cut-database":
+            return self.paused([pids["database_proxy"]], self.rng.uniform(1.3, 4) * self.lease)
+        if kind == "cut-one":
+            return self.paused([self.rng.choice(pids["proxies_of"][mount])], self.rng.uniform(1.3, 4) * self.lease)
+        self.paused(pids["proxies_of"][mount], self.long_or_short(kind))
 
     def bring_clock(self, kind, mount):
         victim = kind.split("-")[1]
@@ -69,18 +86,23 @@ class Faults:
             time.sleep(self.rng.uniform(0.1, 1))
 
     def bring_break(self, _kind, mount):
-        os.kill(self.lab.info["pids"]["proxies"][mount], signal.SIGUSR1)
+        for proxy in self.lab.info["pids"]["proxies_of"][mount]:
+            os.kill(proxy, signal.SIGUSR1)
 
     def bring_slow(self, _kind, mount):
-        proxy = self.lab.info["pids"]["proxies"][mount]
-        os.kill(proxy, signal.SIGUSR2)
+        proxies = self.lab.info["pids"]["proxies_of"][mount]
+        for proxy in proxies:
+            os.kill(proxy, signal.SIGUSR2)
         time.sleep(self.rng.uniform(0.2, 3))
-        os.kill(proxy, signal.SIGWINCH)
+        for proxy in proxies:
+            os.kill(proxy, signal.SIGWINCH)
 
     @staticmethod
-    def paused(pid, seconds):
-        os.kill(pid, signal.SIGSTOP)
+    def paused(pids, seconds):
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(seconds)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)

@@ -61,14 +61,14 @@ class Windows:
       the exception of paused machines (SEMANTICS.md): until one lease after it went on.
     kill-mount: from the kill until another mount has taken the place, the path leads to an error, or
       to the cover, in which there is no file. Locks ended with the mount.
-    cut-long: locks ended with the session's lease.
+    cut-long, cut-one: locks ended with the session's lease.
     """
 
     def __init__(self, faults, lease):
         self.blind = [(f["mount"], f["begin"], f["end"] + lease) for f in faults if f["kind"] == "stop-mount-long"]
         self.dead = [(f["mount"], f["begin"], f["end"] + 10**9) for f in faults if f["kind"] == "kill-mount"]
         self.lockless = self.blind + self.dead + [(f["mount"], f["begin"], f["end"] + lease) for f in faults
-                                                  if f["kind"] == "cut-long"]
+                                                  if f["kind"] in ("cut-long", "cut-one")]
 
     @staticmethod
     def hit(windows, mount, begin, end):
