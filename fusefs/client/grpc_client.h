@@ -11,6 +11,7 @@
 #include "fusefs/client/backoff.h"
 #include "fusefs/client/lease_clock.h"
 #include "fusefs/client/router_client.h"
+#include "linkspan/reconnect.h"
 
 namespace linkspan::client {
 
@@ -20,8 +21,9 @@ struct GrpcClientOptions {
   std::string address;
   std::string token;   // secret; kept in memory, for a fresh attach after the router lost us
   std::string client;  // for the operator's list of sessions; empty: "linkspan VERSION HOST PID"
-  std::chrono::milliseconds attach_attempt{3000};  // of one Attach, and for the stream to come up
-  BackoffLimits reconnect{std::chrono::milliseconds(50), std::chrono::milliseconds(1000)};
+  std::chrono::milliseconds attach_attempt =
+      limits::kAttachAttempt;  // and for the stream to come up
+  BackoffLimits reconnect{std::chrono::milliseconds(50), limits::kReconnectPause};
   BackoffLimits busy{std::chrono::milliseconds(2), std::chrono::milliseconds(250)};  // of calls
   uint64_t seed = 0;                                // of the jitter; 0: random
   std::function<BootTime()> boot_clock = boot_now;  // CLOCK_BOOTTIME; for tests

@@ -6,12 +6,17 @@
 #include <set>
 #include <utility>
 
+#include "linkspan/reconnect.h"
 #include "routerd/core/router_core.h"
 
 namespace linkspan::core {
 namespace {
 
-// From the end of the mutations' hold, by which a mount has attached, for it to say what it held.
+// How long after a takeover the last mount that lives has attached: it may just have begun to try
+// the router that is gone, and before that have been refused here.
+constexpr std::chrono::milliseconds kComeBackTime =
+    limits::kAttachAttempt + limits::kReconnectPause;
+// For it to say then what it held.
 constexpr std::chrono::milliseconds kReclaimTime{1000};
 
 uint64_t random_number() {
@@ -26,6 +31,10 @@ std::string made_up_label() {
   uint64_t number = random_number();
   for (int i = 0; i < 8; ++i, number >>= 4) label += kDigits[number & 15];
   return label;
+}
+
+Error replaced() {
+  return fail(Code::unavailable, "another router serves this tenant now");
 }
 
 std::string secret_text(const store::SessionRecord& record) {
@@ -56,27 +65,32 @@ Result<RouterCore::TenantPtr> RouterCore::open_tenant(const std::string& name) {
   if (served)
     return fail(Code::unavailable, "another router serves tenant '" + name +
                                        "' now; this one takes over when that one is gone");
-  const Clock::Steady asked = clock_.steady();
-  LINKSPAN_TRY(auto state, store_->open_tenant(name));
+  const Boot asked = clock_.boot();
+  LINKSPAN_TRY(auto state, store_->open_tenant(name, options_.lease));
+  const auto earlier_lease = state.earlier_lease.count() > 0 ? state.earlier_lease : options_.lease;
   LINKSPAN_TRY(const auto records, store_->live_sessions(state.id));
   // Of two that open it at once the later one has it; whoever asked this one asks the next address.
-  if (const Status mine = store_->beat(state.id, state.epoch); !mine.ok())
-    return mine.code() == Code::fenced
+  LINKSPAN_TRY(const auto mine,
+               store_->beat({{state.id, state.epoch, std::max(earlier_lease, options_.lease)}}));
+  if (!mine[0].ok())
+    return mine[0].code() == Code::fenced
                ? fail(Code::unavailable, "another router has just taken over tenant '" + name + "'")
-               : mine.error();
-  const Clock::Steady now = clock_.steady();
+               : mine[0].error();
+  const Boot now = clock_.boot();
   std::set<SessionId> earlier;
   {
     const std::unique_lock lock(mutex_);
     for (const auto& record : records) {
       earlier.insert(record.id);
-      awaited_[record.id] = {now + options_.lease + options_.session_grace, state.id, state.epoch};
+      awaited_[record.id] = {now + earlier_lease + options_.session_grace, state.id, state.epoch};
     }
   }
-  const auto hold_until = now + options_.lease;
-  return std::make_shared<Tenant>(std::move(state), std::move(earlier), hold_until,
-                                  hold_until + kReclaimTime,
-                                  options_.sole ? Clock::Steady::max() : asked + options_.lease);
+  Tenant::Takeover takeover;
+  takeover.earlier_lease = earlier_lease;
+  takeover.earlier_until = now + earlier_lease;
+  takeover.hold_locks_until = now + std::max(earlier_lease, kComeBackTime) + kReclaimTime;
+  takeover.owned_until = options_.sole ? Boot::max() : asked + options_.lease;
+  return std::make_shared<Tenant>(std::move(state), std::move(earlier), takeover);
 }
 
 // The first to ask opens it; others wait for the same answer.
@@ -130,8 +144,9 @@ void RouterCore::fence(const TenantPtr& tenant) {
   background_->post_all(tenant->hold.release());
   background_->post_all(tenant->lock_hold.release());
   // However we found out: the store gives our claim up, so that the next router sees its owner's.
-  upkeep_->post(
-      [this, id = tenant->id, epoch = tenant->epoch] { (void)store_->beat(id, epoch).ok(); });
+  ownership_->post([this, id = tenant->id, epoch = tenant->epoch] {
+    (void)store_->beat({{id, epoch, options_.lease}}).ok();
+  });
 }
 
 // ---- sessions ----
@@ -171,13 +186,22 @@ Result<RouterCore::SessionPtr> RouterCore::add_session(store::SessionRecord reco
                                 std::to_string(SlotTable::kSlots) + " mounts attached");
   Session::Options options{std::move(record), tenant,        std::move(grant), *slot,
                            last_revocation,   options_.lease};
-  auto session = std::make_shared<Session>(std::move(options), clock_.steady());
+  auto session = std::make_shared<Session>(std::move(options), clock_.boot());
   tenant->slots.assign(*slot, session);
-  bool inserted = false;
+  bool inserted = false, fenced = false;
   {
+    // fence() ends what is in the table after it has said so: nothing may come in behind it. The
+    // session goes on at the tenant's new owner, which may be this router.
     const std::unique_lock lock(mutex_);
-    inserted = sessions_.try_emplace(session->id(), session).second;
-    awaited_.erase(session->id());
+    fenced = tenant->fenced;
+    if (!fenced) {
+      inserted = sessions_.try_emplace(session->id(), session).second;
+      awaited_.erase(session->id());
+    }
+  }
+  if (fenced) {
+    session->end(replaced());
+    return replaced();
   }
   if (!inserted) {  // the same session was resumed twice at once: the first stays
     session->end(fail(Code::session_lost));
@@ -213,7 +237,7 @@ Result<RouterCore::SessionPtr> RouterCore::new_session(const TenantPtr& tenant,
   const Status put = store_->put_session(record, tenant->epoch);
   if (!put.ok() && put.code() == Code::fenced) {
     fence(tenant);
-    return fail(Code::unavailable, "another router serves this tenant now");
+    return replaced();
   }
   LINKSPAN_CHECK(put);
   return add_session(std::move(record), tenant, std::move(grant), 0);
@@ -226,12 +250,13 @@ Result<RouterCore::Resumed> RouterCore::resume_session(const AttachRequest& requ
                                                        const store::TokenRecord& token,
                                                        std::shared_ptr<const Grant> grant) {
   if (const SessionPtr session = find_session(request.resume)) {
+    if (tenant->fenced) return replaced();  // it may be our own new ownership's
     if (session->tenant() != tenant || !session->proves(request.resume_secret) ||
         session->record().principal != token.principal)
       return Resumed{};
     session->set_grant(std::move(grant));
     Acknowledged acknowledged;
-    const bool kept = session->resume(request.resume_revocation, clock_.steady(), &acknowledged);
+    const bool kept = session->resume(request.resume_revocation, clock_.boot(), &acknowledged);
     settle(*session, acknowledged);
     session->pump();
     return session->ended() ? Resumed{} : Resumed{session, kept};
@@ -255,6 +280,7 @@ Result<AttachReply> RouterCore::attach(const AttachRequest& request) {
   LINKSPAN_TRY(const auto token, find_token(request.token));
   LINKSPAN_TRY(const TenantPtr tenant, this->tenant(token.tenant));
   check_owner_if_due(tenant);
+  if (tenant->fenced) return replaced();
   LINKSPAN_TRY(const auto grant, make_grant(token, tenant->id, tenant->volumes));
   Resumed resumed;
   if (request.resume) {
@@ -263,7 +289,6 @@ Result<AttachReply> RouterCore::attach(const AttachRequest& request) {
   if (!resumed.session) {
     LINKSPAN_TRY(resumed.session, new_session(tenant, token, grant));
   }
-  background_->post_all(tenant->hold.heard_of(resumed.session->id()));
 
   const store::SessionRecord& record = resumed.session->record();
   AttachReply reply;

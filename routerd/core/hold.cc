@@ -6,7 +6,7 @@
 
 namespace linkspan::core {
 
-Hold::Hold(std::set<SessionId> awaited, Clock::Steady until)
+Hold::Hold(std::set<SessionId> awaited, Boot until)
     : active_(!awaited.empty()), until_(until), awaited_(std::move(awaited)) {}
 
 Hold::Answer Hold::defer(Task& task) {
@@ -36,7 +36,7 @@ Hold::Tasks Hold::heard_of(SessionId session) {
   return release_locked();
 }
 
-Hold::Tasks Hold::tick(Clock::Steady now) {
+Hold::Tasks Hold::tick(Boot now) {
   if (!active() || now < until_) return {};
   return release();
 }

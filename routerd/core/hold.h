@@ -9,8 +9,8 @@
 #include <set>
 #include <vector>
 
-#include "linkspan/clock.h"
 #include "linkspan/types.h"
+#include "routerd/core/clock.h"
 
 namespace linkspan::core {
 
@@ -21,7 +21,7 @@ class Hold {
   using Tasks = std::vector<Task>;
   enum class Answer : uint8_t { run, held, full };
 
-  Hold(std::set<SessionId> awaited, Clock::Steady until);
+  Hold(std::set<SessionId> awaited, Boot until);
 
   // `run`: nothing is held back, the task was not taken. `full`: limits::kRouterQueue are held.
   Answer defer(Task& task);
@@ -29,7 +29,7 @@ class Hold {
   bool awaits(SessionId session) const;
   // It resumed or ended.
   Tasks heard_of(SessionId session);
-  Tasks tick(Clock::Steady now);
+  Tasks tick(Boot now);
   // The router stops: lets everything go at once.
   Tasks release();
   bool active() const { return active_.load(std::memory_order_acquire); }
@@ -38,7 +38,7 @@ class Hold {
   Tasks release_locked();
 
   std::atomic<bool> active_;
-  const Clock::Steady until_;
+  const Boot until_;
   mutable std::mutex mutex_;
   std::set<SessionId> awaited_;
   Tasks tasks_;

@@ -5,7 +5,7 @@
 
 namespace linkspan::core {
 
-LeaseTimer::LeaseTimer(const Clock* clock, std::chrono::milliseconds period, Tick tick)
+LeaseTimer::LeaseTimer(const RouterClock* clock, std::chrono::milliseconds period, Tick tick)
     : clock_(clock), period_(period), tick_(std::move(tick)), thread_([this] { run(); }) {}
 
 LeaseTimer::~LeaseTimer() {
@@ -21,11 +21,10 @@ void LeaseTimer::run() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     lock.unlock();
-    const Clock::Steady now = clock_->steady();
+    const Boot now = clock_->boot();
     const auto next = tick_(now);
     // At least a millisecond: what is due now was dealt with.
-    const auto wait =
-        std::clamp<Clock::Steady::duration>(next - now, std::chrono::milliseconds(1), period_);
+    const auto wait = std::clamp<Boot::duration>(next - now, std::chrono::milliseconds(1), period_);
     lock.lock();
     wake_.wait_for(lock, wait, [this] { return stopping_; });
   }

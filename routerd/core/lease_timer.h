@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-#include "linkspan/clock.h"
+#include "routerd/core/clock.h"
 
 namespace linkspan::core {
 
@@ -16,15 +16,15 @@ namespace linkspan::core {
 // noticed. mutex_ is a leaf; not held during `tick`.
 class LeaseTimer {
  public:
-  using Tick = std::function<Clock::Steady(Clock::Steady now)>;
+  using Tick = std::function<Boot(Boot now)>;
 
-  LeaseTimer(const Clock* clock, std::chrono::milliseconds period, Tick tick);
+  LeaseTimer(const RouterClock* clock, std::chrono::milliseconds period, Tick tick);
   ~LeaseTimer();  // waits for a tick under way
 
  private:
   void run();
 
-  const Clock* clock_;
+  const RouterClock* clock_;
   const std::chrono::milliseconds period_;
   const Tick tick_;
   std::mutex mutex_;

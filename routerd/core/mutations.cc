@@ -223,7 +223,7 @@ void RouterCore::answer(const Call& call, OpNumber number, Result<MutationReply>
           });
       });
   const auto waiting = planted(Fault::early_acknowledgement) ? nullptr : completion;
-  const Clock::Steady now = clock_.steady();
+  const Boot now = clock_.boot();
   for (auto& [slot, entry] : revoked) {
     const SessionPtr holder = call.tenant->slots.session(entry.holder);
     if (!holder) continue;  // its caches are gone

@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "linkspan/clock.h"
 #include "linkspan/limits.h"
 #include "linkspan/lock_ops.h"
 #include "linkspan/ops.h"
+#include "routerd/core/clock.h"
 #include "routerd/store/store.h"
 
 namespace linkspan::core {
@@ -74,7 +74,7 @@ struct RouterOptions {
   // What a session may have cached is remembered for so many nodes; of more, some are revoked
   // again.
   size_t interests_per_session = limits::kInterestsPerSession;
-  const Clock* clock = &Clock::system();
+  const RouterClock* clock = &RouterClock::system();
   // No other router is ever started on this store: leases are granted without asking it first
   // whether the tenant is still ours, and so go on while it is away.
   bool sole = false;

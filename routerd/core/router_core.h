@@ -115,7 +115,7 @@ class RouterCore final : public Router {
   Result<Call> enter(const Credentials& who);
   Result<Call> authenticate(const Credentials& who);
   void settle(Session& session, const Acknowledged& acknowledged);
-  Clock::Steady tick(Clock::Steady now);
+  Boot tick(Boot now);
   // Frees what Interests hold for nobody, and revokes some of what a session has too much of.
   void sweep(const TenantPtr& tenant);
   void relieve(const TenantPtr& tenant, Holder holder, Interests::Count count);
@@ -123,14 +123,15 @@ class RouterCore final : public Router {
   std::vector<TenantPtr> all_tenants() const;
 
   // upkeep.cc
-  void look_after(const TenantPtr& tenant, Clock::Steady now);  // the timer's
+  void look_after(const TenantPtr& tenant, Boot now);  // the timer's
   // One bounded call of Store::prune, and another after it while that found something.
   void prune(const TenantPtr& tenant);
-  // Is the tenant still ours? Else fences it. Tells the store that we live.
-  void check_owner(const TenantPtr& tenant);
+  void look_after_ownership(Boot now);  // the timer's, of all tenants
+  // Are the tenants still ours? Else fences them. Tells the store that we live.
+  void check_owners(std::vector<TenantPtr> tenants);
   // The same, where it was not asked lately.
   void check_owner_if_due(const TenantPtr& tenant);
-  bool owns(const Tenant& tenant) const { return clock_.steady() < tenant.owned_until(); }
+  bool owns(const Tenant& tenant) const { return clock_.boot() < tenant.owned_until(); }
   // Ends the sessions of tokens that were revoked.
   void check_tokens(const TenantPtr& tenant);
 
@@ -176,7 +177,7 @@ class RouterCore final : public Router {
 
   const std::unique_ptr<store::Store> store_;
   const RouterOptions options_;
-  const Clock& clock_;
+  const RouterClock& clock_;
   Gate gate_;
 
   mutable std::shared_mutex mutex_;
@@ -185,15 +186,17 @@ class RouterCore final : public Router {
   std::map<std::string, TenantFuture> tenants_;
   // Sessions of an earlier router that have not come back: ended when the grace is over.
   struct Awaited {
-    Clock::Steady until;
+    Boot until;
     TenantId tenant;
     Epoch epoch;  // of our ownership
   };
   std::map<SessionId, Awaited> awaited_;
 
-  // Ended after the timer, which posts to them. Upkeep and retention have threads of their own:
-  // what was held back waits for neither, and a long prune not for the other.
-  std::optional<Background> background_, upkeep_, retention_;
+  Tenant::Chore ownership_checks_;
+
+  // Ended after the timer, which posts to them. Each has a thread of its own: what was held back
+  // waits for none of the others, and ownership not for tokens or a long prune.
+  std::optional<Background> background_, ownership_, upkeep_, retention_;
   std::optional<LeaseTimer> timer_;
 };
 

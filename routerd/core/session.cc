@@ -10,7 +10,7 @@
 
 namespace linkspan::core {
 
-Session::Session(Options options, Steady now)
+Session::Session(Options options, Boot now)
     : record_(std::move(options.record)),
       tenant_(std::move(options.tenant)),
       slot_(options.slot),
@@ -36,7 +36,7 @@ void Session::set_grant(std::shared_ptr<const Grant> grant) {
   grant_ = std::move(grant);
 }
 
-void Session::seen(Steady now) {
+void Session::seen(Boot now) {
   seen_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
@@ -66,20 +66,20 @@ bool Session::lost() const {
 
 // A router that was stopped, or cut off from the store, may have a successor that knows nothing of
 // what is granted here.
-Session::Steady Session::lease_end(Steady now) const {
+Boot Session::lease_end(Boot now) const {
   return std::min(now + lease_, tenant_->owned_until());
 }
 
-void Session::extend(Steady now) {
+void Session::extend(Boot now) {
   if (!doomed()) lease_until_ = std::max(lease_until_, lease_end(now));
 }
 
-Session::Millis Session::lease_left(Steady now) const {
+Session::Millis Session::lease_left(Boot now) const {
   if (lease_until_ <= now) return Millis{0};
   return std::chrono::duration_cast<Millis>(lease_until_ - now);
 }
 
-void Session::push_everything(Steady now) {
+void Session::push_everything(Boot now) {
   auto revocation = std::make_shared<Revocation>();
   revocation->number = ++last_number_;
   revocation->seq = tenant_->sequencer.last();
@@ -90,7 +90,7 @@ void Session::push_everything(Steady now) {
 // The mount's own count of the lease ran out before ours: it answers nothing from its caches any
 // more. What it may have had cannot be stale for anybody, so nobody waits for it. Whatever it hears
 // next from us begins with "drop everything", which stays in the queue until it says that it did.
-void Session::lose(Steady now, Releases* releases) {
+void Session::lose(Boot now, Releases* releases) {
   state_ = State::lost;
   lost_since_ = now;
   overdue_ = overflowed_ = has_too_much_ = false;
@@ -104,12 +104,12 @@ void Session::lose(Steady now, Releases* releases) {
   push_everything(now);
 }
 
-void Session::come_back(Steady now) {
+void Session::come_back(Boot now) {
   if (state_ == State::lost) state_ = State::live;
   extend(now);
 }
 
-Session::Tick Session::tick(Steady now, Millis grace) {
+Session::Tick Session::tick(Boot now, Millis grace) {
   Tick tick;
   const std::lock_guard lock(mutex_);
   if (state_ == State::live) {
@@ -127,7 +127,7 @@ Session::Tick Session::tick(Steady now, Millis grace) {
   if (!overdue_ && !unacknowledged_.empty())
     tick.next = std::min(tick.next, unacknowledged_.front().queued + lease_);
   if (state_ == State::lost) {
-    const Steady seen{Steady::duration(seen_.load(std::memory_order_relaxed))};
+    const Boot seen{Boot::duration(seen_.load(std::memory_order_relaxed))};
     tick.next = std::max(lost_since_, seen) + grace;
     tick.over = now >= tick.next;
   }
@@ -138,7 +138,7 @@ Releases Session::end(const Error& why) {
   Releases releases;
   const std::lock_guard lock(mutex_);
   if (state_ == State::ended) return releases;
-  lose(Steady{}, &releases);
+  lose(Boot{}, &releases);
   state_ = State::ended;
   unacknowledged_.clear();
   outbox_.clear();
@@ -154,7 +154,7 @@ void Session::push_revoke_frame(const Record& record) {
 }
 
 void Session::enqueue(Revocation revocation, Holder holder,
-                      const std::shared_ptr<Completion>& completion, Steady now) {
+                      const std::shared_ptr<Completion>& completion, Boot now) {
   const std::lock_guard lock(mutex_);
   if (state_ != State::live || !tenant_->slots.current(holder)) return;
   if (completion) completion->hold();
@@ -204,7 +204,7 @@ bool Session::provable(uint64_t last_revocation) const {
   });
 }
 
-bool Session::resume(uint64_t last_revocation, Steady now, Acknowledged* acknowledged) {
+bool Session::resume(uint64_t last_revocation, Boot now, Acknowledged* acknowledged) {
   const std::lock_guard lock(mutex_);
   if (state_ == State::ended) return false;
   const bool resumed = provable(last_revocation);
@@ -218,7 +218,7 @@ bool Session::resume(uint64_t last_revocation, Steady now, Acknowledged* acknowl
   return resumed;
 }
 
-Status Session::open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink> sink, Steady now,
+Status Session::open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink> sink, Boot now,
                             Acknowledged* acknowledged) {
   std::shared_ptr<StreamSink> replaced;
   {
@@ -252,7 +252,7 @@ void Session::close_stream(const StreamSink* sink) {
   outbox_.clear();
 }
 
-void Session::renew(OpNumber answered_below, uint64_t nonce, Steady now) {
+void Session::renew(OpNumber answered_below, uint64_t nonce, Boot now) {
   const std::lock_guard lock(mutex_);
   if (state_ == State::ended || doomed()) return;
   answered_below_ = std::max(answered_below_, answered_below);

@@ -18,7 +18,7 @@
 #include <string>
 #include <string_view>
 
-#include "linkspan/clock.h"
+#include "routerd/core/clock.h"
 #include "routerd/core/completion.h"
 #include "routerd/core/grant.h"
 #include "routerd/core/operations.h"
@@ -38,7 +38,6 @@ struct Acknowledged {
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  using Steady = Clock::Steady;
   using Millis = std::chrono::milliseconds;
 
   struct Options {
@@ -50,7 +49,7 @@ class Session : public std::enable_shared_from_this<Session> {
     Millis lease{};
   };
   // The slot is the session's own from now on; the destructor does not give it back, end() does.
-  Session(Options options, Steady now);
+  Session(Options options, Boot now);
 
   const store::SessionRecord& record() const { return record_; }
   SessionId id() const { return record_.id; }
@@ -63,7 +62,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<const Grant> grant() const;
   void set_grant(std::shared_ptr<const Grant> grant);
   // A call was made: keeps a lost session from being ended.
-  void seen(Steady now);
+  void seen(Boot now);
   OpNumber answered_below(OpNumber said);  // the highest ever said
   // Another has a lock that this mount still believes to hold.
   void locks_broken(bool broken) { locks_broken_.store(broken, std::memory_order_release); }
@@ -74,19 +73,19 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // Attach of this very session again. True: no revocation was missed since `last_revocation`, the
   // caches may be kept. Renews the lease.
-  bool resume(uint64_t last_revocation, Steady now, Acknowledged* acknowledged);
+  bool resume(uint64_t last_revocation, Boot now, Acknowledged* acknowledged);
   // `session_lost`: ended.
-  Status open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink> sink, Steady now,
+  Status open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink> sink, Boot now,
                      Acknowledged* acknowledged);
   void close_stream(const StreamSink* sink);
-  void renew(OpNumber answered_below, uint64_t nonce, Steady now);
+  void renew(OpNumber answered_below, uint64_t nonce, Boot now);
   Acknowledged acknowledge(uint64_t revocation);
 
   // Puts a revocation into the queue, and a hold of `completion` (null: nobody waits) until it was
   // acknowledged or the caches are lost. Nothing happens if `holder` lost its caches already.
   // pump() sends it.
   void enqueue(Revocation revocation, Holder holder, const std::shared_ptr<Completion>& completion,
-               Steady now);
+               Boot now);
   // It has more than can be remembered: its lease is not renewed any more until it has lost its
   // caches, and all that is remembered of them goes.
   void give_up_caches(Holder holder);
@@ -98,10 +97,10 @@ class Session : public std::enable_shared_from_this<Session> {
     State state = State::live;
     bool lost_now = false;
     bool over = false;  // the grace is over: end() it
-    Steady next;        // when to look again at the latest
+    Boot next;          // when to look again at the latest
     Releases releases;
   };
-  Tick tick(Steady now, Millis grace);
+  Tick tick(Boot now, Millis grace);
   // Idempotent. The slot is given back.
   Releases end(const Error& why);
   bool ended() const;
@@ -111,7 +110,7 @@ class Session : public std::enable_shared_from_this<Session> {
   struct Record {
     std::shared_ptr<const Revocation> revocation;
     std::shared_ptr<Completion> completion;  // null: nobody waits
-    Steady queued;
+    Boot queued;
   };
   struct Frame {
     enum class Kind : uint8_t { welcome, renewed, revoke, end } kind;
@@ -126,13 +125,13 @@ class Session : public std::enable_shared_from_this<Session> {
   bool doomed() const { return overdue_ || overflowed_ || has_too_much_; }
   bool provable(uint64_t last_revocation) const;
   void acknowledge_locked(uint64_t revocation, Acknowledged* out);
-  void push_everything(Steady now);
-  void lose(Steady now, Releases* releases);
-  void extend(Steady now);
-  Steady lease_end(Steady now) const;
-  void come_back(Steady now);
+  void push_everything(Boot now);
+  void lose(Boot now, Releases* releases);
+  void extend(Boot now);
+  Boot lease_end(Boot now) const;
+  void come_back(Boot now);
   void push_revoke_frame(const Record& record);
-  Millis lease_left(Steady now) const;
+  Millis lease_left(Boot now) const;
   static void send(StreamSink& sink, const Frame& frame);
 
   const store::SessionRecord record_;
@@ -140,14 +139,14 @@ class Session : public std::enable_shared_from_this<Session> {
   const uint32_t slot_;
   const Millis lease_;
   Operations operations_;
-  std::atomic<int64_t> seen_;  // Steady ticks
+  std::atomic<int64_t> seen_;  // Boot ticks
   std::atomic<bool> locks_broken_{false};
 
   mutable std::mutex mutex_;
   std::shared_ptr<const Grant> grant_;
   State state_ = State::live;
-  Steady lease_until_;
-  Steady lost_since_{};
+  Boot lease_until_;
+  Boot lost_since_{};
   // Each stops its lease from being renewed: it does not acknowledge in time; or a revocation did
   // not fit into the queue, so that it will have to lose its caches; or it has more than is
   // remembered.

@@ -17,15 +17,17 @@ constexpr size_t kRelievedAtOnce = 1024;  // nodes in one revocation
 RouterCore::RouterCore(std::unique_ptr<store::Store> store, RouterOptions options)
     : store_(std::move(store)), options_(std::move(options)), clock_(*options_.clock) {
   background_.emplace();
+  ownership_.emplace();
   upkeep_.emplace();
   retention_.emplace();
   timer_.emplace(options_.clock, std::clamp(options_.lease / 20, kShortestPeriod, kLongestPeriod),
-                 [this](Clock::Steady now) { return tick(now); });
+                 [this](Boot now) { return tick(now); });
 }
 
 RouterCore::~RouterCore() {
   stop();
   timer_.reset();
+  ownership_.reset();
   upkeep_.reset();
   retention_.reset();
   background_.reset();
@@ -72,7 +74,7 @@ Result<RouterCore::Call> RouterCore::authenticate(const Credentials& who) {
     end_session(session, why, false);
     return why;
   }
-  session->seen(clock_.steady());
+  session->seen(clock_.boot());
   return call;
 }
 
@@ -109,7 +111,10 @@ Status RouterCore::open_stream(const Credentials& who, uint64_t last_revocation,
   LINKSPAN_TRY(const Call call, enter(who));
   Acknowledged acknowledged;
   LINKSPAN_CHECK(
-      call.session->open_stream(last_revocation, std::move(sink), clock_.steady(), &acknowledged));
+      call.session->open_stream(last_revocation, std::move(sink), clock_.boot(), &acknowledged));
+  // The mount has what attach() told it, that its caches are lost if they are, and has dropped them.
+  // Not so before: the reply may have been lost, or come when it had given that try up.
+  background_->post_all(call.tenant->hold.heard_of(call.session->id()));
   settle(*call.session, acknowledged);
   call.session->pump();
   return ok();
@@ -118,7 +123,7 @@ Status RouterCore::open_stream(const Credentials& who, uint64_t last_revocation,
 void RouterCore::renew(SessionId id, OpNumber answered_below, uint64_t nonce) {
   const SessionPtr session = find_session(id);
   if (!session) return;
-  session->renew(answered_below, nonce, clock_.steady());
+  session->renew(answered_below, nonce, clock_.boot());
   session->pump();
 }
 
@@ -133,8 +138,8 @@ void RouterCore::stream_closed(SessionId id, const StreamSink* sink) {
 
 // ---- the timer ----
 
-Clock::Steady RouterCore::tick(Clock::Steady now) {
-  Clock::Steady next = now + options_.lease;
+Boot RouterCore::tick(Boot now) {
+  Boot next = now + options_.lease;
   const Time wall = clock_.now();
   for (const SessionPtr& session : all_sessions()) {
     const Session::Tick tick = session->tick(now, options_.session_grace);
@@ -156,6 +161,7 @@ Clock::Steady RouterCore::tick(Clock::Steady now) {
           false);
     }
   }
+  look_after_ownership(now);
   for (const TenantPtr& tenant : all_tenants()) {
     background_->post_all(tenant->hold.tick(now));
     background_->post_all(tenant->lock_hold.tick(now));
@@ -214,7 +220,7 @@ void RouterCore::relieve(const TenantPtr& tenant, Holder holder, Interests::Coun
       tenant->interests.take_some(holder, begun.seq, count.held - std::min(count.held, most / 2));
   tenant->sequencer.finish(begun.seq);
   if (count.held - inos.size() > most || count.all > 2 * most) session->give_up_caches(holder);
-  const Clock::Steady now = clock_.steady();
+  const Boot now = clock_.boot();
   for (size_t at = 0; at < inos.size(); at += kRelievedAtOnce) {
     Revocation revocation;
     revocation.seq = begun.seq;

@@ -21,19 +21,24 @@ namespace linkspan::core {
 // Parts that lock for themselves; the tenant adds no lock of its own, and no part calls another.
 class Tenant {
  public:
-  Tenant(store::TenantState state, std::set<SessionId> earlier_sessions, Clock::Steady hold_until,
-         Clock::Steady hold_locks_until, Clock::Steady owned_until)
+  struct Takeover {
+    std::chrono::milliseconds earlier_lease{};  // the longest of earlier owners
+    Boot earlier_until, hold_locks_until, owned_until;
+  };
+  Tenant(store::TenantState state, std::set<SessionId> earlier_sessions, const Takeover& takeover)
       : id(state.id),
         name(std::move(state.name)),
         epoch(state.epoch),
+        earlier_lease(takeover.earlier_lease),
+        earlier_until(takeover.earlier_until),
         volumes(std::move(state.volumes)),
         sequencer(state.last_seq),
         interests(&slots),
         usage(volumes),
         locks(state.epoch.value << kEpochShift),
-        lock_hold(earlier_sessions, hold_locks_until),
-        hold(std::move(earlier_sessions), hold_until),
-        owned_until_(owned_until.time_since_epoch().count()) {
+        lock_hold(earlier_sessions, takeover.hold_locks_until),
+        hold(std::move(earlier_sessions), takeover.earlier_until),
+        owned_until_(takeover.owned_until.time_since_epoch().count()) {
     for (const store::Volume& volume : volumes) nodes.learn(volume.root, volume.id);
   }
   Tenant(const Tenant&) = delete;
@@ -42,6 +47,8 @@ class Tenant {
   const TenantId id;
   const std::string name;
   const Epoch epoch;
+  const std::chrono::milliseconds earlier_lease;
+  const Boot earlier_until;                  // then no lease of an earlier owner runs any more
   const std::vector<store::Volume> volumes;  // usage in them is that of the start; see `usage`
 
   Sequencer sequencer;
@@ -58,12 +65,13 @@ class Tenant {
   std::atomic<size_t> swept{0};      // entries that Interests had after the last sweep
 
   // Up to then no other router that took the tenant over lets anything change, or gives out a lock:
-  // it waits for a lease. So no lease that is granted here ends later, and no lock is granted then.
-  Clock::Steady owned_until() const {
-    return Clock::Steady(Clock::Steady::duration(owned_until_.load(std::memory_order_acquire)));
+  // it waits for the longest lease that we said to grant. So no lease that is granted here ends
+  // later, and no lock is granted then.
+  Boot owned_until() const {
+    return Boot(Boot::duration(owned_until_.load(std::memory_order_acquire)));
   }
   // The store was asked and nobody else owned it yet; a lease from when the asking began.
-  void owned_until(Clock::Steady until) {
+  void owned_until(Boot until) {
     const auto ticks = until.time_since_epoch().count();
     auto before = owned_until_.load(std::memory_order_relaxed);
     while (before < ticks && !owned_until_.compare_exchange_weak(before, ticks)) {
@@ -75,13 +83,13 @@ class Tenant {
 
   // When the timer looks after it next (upkeep.cc), and whether the last time is over.
   struct Chore {
-    Clock::Steady due{};  // the timer thread's
+    Boot due{};  // the timer thread's
     std::atomic<bool> under_way{false};
   };
-  Chore retention, ownership, tokens;
+  Chore retention, tokens;
 
  private:
-  std::atomic<Clock::Steady::rep> owned_until_;
+  std::atomic<Boot::rep> owned_until_;
 };
 
 }  // namespace linkspan::core

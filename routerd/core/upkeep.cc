@@ -1,5 +1,6 @@
 // What is done for a tenant every now and then, for nobody in particular: retention, and whether it
 // and its tokens are still what they were when they were read.
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -15,8 +16,8 @@ constexpr std::chrono::milliseconds kTokenPeriod = 10s;
 constexpr int kOwnerChecks = 4;  // in one lease
 
 // Due, and not still under way from the last time. The first time is one period after the takeover.
-bool begin(Tenant::Chore& chore, Clock::Steady now, std::chrono::milliseconds period) {
-  if (chore.due == Clock::Steady{}) chore.due = now + period;
+bool begin(Tenant::Chore& chore, Boot now, std::chrono::milliseconds period) {
+  if (chore.due == Boot{}) chore.due = now + period;
   if (now < chore.due || chore.under_way.exchange(true)) return false;
   chore.due = now + period;
   return true;
@@ -24,12 +25,16 @@ bool begin(Tenant::Chore& chore, Clock::Steady now, std::chrono::milliseconds pe
 
 }  // namespace
 
-void RouterCore::look_after(const TenantPtr& tenant, Clock::Steady now) {
-  if (begin(tenant->ownership, now, options_.lease / kOwnerChecks))
-    upkeep_->post([this, tenant] {
-      check_owner(tenant);
-      tenant->ownership.under_way = false;
+// All in one call, on a thread of its own: no tenant's lease ends because another's store is slow.
+void RouterCore::look_after_ownership(Boot now) {
+  if (begin(ownership_checks_, now, options_.lease / kOwnerChecks))
+    ownership_->post([this] {
+      check_owners(all_tenants());
+      ownership_checks_.under_way = false;
     });
+}
+
+void RouterCore::look_after(const TenantPtr& tenant, Boot now) {
   if (begin(tenant->tokens, now, kTokenPeriod))
     upkeep_->post([this, tenant] {
       check_tokens(tenant);
@@ -51,16 +56,25 @@ void RouterCore::prune(const TenantPtr& tenant) {
 
 // A router that was replaced would find out at its next mutation only. Until it is sure again it
 // grants no lease that reaches further; see Tenant::owned_until.
-void RouterCore::check_owner(const TenantPtr& tenant) {
-  if (gate_.closed() || tenant->fenced) return;
-  const Clock::Steady begun = clock_.steady();
-  const Status owner = store_->beat(tenant->id, tenant->epoch);
-  if (owner.ok()) tenant->owned_until(begun + options_.lease);
-  if (!owner.ok() && owner.code() == Code::fenced) fence(tenant);
+void RouterCore::check_owners(std::vector<TenantPtr> tenants) {
+  std::erase_if(tenants, [](const TenantPtr& tenant) { return tenant->fenced.load(); });
+  if (gate_.closed() || tenants.empty()) return;
+  const Boot begun = clock_.boot();
+  std::vector<store::Ownership> owned;
+  for (const TenantPtr& tenant : tenants) {
+    const auto earlier = begun < tenant->earlier_until ? tenant->earlier_lease : options_.lease;
+    owned.push_back({tenant->id, tenant->epoch, std::max(earlier, options_.lease)});
+  }
+  const auto answers = store_->beat(owned);
+  for (size_t i = 0; answers.ok() && i < tenants.size(); ++i) {
+    const Status& owner = (*answers)[i];
+    if (owner.ok()) tenants[i]->owned_until(begun + options_.lease);
+    if (!owner.ok() && owner.code() == Code::fenced) fence(tenants[i]);
+  }
 }
 
 void RouterCore::check_owner_if_due(const TenantPtr& tenant) {
-  if (tenant->owned_until() - clock_.steady() < options_.lease / 2) check_owner(tenant);
+  if (tenant->owned_until() - clock_.boot() < options_.lease / 2) check_owners({tenant});
 }
 
 void RouterCore::check_tokens(const TenantPtr& tenant) {

@@ -9,6 +9,7 @@
 #include <future>
 #include <thread>
 
+#include "linkspan/clock.h"
 #include "linkspan/fault_points.h"
 #include "routerd/core/router.h"
 #include "routerd/daemon/notify.h"

@@ -54,8 +54,9 @@ auto FaultStore::run(StoreCall call, Make&& make) -> decltype(make()) {
 Result<TenantId> FaultStore::provision(const TenantSpec& spec, Time now) {
   return run(StoreCall::provision, [&] { return base_->provision(spec, now); });
 }
-Result<TenantState> FaultStore::open_tenant(const std::string& name) {
-  return run(StoreCall::open_tenant, [&] { return base_->open_tenant(name); });
+Result<TenantState> FaultStore::open_tenant(const std::string& name,
+                                            std::chrono::milliseconds lease) {
+  return run(StoreCall::open_tenant, [&] { return base_->open_tenant(name, lease); });
 }
 Result<Ino> FaultStore::reserve_inodes(TenantId tenant, uint32_t count) {
   return run(StoreCall::reserve_inodes, [&] { return base_->reserve_inodes(tenant, count); });
@@ -63,8 +64,8 @@ Result<Ino> FaultStore::reserve_inodes(TenantId tenant, uint32_t count) {
 Result<bool> FaultStore::is_served(const std::string& name, std::chrono::milliseconds silence) {
   return run(StoreCall::is_served, [&] { return base_->is_served(name, silence); });
 }
-Status FaultStore::beat(TenantId tenant, Epoch epoch) {
-  return run(StoreCall::beat, [&] { return base_->beat(tenant, epoch); });
+Result<std::vector<Status>> FaultStore::beat(const std::vector<Ownership>& owned) {
+  return run(StoreCall::beat, [&] { return base_->beat(owned); });
 }
 Result<uint64_t> FaultStore::revoke_other_tokens(const std::string& tenant,
                                                  const std::vector<TokenHash>& kept) {

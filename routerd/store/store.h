@@ -99,6 +99,16 @@ struct TenantState {
   Epoch epoch;   // of this ownership: older owners' mutations fail from now on
   Seq last_seq;  // the highest that was ever used
   std::vector<Volume> volumes;
+  // The longest lease that earlier owners said that they grant; those may still run. 0: not known.
+  std::chrono::milliseconds earlier_lease{};
+};
+
+// What a router says of a tenant that it owns.
+struct Ownership {
+  TenantId tenant;
+  Epoch epoch;
+  // The longest that it grants, or that an earlier owner granted whose leases may still run.
+  std::chrono::milliseconds lease{};
 };
 
 struct VolumeSpec {
@@ -159,16 +169,19 @@ class Store {
   // quotas); never removes.
   virtual Result<TenantId> provision(const TenantSpec& spec, Time now) = 0;
   // `not_found`. Takes ownership: a new epoch; waits for mutations of the old owner that are under
-  // way.
-  virtual Result<TenantState> open_tenant(const std::string& name) = 0;
-  // Does a router that lives own the tenant: is its claim held, and was the last beat() less than
-  // `silence` ago, by the store's clock? (A clock that was set back makes it seem silent.) A guess:
-  // who takes the tenant over although its owner lives fences it, no more. False: no such tenant.
+  // way. `lease`: the longest that the new one will grant.
+  virtual Result<TenantState> open_tenant(const std::string& name,
+                                          std::chrono::milliseconds lease) = 0;
+  // Does a router that lives own the tenant: is its claim held, and was its last beat() less than
+  // the lease ago that it said, by the store's clock? (`silence`: where it said none. A clock that
+  // was set back makes it seem silent.) A guess: who takes the tenant over although its owner lives
+  // fences it, no more. False: no such tenant.
   virtual Result<bool> is_served(const std::string& name, std::chrono::milliseconds silence) = 0;
-  // From the owner, while it lives. `fenced`: another took the tenant over, at some time; its claim
-  // is given up. ok: nobody had when the call began; the claim is held where that is possible.
+  // From the owner, while it lives; of all its tenants at once, and none of them waits for another.
+  // An answer for each, in their order. `fenced`: another took it over, at some time; its claim is
+  // given up. ok: nobody had when the call began; the claim is held where that is possible.
   // `not_found`.
-  virtual Status beat(TenantId tenant, Epoch epoch) = 0;
+  virtual Result<std::vector<Status>> beat(const std::vector<Ownership>& owned) = 0;
   // `count` inode numbers that were never used, the first of them. From 16 on.
   virtual Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) = 0;
   virtual Status put_token(const TokenRecord& token) = 0;  // insert or replace

@@ -295,7 +295,7 @@ TEST_P(Concurrency, TakeOverDuringMutations) {
   run([&](World& w, int id) {
     if (id == 0) {
       while (acknowledged < 20) std::this_thread::yield();
-      must(other->open_tenant(tenant_));
+      must(other->open_tenant(tenant_, limits::kLease));
       taken = true;
       return;
     }

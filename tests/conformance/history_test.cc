@@ -429,7 +429,7 @@ TEST_P(Changes, SeqNeverGoesDown) {
   const std::vector<Change> all = world().changes();
   EXPECT_EQ(all[all.size() - 1].seq, late.seq);
   EXPECT_EQ(all[all.size() - 2].seq, early.seq);
-  EXPECT_GE(must(store_->open_tenant(tenant_)).last_seq, late.seq);
+  EXPECT_GE(must(store_->open_tenant(tenant_, limits::kLease)).last_seq, late.seq);
 }
 
 TEST_P(Prune, NothingToDo) {
@@ -502,7 +502,7 @@ TEST_P(Prune, KeepsWhatASavedFileTookOver) {
 TEST_P(Prune, ByAgeSinceReplaced) {
   const Ino ino = world().make_file(root(), "file", "old");
   retain(1000, 10);
-  EXPECT_EQ(must(store_->open_tenant(tenant_)).volumes.size(), 2u);
+  EXPECT_EQ(must(store_->open_tenant(tenant_, limits::kLease)).volumes.size(), 2u);
   world_ = std::make_unique<World>(World::reopen(store_, tenant_));
   // Twenty days untouched, then replaced: the old content is kept ten more days.
   store::Mutation m = world().next();
@@ -546,7 +546,8 @@ TEST_P(Prune, OrphansAndLogGoByAge) {
   EXPECT_EQ(code_of(store_->getattr(world().scope, {dir, false})), Code::stale_node);
   EXPECT_EQ(world().content(kept), "k");
   EXPECT_TRUE(world().changes().empty());
-  EXPECT_GE(must(store_->open_tenant(tenant_)).last_seq, last) << "also without a log";
+  EXPECT_GE(must(store_->open_tenant(tenant_, limits::kLease)).last_seq, last)
+      << "also without a log";
 }
 
 TEST_P(Prune, OpenOrphansHaveADay) {
@@ -635,7 +636,7 @@ TEST_P(Prune, ChangesNoUsage) {
   must(world().unlink(root(), "gone"));
   retain(1, 1);
   EXPECT_GT(prune(later(100)), 0u);
-  const store::TenantState state = must(store_->open_tenant(tenant_));
+  const store::TenantState state = must(store_->open_tenant(tenant_, limits::kLease));
   for (const store::Volume& volume : state.volumes) {
     if (volume.id != world().volume()) continue;
     EXPECT_EQ(volume.used_bytes, 3u);

@@ -1,5 +1,6 @@
 // Tenants, volumes, inode numbers, tokens, sessions.
 #include <chrono>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -8,10 +9,13 @@
 namespace linkspan::test {
 namespace {
 
+using namespace std::chrono_literals;
 using store::SessionRecord;
 using store::TenantSpec;
 using store::TenantState;
 using store::TokenRecord;
+
+using Codes = std::vector<std::optional<Code>>;  // nothing: ok
 
 class Tenancy : public StoreTest {};
 class DurableTenancy : public Tenancy {};
@@ -45,7 +49,7 @@ TEST_P(Tenancy, ProvisionAddsAndUpdatesAndNeverRemoves) {
   const Ino file = world().make_file(root(), "kept", "bytes");
   TenantSpec spec{tenant_, {{"memory", 1000, 10, 5, 7}, {"third", 0, 0, 1000, 90}}};
   EXPECT_EQ(must(store_->provision(spec, world().now())), world().state().id);
-  const TenantState state = must(store_->open_tenant(tenant_));
+  const TenantState state = must(store_->open_tenant(tenant_, limits::kLease));
   ASSERT_EQ(state.volumes.size(), 3u);
   std::set<std::string> names;
   for (const store::Volume& volume : state.volumes) {
@@ -69,12 +73,13 @@ TEST_P(Tenancy, NamesAreNeeded) {
 }
 
 TEST_P(Tenancy, OpenNeedsAProvisionedTenant) {
-  EXPECT_EQ(code_of(store_->open_tenant("nobody-" + new_tenant_name())), Code::not_found);
+  EXPECT_EQ(code_of(store_->open_tenant("nobody-" + new_tenant_name(), limits::kLease)),
+            Code::not_found);
 }
 
 TEST_P(Tenancy, EveryOpenRaisesTheEpoch) {
-  const TenantState second = must(store_->open_tenant(tenant_));
-  const TenantState third = must(store_->open_tenant(tenant_));
+  const TenantState second = must(store_->open_tenant(tenant_, limits::kLease));
+  const TenantState third = must(store_->open_tenant(tenant_, limits::kLease));
   EXPECT_GT(second.epoch, world().state().epoch);
   EXPECT_GT(third.epoch, second.epoch);
 }
@@ -82,7 +87,7 @@ TEST_P(Tenancy, EveryOpenRaisesTheEpoch) {
 TEST_P(Tenancy, OpenTellsTheLastSeq) {
   must(world().create(root(), "a"));
   const Seq last = must(world().create(root(), "b")).reply.seq;
-  EXPECT_GE(must(store_->open_tenant(tenant_)).last_seq, last);
+  EXPECT_GE(must(store_->open_tenant(tenant_, limits::kLease)).last_seq, last);
   EXPECT_EQ(world().changes().back().seq, last);
 }
 
@@ -96,7 +101,7 @@ TEST_P(Tenancy, InodeNumbersAreNeverGivenTwice) {
   EXPECT_GE(second.value, first.value + 100);
   EXPECT_GE(third.value, second.value + 1);
   must(store_->provision({tenant_, {{"later", 0, 0, 1, 1}}}, world().now()));
-  for (const store::Volume& volume : must(store_->open_tenant(tenant_)).volumes) {
+  for (const store::Volume& volume : must(store_->open_tenant(tenant_, limits::kLease)).volumes) {
     if (volume.name != "later") continue;
     EXPECT_GE(volume.root.value, third.value + 5000);
   }
@@ -146,28 +151,56 @@ void expect_same(const TokenRecord& a, const TokenRecord& b) {
 
 TEST_P(Tenancy, ABeatTellsWhoOwnsIt) {
   const TenantState& state = world().state();
-  must(store_->beat(state.id, state.epoch));
-  const TenantState next = must(store_->open_tenant(tenant_));
-  EXPECT_EQ(code_of(store_->beat(state.id, state.epoch)), Code::fenced);
-  must(store_->beat(state.id, next.epoch));
-  EXPECT_EQ(code_of(store_->beat(TenantId{987654321}, next.epoch)), Code::not_found);
+  const std::string other_name = new_tenant_name();
+  must(store_->provision({other_name, {}}, world().now()));
+  const TenantState other = must(store_->open_tenant(other_name, limits::kLease));
+  const auto beat = [&](const std::vector<store::Ownership>& owned) {
+    Codes codes;
+    for (const Status& answer : must(store_->beat(owned))) codes.push_back(code_of(answer));
+    return codes;
+  };
+  const store::Ownership second{other.id, other.epoch, 1h}, nobody{TenantId{987654321}, {}, 1h};
+  EXPECT_EQ(beat({}), Codes{});
+  EXPECT_EQ(beat({{state.id, state.epoch, 1h}, second}), (Codes{{}, {}}));
+  const TenantState next = must(store_->open_tenant(tenant_, limits::kLease));
+  EXPECT_EQ(beat({second, {state.id, state.epoch, 1h}, nobody, {state.id, next.epoch, 1h}}),
+            (Codes{{}, Code::fenced, Code::not_found, {}}));
+}
+
+TEST_P(Tenancy, TellsTheLongestLeaseThatMayRun) {
+  const std::string name = new_tenant_name();
+  must(store_->provision({name, {}}, world().now()));
+  const auto lease_before = [&](const TenantState& state) { return state.earlier_lease; };
+  EXPECT_EQ(lease_before(must(store_->open_tenant(name, 3s))), 0s) << "nobody had it";
+  EXPECT_EQ(lease_before(must(store_->open_tenant(name, 1s))), 3s);
+  const TenantState third = must(store_->open_tenant(name, 2s));
+  EXPECT_EQ(third.earlier_lease, 3s) << "the first one's may still run";
+  must(must(store_->beat({{third.id, third.epoch, 2s}}))[0]);  // they are over
+  const TenantState fourth = must(store_->open_tenant(name, 5s));
+  EXPECT_EQ(fourth.earlier_lease, 2s);
+  EXPECT_FALSE(must(store_->beat({{third.id, third.epoch, 1s}}))[0].ok());
+  EXPECT_EQ(lease_before(must(store_->open_tenant(name, 1s))), 5s);
 }
 
 TEST_P(Tenancy, IsServedByWhoeverBeatsAndLives) {
-  using namespace std::chrono_literals;
+  const auto beat = [](store::Store& store, const TenantState& owned,
+                       std::chrono::milliseconds lease) {
+    return must(store.beat({{owned.id, owned.epoch, lease}}))[0];
+  };
   EXPECT_FALSE(must(store_->is_served("nobody-" + new_tenant_name(), 1h)));
-  must(store_->beat(world().state().id, world().state().epoch));
+  must(beat(*store_, world().state(), 1h));
   auto next = engine().open();
   if (!engine().durable()) {
     EXPECT_FALSE(must(store_->is_served(tenant_, 1h))) << "nobody else can own anything";
     return;
   }
-  EXPECT_TRUE(must(next->is_served(tenant_, 1h)));
-  EXPECT_FALSE(must(next->is_served(tenant_, 0ms))) << "silent for too long";
-  const TenantState taken = must(next->open_tenant(tenant_));
-  must(next->beat(taken.id, taken.epoch));
-  EXPECT_EQ(code_of(store_->beat(taken.id, world().state().epoch)), Code::fenced);
-  must(next->beat(taken.id, taken.epoch));  // the old claim is gone by now
+  EXPECT_TRUE(must(next->is_served(tenant_, 0ms))) << "its own lease counts";
+  must(beat(*store_, world().state(), 0ms));
+  EXPECT_FALSE(must(next->is_served(tenant_, 1h))) << "silent for too long";
+  const TenantState taken = must(next->open_tenant(tenant_, limits::kLease));
+  must(beat(*next, taken, 1h));
+  EXPECT_EQ(code_of(beat(*store_, world().state(), 1h)), Code::fenced);
+  must(beat(*next, taken, 1h));  // the old claim is gone by now
   EXPECT_TRUE(must(store_->is_served(tenant_, 1h)));
   next.reset();
   const auto until =
@@ -180,7 +213,7 @@ TEST_P(Tenancy, IsServedByWhoeverBeatsAndLives) {
 TEST_P(Tenancy, WhoWasReplacedNeitherBeginsNorEndsSessions) {
   const TenantState old = world().state();
   SessionRecord record = must(store_->find_session(world().session()));
-  const TenantState next = must(store_->open_tenant(tenant_));
+  const TenantState next = must(store_->open_tenant(tenant_, limits::kLease));
   EXPECT_EQ(code_of(store_->end_session(old.id, record.id, old.epoch)), Code::fenced);
   EXPECT_EQ(must(store_->find_session(record.id)).id, record.id);
   record.id = SessionId{record.id.value + 1};

@@ -443,7 +443,7 @@ std::vector<std::string> StoreSubject::epilogue() {
                     digest(world_.content(*ino, at->version)));
     for (auto at = infos.rbegin(); at != infos.rend(); ++at) tell_holes(path, *ino, *at, &out);
   }
-  const store::TenantState state = must(world_.store().open_tenant(tenant_));
+  const store::TenantState state = must(world_.store().open_tenant(tenant_, limits::kLease));
   for (const store::Volume& volume : state.volumes) {
     const bool used = volume.id == world_.volume();
     if (volume.used_bytes != static_cast<uint64_t>(used ? used_bytes_ : 0) ||

@@ -4,6 +4,7 @@
 #include <future>
 #include <map>
 
+#include "linkspan/clock.h"
 #include "routerd/core/grant.h"
 
 namespace linkspan::test {

@@ -57,7 +57,7 @@ World World::fork() const {
 }
 
 void World::open(const std::string& tenant) {
-  state_ = must(store_->open_tenant(tenant));
+  state_ = must(store_->open_tenant(tenant, limits::kLease));
   if (state_.volumes.size() > 1 && state_.volumes[0].name != "memory")
     std::swap(state_.volumes[0], state_.volumes[1]);
   shared_->seq = state_.last_seq.value;

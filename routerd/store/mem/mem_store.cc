@@ -78,12 +78,14 @@ void MemStore::add_volume(Tenant& tenant, const VolumeSpec& spec, Time now) {
   at->second.keep_days = spec.keep_days;
 }
 
-Result<TenantState> MemStore::open_tenant(const std::string& name) {
+Result<TenantState> MemStore::open_tenant(const std::string& name,
+                                          std::chrono::milliseconds lease) {
   const std::lock_guard lock(mutex_);
   Tenant* tenant = find_tenant(name);
   if (tenant == nullptr) return no_tenant(name);
   tenant->epoch = Epoch{tenant->epoch.value + 1};
-  TenantState state{tenant->id, tenant->label, tenant->epoch, tenant->last_seq, {}};
+  TenantState state{tenant->id, tenant->label, tenant->epoch, tenant->last_seq, {}, tenant->lease};
+  tenant->lease = std::max(tenant->lease, lease);
   for (const auto& [id, volume] : tenant->volumes) state.volumes.push_back(volume.volume);
   return state;
 }
@@ -110,9 +112,14 @@ Status MemStore::check_owner(TenantId id, Epoch epoch) {
   return fail(Code::fenced, "tenant '" + tenant->label + "' is owned by another router now");
 }
 
-Status MemStore::beat(TenantId id, Epoch epoch) {
+Result<std::vector<Status>> MemStore::beat(const std::vector<Ownership>& owned) {
   const std::lock_guard lock(mutex_);
-  return check_owner(id, epoch);
+  std::vector<Status> answers;
+  for (const Ownership& own : owned) {
+    answers.push_back(check_owner(own.tenant, own.epoch));
+    if (answers.back().ok()) find_tenant(own.tenant)->lease = own.lease;
+  }
+  return answers;
 }
 
 Status MemStore::put_token(const TokenRecord& token) {

@@ -70,6 +70,7 @@ struct Tenant {
   std::string label;
   Epoch epoch;
   Seq last_seq;
+  std::chrono::milliseconds lease{};  // TenantState::earlier_lease of the next owner
   Ino next_ino{16};
   std::map<VolumeId, MemVolume> volumes;
   std::unordered_map<Ino, MemNode> nodes;

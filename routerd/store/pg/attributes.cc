@@ -3,6 +3,7 @@
 #include "routerd/store/checks.h"
 #include "routerd/store/pg/commit.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/statements_content.h"
 
 namespace linkspan::store::pg {
 namespace {

@@ -7,24 +7,29 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "routerd/store/pg/connection.h"
 #include "routerd/store/store.h"
 
 namespace linkspan::store::pg {
 
-// Threads: any; one beat at a time.
+// Threads: any; one beat at a time, of however many tenants.
 class Claims {
  public:
   Claims(std::string conninfo, const Limits& limits)
       : conninfo_(std::move(conninfo)), limits_(limits) {}
 
   // Store::beat.
-  Status beat(TenantId tenant, Epoch epoch);
+  Result<std::vector<Status>> beat(const std::vector<Ownership>& owned);
 
  private:
+  // All with mutex_ held.
   Status connect();
-  Status check(TenantId tenant, Epoch epoch);
+  Result<std::vector<Status>> check(const std::vector<Ownership>& owned);
+  void give_up(TenantId tenant);
+  void claim(const std::vector<Ownership>& mine);
+  void say(const std::vector<Ownership>& mine);
 
   const std::string conninfo_;
   const Limits limits_;

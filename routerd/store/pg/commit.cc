@@ -7,6 +7,7 @@
 #include "routerd/store/checks.h"
 #include "routerd/store/pg/content.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/statements_content.h"
 
 namespace linkspan::store::pg {
 namespace {

@@ -6,6 +6,8 @@
 #include "routerd/store/logged_path.h"
 #include "routerd/store/pg/commit.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/statements_content.h"
+#include "routerd/store/pg/statements_history.h"
 
 namespace linkspan::store::pg {
 namespace {

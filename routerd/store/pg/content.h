@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "routerd/store/pg/statements_content.h"
 #include "routerd/store/pg/transaction.h"
 
 namespace linkspan::store::pg {

@@ -4,6 +4,7 @@
 #include "linkspan/limits.h"
 #include "routerd/store/checks.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/statements_history.h"
 #include "routerd/store/pg/transaction.h"
 
 namespace linkspan::store::pg {

@@ -2,6 +2,7 @@
 
 #include "routerd/store/pg/migrate.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/statements_tenancy.h"
 #include "routerd/store/pg/transaction.h"
 
 namespace linkspan::store {

@@ -22,10 +22,11 @@ class PostgresStore final : public Store {
   Status prepare();
 
   Result<TenantId> provision(const TenantSpec& spec, Time now) override;
-  Result<TenantState> open_tenant(const std::string& name) override;
+  Result<TenantState> open_tenant(const std::string& name,
+                                  std::chrono::milliseconds lease) override;
   Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) override;
   Result<bool> is_served(const std::string& name, std::chrono::milliseconds silence) override;
-  Status beat(TenantId tenant, Epoch epoch) override;
+  Result<std::vector<Status>> beat(const std::vector<Ownership>& owned) override;
   Status put_token(const TokenRecord& token) override;
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override;

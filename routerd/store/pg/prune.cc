@@ -9,6 +9,8 @@
 
 #include "linkspan/limits.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/statements_history.h"
+#include "routerd/store/pg/statements_tenancy.h"
 #include "routerd/store/pg/transaction.h"
 
 namespace linkspan::store::pg {

@@ -5,6 +5,7 @@
 #include "routerd/store/pg/content.h"
 #include "routerd/store/pg/postgres_store.h"
 #include "routerd/store/pg/small_content.h"
+#include "routerd/store/pg/statements_content.h"
 #include "routerd/store/pg/transaction.h"
 
 namespace linkspan::store::pg {

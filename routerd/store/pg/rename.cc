@@ -5,6 +5,7 @@
 #include "routerd/store/checks.h"
 #include "routerd/store/pg/commit.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/statements_history.h"
 #include "routerd/store/pg/transaction.h"
 
 namespace linkspan::store::pg {

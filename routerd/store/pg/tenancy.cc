@@ -4,6 +4,7 @@
 
 #include "routerd/store/pg/node_row.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/statements_tenancy.h"
 #include "routerd/store/pg/transaction.h"
 
 namespace linkspan::store::pg {
@@ -112,7 +113,8 @@ Result<TenantId> provision_in(Connection& conn, const TenantSpec& spec, Time now
 }
 
 // The fence's exclusive lock first: every mutation of the old owner is over then, and none begins.
-Result<TenantState> open_in(Connection& conn, const std::string& name) {
+Result<TenantState> open_in(Connection& conn, const std::string& name,
+                            std::chrono::milliseconds lease) {
   conn.queue(sql::kTenantNamed, Params().bytes(name));
   LINKSPAN_TRY(const std::vector<Rows> known, conn.sync());
   if (known.back().empty()) return no_tenant(name);
@@ -128,9 +130,11 @@ Result<TenantState> open_in(Connection& conn, const std::string& name) {
   state.name = name;
   state.epoch = Epoch{tenant.u64(0, 1) + 1};
   const uint64_t counted = tenant.u64(0, 3);
+  state.earlier_lease = std::chrono::milliseconds(tenant.i64(0, 4));
   state.last_seq = Seq{std::max(counted, rows[3].u64(0, 0))};
   conn.queue(sql::kCountUsage, Params().i32(id).u64(counted));
-  conn.queue(sql::kTakeTenant, Params().i32(id).id(state.epoch).id(state.last_seq));
+  conn.queue(sql::kTakeTenant,
+             Params().i32(id).id(state.epoch).id(state.last_seq).i64(lease.count()));
   conn.queue(sql::kVolumes, Params().i32(id));
   LINKSPAN_TRY(const std::vector<Rows> taken, conn.sync());
   const Rows& volumes = taken.back();
@@ -187,8 +191,9 @@ Result<TenantId> PostgresStore::provision(const TenantSpec& spec, Time now) {
   return transact<TenantId>(pool_, [&](Connection& conn) { return provision_in(conn, spec, now); });
 }
 
-Result<TenantState> PostgresStore::open_tenant(const std::string& name) {
-  return transact<TenantState>(pool_, [&](Connection& conn) { return open_in(conn, name); });
+Result<TenantState> PostgresStore::open_tenant(const std::string& name,
+                                               std::chrono::milliseconds lease) {
+  return transact<TenantState>(pool_, [&](Connection& conn) { return open_in(conn, name, lease); });
 }
 
 Result<Ino> PostgresStore::reserve_inodes(TenantId tenant, uint32_t count) {
@@ -207,8 +212,8 @@ Result<bool> PostgresStore::is_served(const std::string& name, std::chrono::mill
   return !rows.empty() && rows.boolean(0, 0);
 }
 
-Status PostgresStore::beat(TenantId tenant, Epoch epoch) {
-  return claims_.beat(tenant, epoch);
+Result<std::vector<Status>> PostgresStore::beat(const std::vector<Ownership>& owned) {
+  return claims_.beat(owned);
 }
 
 Status PostgresStore::put_token(const TokenRecord& token) {

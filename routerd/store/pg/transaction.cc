@@ -5,6 +5,7 @@
 
 #include "routerd/store/logged_path.h"
 #include "routerd/store/pg/reply_codec.h"
+#include "routerd/store/pg/statements_history.h"
 
 namespace linkspan::store::pg {
 namespace {

@@ -127,13 +127,13 @@ TEST_F(CoreTest, SessionOfAnEarlierRouterIsResumedWithoutCachesAndWithItsResults
   EXPECT_FALSE(reply->resumed);
   EXPECT_EQ(reply->session, m.who.session);
   m.router = router_.get();
+  // The client goes on with the revocation numbers that it knows.
+  const auto sink = m.stream(5);
   request.op.retry = true;
   const Outcome again = m.start(request).get();
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_EQ(again->seq, first->seq);
   EXPECT_EQ(again->as_of, Seq{0});
-  // The client goes on with the revocation numbers that it knows.
-  const auto sink = m.stream(5);
   EXPECT_TRUE(sink->next().resumed);
 }
 
@@ -169,7 +169,7 @@ TEST_F(CoreTest, AnotherRouterFencesThisOne) {
   Mount m = mount();
   const auto sink = m.stream();
   EXPECT_EQ(sink->next().kind, Frame::welcome);
-  ASSERT_TRUE(memory_->open_tenant("acme").ok());
+  ASSERT_TRUE(memory_->open_tenant("acme", limits::kLease).ok());
   EXPECT_EQ(m.start_create(m.root(), "x").get().code(), Code::unavailable);
   EXPECT_EQ(sink->next().kind, Frame::end);
   EXPECT_EQ(router_->getattr(m.who, {m.root()}).code(), Code::session_lost);
@@ -177,6 +177,7 @@ TEST_F(CoreTest, AnotherRouterFencesThisOne) {
   const auto reply = resume(m, 0);
   ASSERT_TRUE(reply.ok());
   EXPECT_FALSE(reply->resumed);
+  m.stream();
   EXPECT_TRUE(m.start_create(m.root(), "y").get().ok());
 }
 

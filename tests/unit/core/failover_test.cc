@@ -1,5 +1,6 @@
 // Two routers on one store: who serves, and what the one that was replaced may still do.
 #include "fixture.h"
+#include "linkspan/reconnect.h"
 
 namespace linkspan::core::testing {
 namespace {
@@ -15,9 +16,9 @@ class FailoverTest : public CoreTest {
     store_->before("beat", [] { return ok(); });
   }
   // A router beside router_, on the same data.
-  std::unique_ptr<Router> another() {
+  std::unique_ptr<Router> another(std::chrono::milliseconds lease = kLease) {
     RouterOptions options;
-    options.lease = kLease;
+    options.lease = lease;
     options.clock = &clock_;
     options.name = "another";
     return make_router(std::make_unique<ForwardStore>(memory_.get()), options);
@@ -84,12 +85,109 @@ TEST_F(FailoverTest, ASuccessorWaitsForTheLeasesOfTheOld) {
   ASSERT_TRUE(attached.ok());
   EXPECT_EQ(attached->session, a.who.session);
   Mount moved(next.get(), *attached);
+  moved.stream();
   moved.operations = 100;
   const Pending write = moved.start_write(file, "new");
   std::this_thread::sleep_for(20ms);
   EXPECT_FALSE(write.answered()) << "the other mount has not come back, and may read its caches";
   clock_.advance(kLease);
   EXPECT_TRUE(write.get().ok());
+}
+
+TEST_F(FailoverTest, ASuccessorWithAShorterLeaseWaitsForTheLeasesOfTheOldAllTheSame) {
+  Mount a = mount(), b = mount();
+  const Ino file = a.create(a.root(), "f");
+  const auto resumed_at = [&](Router& router) {
+    AttachRequest request;
+    request.token = "agent-token";
+    request.resume = a.who.session;
+    request.resume_secret = a.who.secret;
+    const auto attached = router.attach(request);
+    EXPECT_TRUE(attached.ok());
+    Mount(&router, *attached).stream();
+    return Mount(&router, *attached);
+  };
+  auto next = another(kLease / 10);
+  Mount moved = resumed_at(*next);
+  clock_.advance(kLease / 2);
+  std::this_thread::sleep_for(20ms);
+  // Also when that one is replaced before the old leases are over.
+  auto third = another(kLease / 10);
+  Mount again = resumed_at(*third);
+  again.operations = 100;
+  const Pending write = again.start_write(file, "new");
+  clock_.advance(kLease / 2);
+  std::this_thread::sleep_for(50ms);
+  EXPECT_FALSE(write.answered()) << "B's lease of the first router may run";
+  clock_.advance(kLease);
+  EXPECT_TRUE(write.get().ok());
+  // Then its own lease is the longest.
+  std::this_thread::sleep_for(50ms);
+  auto fourth = another(kLease / 10);
+  Mount last = resumed_at(*fourth);
+  last.operations = 200;
+  const Pending soon = last.start_write(file, "newer");
+  clock_.advance(kLease / 10);
+  EXPECT_TRUE(soon.get().ok());
+}
+
+// A router that was replaced, and finds that out only as a mount comes back to it, must take the
+// tenant over before it takes the mount.
+TEST_F(FailoverTest, AMountThatComesBackOverTwoRoutersKeepsItsSessionAndItsLocks) {
+  Mount m = mount();
+  const Ino file = m.create(m.root(), "f");
+  const Lock lock{file, LockKind::record, 7, LockType::exclusive, {0, 10}, 1, false};
+  std::promise<Result<SetLockReply>> granted;
+  router_->set_lock(m.who, {OpNumber{100}, {}, lock, LockWait::no},
+                    [&](auto reply) { granted.set_value(std::move(reply)); });
+  ASSERT_TRUE(granted.get_future().get().ok());
+  // Not by its upkeep, however fast this machine is.
+  store_->before("beat", [here = std::this_thread::get_id()] {
+    return std::this_thread::get_id() == here ? ok() : fail(Code::unavailable);
+  });
+  AttachRequest request;
+  request.token = "agent-token";
+  request.resume = m.who.session;
+  request.resume_secret = m.who.secret;
+  {
+    auto next = another();
+    ASSERT_TRUE(next->attach(request).ok());
+    ASSERT_TRUE(next->reclaim_locks(m.who, {{lock}}).ok());
+  }
+  clock_.advance(kLease * 3 / 4);
+  Result<AttachReply> back = router_->attach(request);
+  EXPECT_EQ(back.code(), Code::unavailable) << "it has just found out";
+  if (!back.ok()) back = router_->attach(request);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->session, m.who.session);
+  const auto told = router_->reclaim_locks(m.who, {{lock}});
+  ASSERT_TRUE(told.ok()) << told.error().message;
+  EXPECT_TRUE(told->lost.empty());
+}
+
+TEST_F(FailoverTest, ALiveMountOfALongAwayRouterKeepsItsLocks) {
+  Mount m = mount(), other = mount();
+  const Ino file = m.create(m.root(), "f");
+  const Lock lock{file, LockKind::record, 7, LockType::exclusive, {0, 10}, 1, false};
+  auto next = another();
+  AttachRequest request;
+  request.token = "agent-token";
+  request.resume = other.who.session;
+  request.resume_secret = other.who.secret;
+  ASSERT_TRUE(next->attach(request).ok());
+  auto asked = std::make_shared<std::promise<Result<SetLockReply>>>();
+  auto answer = asked->get_future();
+  next->set_lock(other.who, {OpNumber{1}, {}, lock, LockWait::no},
+                 [asked](auto reply) { asked->set_value(std::move(reply)); });
+  // It was refused here just before, and tried the stopped router again for as long as it may.
+  clock_.advance(limits::kReconnectPause + limits::kAttachAttempt + 500ms);
+  EXPECT_EQ(answer.wait_for(150ms), std::future_status::timeout);
+  request.resume = m.who.session;
+  request.resume_secret = m.who.secret;
+  ASSERT_TRUE(next->attach(request).ok());
+  const auto told = next->reclaim_locks(m.who, {{lock}});
+  ASSERT_TRUE(told.ok());
+  EXPECT_TRUE(told->lost.empty());
 }
 
 TEST_F(FailoverTest, WhoWasReplacedEndsNoSessionOfItsSuccessor) {
@@ -102,6 +200,7 @@ TEST_F(FailoverTest, WhoWasReplacedEndsNoSessionOfItsSuccessor) {
   const auto attached = next->attach(request);
   ASSERT_TRUE(attached.ok());
   Mount moved(next.get(), *attached);
+  moved.stream();
   moved.operations = 100;
   const Ino made = moved.create(moved.root(), "made");
   (void)router_->detach(m.who).ok();

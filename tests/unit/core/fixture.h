@@ -25,10 +25,10 @@ using namespace std::chrono_literals;
 
 inline constexpr auto kPatience = 20s;  // after this a test gives up on an event
 
-class FakeClock final : public Clock {
+class FakeClock final : public RouterClock {
  public:
   Time now() const override { return Time{1'700'000'000'000'000'000 + ns_.load()}; }
-  Steady steady() const override { return Steady(std::chrono::nanoseconds(ns_.load())); }
+  Boot boot() const override { return Boot(std::chrono::nanoseconds(ns_.load())); }
   void advance(std::chrono::milliseconds by) {
     ns_ += std::chrono::duration_cast<std::chrono::nanoseconds>(by).count();
   }

@@ -33,8 +33,9 @@ class ForwardStore final : public Store {
   Result<TenantId> provision(const TenantSpec& s, Time now) override {
     return inner_->provision(s, now);
   }
-  Result<TenantState> open_tenant(const std::string& name) override {
-    return pass<TenantState>("open_tenant", [&] { return inner_->open_tenant(name); });
+  Result<TenantState> open_tenant(const std::string& name,
+                                  std::chrono::milliseconds lease) override {
+    return pass<TenantState>("open_tenant", [&] { return inner_->open_tenant(name, lease); });
   }
   Result<Ino> reserve_inodes(TenantId t, uint32_t n) override {
     return pass<Ino>("reserve_inodes", [&] { return inner_->reserve_inodes(t, n); });
@@ -43,8 +44,8 @@ class ForwardStore final : public Store {
     if (served) return true;
     return pass<bool>("is_served", [&] { return inner_->is_served(name, silence); });
   }
-  Status beat(TenantId t, Epoch epoch) override {
-    return pass<Done>("beat", [&] { return inner_->beat(t, epoch); });
+  Result<std::vector<Status>> beat(const std::vector<Ownership>& owned) override {
+    return pass<std::vector<Status>>("beat", [&] { return inner_->beat(owned); });
   }
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override {
@@ -164,6 +165,10 @@ class Barrier {
     ++arrived_;
     changed_.notify_all();
     changed_.wait(lock, [this] { return open_; });
+  }
+  bool met() {
+    const std::lock_guard lock(mutex_);
+    return arrived_ > 0;
   }
   void await_arrivals(int count) {
     std::unique_lock lock(mutex_);

@@ -1,5 +1,6 @@
 // Locks through the router: rights, sessions and their leases, a router that takes over.
 #include "fixture.h"
+#include "linkspan/reconnect.h"
 
 namespace linkspan::core::testing {
 namespace {
@@ -120,10 +121,15 @@ TEST_F(LockingTest, WhoComesTooLateToANewRouterHasLostHisLocks) {
   const Ino file = a.create(a.root(), "f");
   EXPECT_TRUE(set(a, lock(file)).get().ok());
   router_.reset();
-  start_router();
+  RouterOptions options;
+  options.lease = kLease;
+  options.session_grace = 20s;  // for the lock, not the session, to be lost
+  options.clock = &clock_;
+  options.sole = true;
+  router_ = make_router(std::make_unique<ForwardStore>(memory_.get()), options);
   Mount c = mount();
   const Ask waits = set(c, lock(file), LockWait::stay);
-  let_pass(kLease + 1100ms);
+  let_pass(limits::kAttachAttempt + limits::kReconnectPause + 1100ms);
   EXPECT_TRUE(waits.get().ok());
   EXPECT_TRUE(set(c, lock(file, LockType::none)).get().ok());
   const auto back = resume(a, 0);

@@ -145,14 +145,15 @@ class SessionTest : public ::testing::Test {
   SessionTest() {
     store::TenantState state;
     state.name = "acme";
-    tenant = std::make_shared<Tenant>(state, std::set<SessionId>{}, clock.steady(), clock.steady(),
-                                      Clock::Steady::max());
+    Tenant::Takeover takeover;
+    takeover.owned_until = Boot::max();
+    tenant = std::make_shared<Tenant>(state, std::set<SessionId>{}, takeover);
     Session::Options options;
     options.record.id = SessionId{7};
     options.tenant = tenant;
     options.slot = *tenant->slots.take();
     options.lease = 100ms;
-    session = std::make_shared<Session>(std::move(options), clock.steady());
+    session = std::make_shared<Session>(std::move(options), clock.boot());
     tenant->slots.assign(session->slot(), session);
   }
   // A writer that waits for this session; true once it is released.
@@ -161,7 +162,7 @@ class SessionTest : public ::testing::Test {
     const auto completion = std::make_shared<Completion>([released] { *released = true; });
     Revocation revocation;
     revocation.nodes.push_back({Ino{20}, true, false});
-    session->enqueue(revocation, tenant->slots.holder(session->slot()), completion, clock.steady());
+    session->enqueue(revocation, tenant->slots.holder(session->slot()), completion, clock.boot());
     completion->release();
     return released;
   }
@@ -187,20 +188,20 @@ TEST_F(SessionTest, AFullQueueCostsTheLeaseNotTheWriters) {
   ack(limits::kRevocationQueue);
   EXPECT_TRUE(*waiting.front());
   EXPECT_FALSE(*waiting.back()) << "it was never sent, so it cannot be acknowledged";
-  session->renew(OpNumber{1}, 1, clock.steady());
+  session->renew(OpNumber{1}, 1, clock.boot());
   clock.advance(100ms);
-  const auto tick = session->tick(clock.steady(), 1000ms);
+  const auto tick = session->tick(clock.boot(), 1000ms);
   EXPECT_TRUE(tick.lost_now);
   release_all(tick.releases);
   EXPECT_TRUE(*waiting.back());
   // Then it can live again.
-  session->renew(OpNumber{1}, 2, clock.steady());
+  session->renew(OpNumber{1}, 2, clock.boot());
   EXPECT_TRUE(session->holder());
 }
 
 TEST_F(SessionTest, WithoutCachesNobodyWaitsForIt) {
   clock.advance(100ms);
-  EXPECT_TRUE(session->tick(clock.steady(), 1000ms).lost_now);
+  EXPECT_TRUE(session->tick(clock.boot(), 1000ms).lost_now);
   EXPECT_FALSE(session->holder());
   EXPECT_TRUE(*wait_for_it());
 }
@@ -208,11 +209,11 @@ TEST_F(SessionTest, WithoutCachesNobodyWaitsForIt) {
 TEST_F(SessionTest, AnOldHolderIsNotRevoked) {
   const Holder old = tenant->slots.holder(session->slot());
   clock.advance(100ms);
-  release_all(session->tick(clock.steady(), 1000ms).releases);
-  session->renew(OpNumber{1}, 1, clock.steady());
+  release_all(session->tick(clock.boot(), 1000ms).releases);
+  session->renew(OpNumber{1}, 1, clock.boot());
   bool released = false;
   const auto completion = std::make_shared<Completion>([&] { released = true; });
-  session->enqueue({}, old, completion, clock.steady());
+  session->enqueue({}, old, completion, clock.boot());
   completion->release();
   EXPECT_TRUE(released);
 }
@@ -221,13 +222,13 @@ TEST_F(SessionTest, AnOldHolderIsNotRevoked) {
 
 TEST(Hold, LetsGoWhenAllWereHeardOf) {
   FakeClock clock;
-  Hold hold({SessionId{1}, SessionId{2}}, clock.steady() + 100ms);
+  Hold hold({SessionId{1}, SessionId{2}}, clock.boot() + 100ms);
   int runs = 0;
   Hold::Task task = [&] { ++runs; };
   EXPECT_EQ(hold.defer(task), Hold::Answer::held);
   EXPECT_TRUE(hold.heard_of(SessionId{3}).empty());
   EXPECT_TRUE(hold.heard_of(SessionId{1}).empty());
-  EXPECT_TRUE(hold.tick(clock.steady() + 99ms).empty());
+  EXPECT_TRUE(hold.tick(clock.boot() + 99ms).empty());
   for (const auto& released : hold.heard_of(SessionId{2})) released();
   EXPECT_EQ(runs, 1);
   task = [&] { ++runs; };
@@ -236,14 +237,14 @@ TEST(Hold, LetsGoWhenAllWereHeardOf) {
 
 TEST(Hold, IsBounded) {
   FakeClock clock;
-  Hold hold({SessionId{1}}, clock.steady() + 100ms);
+  Hold hold({SessionId{1}}, clock.boot() + 100ms);
   for (size_t i = 0; i < limits::kRouterQueue; ++i) {
     Hold::Task task = [] {};
     ASSERT_EQ(hold.defer(task), Hold::Answer::held);
   }
   Hold::Task task = [] {};
   EXPECT_EQ(hold.defer(task), Hold::Answer::full);
-  EXPECT_EQ(hold.tick(clock.steady() + 100ms).size(), limits::kRouterQueue);
+  EXPECT_EQ(hold.tick(clock.boot() + 100ms).size(), limits::kRouterQueue);
 }
 
 // ---- bounded memory ----

@@ -29,11 +29,11 @@ class CachingMount final : public StreamSink {
 
  public:
   CachingMount(Router* router, AttachReply attached)
-      : mount_(router, std::move(attached)), lease_until_(Clock::system().steady()) {}
+      : mount_(router, std::move(attached)), lease_until_(RouterClock::system().boot()) {}
   ~CachingMount() override { stop(); }
 
   void start(std::shared_ptr<StreamSink> self) {
-    const auto sent = Clock::system().steady();
+    const auto sent = RouterClock::system().boot();
     ASSERT_TRUE(mount_.router->open_stream(mount_.who, 0, std::move(self)).ok());
     with_lock([&] { lease_until_ = sent + kShortLease; });
     stream_ = std::thread([this] { serve(); });
@@ -45,7 +45,7 @@ class CachingMount final : public StreamSink {
   }
   // As a paused machine: neither acknowledges nor renews until the lease is gone.
   void sleep_through_a_lease() {
-    with_lock([&] { asleep_until_ = Clock::system().steady() + 2 * kShortLease; });
+    with_lock([&] { asleep_until_ = RouterClock::system().boot() + 2 * kShortLease; });
   }
 
   Version version_of(Ino ino) {
@@ -121,7 +121,7 @@ class CachingMount final : public StreamSink {
   void serve() {
     std::unique_lock lock(mutex_);
     while (!stopping_) {
-      const auto now = Clock::system().steady();
+      const auto now = RouterClock::system().boot();
       if (now < asleep_until_) {
         arrived_.wait_until(lock, asleep_until_, [this] { return stopping_; });
         continue;
@@ -163,7 +163,7 @@ class CachingMount final : public StreamSink {
 
   // -- the caches, all with mutex_ held
   // -------------------------------------------------------------
-  bool leased() const { return Clock::system().steady() < lease_until_; }
+  bool leased() const { return RouterClock::system().boot() < lease_until_; }
   std::optional<Version> cached_version(Ino ino) {
     const auto at = nodes_.find(ino);
     // The lease is looked at last: what was read before it was still good then.
@@ -219,8 +219,8 @@ class CachingMount final : public StreamSink {
   std::map<Name, Seq> name_fences_;
   uint64_t generation_ = 0, nonce_ = 0, last_revocation_ = 0;
   int losses_ = 0, hits_ = 0;
-  std::map<uint64_t, Clock::Steady> sent_;
-  Clock::Steady lease_until_, next_renewal_{}, asleep_until_{};
+  std::map<uint64_t, Boot> sent_;
+  Boot lease_until_, next_renewal_{}, asleep_until_{};
   bool stopping_ = false;
   std::thread stream_;
 };
@@ -235,7 +235,7 @@ class StressTest : public ::testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
     auto memory = store::make_mem_store();
-    ASSERT_TRUE(memory->provision({"acme", {{"memory"}}}, Clock::system().now()).ok());
+    ASSERT_TRUE(memory->provision({"acme", {{"memory"}}}, RouterClock::system().now()).ok());
     store::TokenRecord token;
     token.hash = hash_token("t");
     token.tenant = "acme";

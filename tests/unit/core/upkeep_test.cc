@@ -59,7 +59,7 @@ TEST_F(UpkeepTest, FindsOutThatAnotherRouterTookOver) {
   Mount m = mount();
   const auto sink = m.stream();
   EXPECT_EQ(sink->next().kind, Frame::welcome);
-  ASSERT_TRUE(memory_->open_tenant("acme").ok());
+  ASSERT_TRUE(memory_->open_tenant("acme", limits::kLease).ok());
   // Nobody writes: only the lease's renewals come.
   run_clock(kLease / 8, [&] {
     m.renew();
@@ -91,6 +91,34 @@ TEST_F(UpkeepTest, ARevokedTokenEndsItsSessionsAndNoOthers) {
   again.token = "leaver";
   EXPECT_EQ(attach(again).code(), Code::unauthenticated);
   EXPECT_TRUE(router_->getattr(other.who, {other.root()}).ok());
+}
+
+TEST_F(UpkeepTest, AsksForAllItsTenantsAtOnceAndWaitsForNoTokens) {
+  for (const char* name : {"second", "third"}) {
+    ASSERT_TRUE(memory_->provision({name, {{"memory"}, {"skills"}, {"sessions"}}}, {}).ok());
+    add_token(name, [&](auto& token) { token.tenant = name; });
+  }
+  Mount first = mount(), second = mount("second"), third = mount("third");
+  Barrier barrier;
+  store_->before("find_token", [&] {
+    barrier.pass();
+    return ok();
+  });
+  const auto until = [&](auto done) {
+    run_clock(kLease / 4, [&] {
+      for (Mount* m : {&first, &second, &third}) m->renew();
+      return done();
+    });
+  };
+  until([&] { return barrier.met(); });  // a token's check hangs
+  const int before = store_->calls("beat");
+  until([&] { return store_->calls("beat") >= before + 3; });
+  ASSERT_TRUE(memory_->open_tenant("second", kLease).ok());
+  until([&] { return !router_->getattr(second.who, {second.root()}).ok(); });
+  EXPECT_TRUE(router_->getattr(first.who, {first.root()}).ok());
+  EXPECT_TRUE(router_->getattr(third.who, {third.root()}).ok());
+  barrier.open();
+  router_.reset();  // its threads are done with the barrier
 }
 
 TEST_F(UpkeepTest, ChecksCredentialsWithoutTheStore) {

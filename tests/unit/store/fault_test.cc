@@ -42,7 +42,7 @@ TEST_F(FaultStoreTest, AFailureOfTheCallItselfIsTold) {
 TEST_F(FaultStoreTest, AnyCallUntilCleared) {
   faults_->add({.times = 0, .error = fail(Code::io)});
   EXPECT_EQ(code_of(faults_->ping()), Code::io);
-  EXPECT_EQ(code_of(faults_->open_tenant("tenant")), Code::io);
+  EXPECT_EQ(code_of(faults_->open_tenant("tenant", limits::kLease)), Code::io);
   EXPECT_EQ(code_of(faults_->getattr(world_.scope, {world_.root(), false})), Code::io);
   faults_->clear();
   must(faults_->ping());
