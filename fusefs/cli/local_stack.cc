@@ -127,6 +127,12 @@ Result<LocalStack> LocalStack::join(const std::string& state_dir) {
   return LocalStack(std::move(layout), std::move(users));
 }
 
+void LocalStack::hold_as_own() {
+  // A shared one goes beside that of the parent, which keeps an exclusive one away meanwhile.
+  auto own = open_lock(layout_.users_lock());
+  if (own.ok() && try_lock(*own, LOCK_SH)) users_ = *std::move(own);
+}
+
 void LocalStack::leave(bool wait) {
   const auto supervisor = find_supervisor(layout_);
   const auto watch = supervisor ? open_process(*supervisor) : UniqueFd();

@@ -20,6 +20,9 @@ class LocalStack {
   const LocalLayout& layout() const { return layout_; }
   std::string router() const { return layout_.router_address(); }
 
+  // In a forked child that stays when its parent ends: holds a reference that it took itself. A pid
+  // namespace (a container) does not show in /proc/locks what was locked by who has ended.
+  void hold_as_own();
   // Gives up this process's part of the reference; forks share it, and the last one to leave is the
   // one that counts. With `wait`, returns when the servers have ended, if this was the last user.
   void leave(bool wait);

@@ -101,6 +101,7 @@ int in_background(Prepared prepared, const LogOptions& log) {
     return await_child(child, pipe->read.get());
   }
   pipe->read.reset();
+  if (prepared.local) prepared.local->hold_as_own();
   ::setsid();
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (::chdir("/") != 0 || ::dup2(null.get(), 0) < 0 || ::dup2(null.get(), 1) < 0 ||

@@ -232,6 +232,18 @@ def test_mounts_share_and_end_it():
     equal(servers("root"), {})
 
 
+def test_users_are_known_in_a_pid_namespace():
+    """As in a container: /proc/locks hides there what was locked by a process that has ended."""
+    d = BASE.make("contained")
+    done = BASE.linkspan(prefix=["unshare", "-pf", "--mount-proc", "sh", "-c",
+                                 f"{LINKSPAN} mount --local {d} && {LINKSPAN} local status --json; {LINKSPAN} local stop; "
+                                 f"{LINKSPAN} umount {d}; {LINKSPAN} local status --json"], timeout=150)
+    check(re.search(r'"users": \[\s*\d+\s*\]', done.stdout), done.stdout + done.stderr)
+    check("in use by 1 mounts" in done.stderr, done.stderr)
+    check('"running": false' in done.stdout, done.stdout + done.stderr)
+    equal(servers("root"), {})
+
+
 def test_a_killed_mount_gives_up_its_use():
     d = BASE.make("m3")
     equal(local("root", "mount", "--local", d).returncode, 0)
