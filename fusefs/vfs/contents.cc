@@ -20,26 +20,42 @@ Contents::Window Contents::window(const cache::ContentId& id, uint64_t offset, s
   return Window{id, offset / length * length, static_cast<uint32_t>(length)};
 }
 
-Result<std::string> Contents::fetch(const Doing& doing, const Window& window) {
+// A file that replaces another goes on with that one's history: from then on its number of before
+// can be a version of what it replaced, and we may not have been told yet. So it is the head that
+// is asked for, which is its own content under whatever number; only what is not the head any more
+// is asked for by its number.
+Result<ReadReply> Contents::ask(const Doing& doing, const Window& window,
+                                std::optional<uint64_t> whole) {
+  ReadRequest request{window.id.ino, Version{}, window.offset, window.length};
+  LINKSPAN_TRY(ReadReply head, client_->read(doing.call(), request));
+  if (head.version == window.id.version) return head;
+  request.version = window.id.version;
+  LINKSPAN_TRY(ReadReply reply, client_->read(doing.call(), request));
+  if (whole && reply.size != *whole)
+    return fail(Code::not_found, "the number is of another content by now");
+  return reply;
+}
+
+Result<std::string> Contents::fetch(const Doing& doing, const Window& window,
+                                    std::optional<uint64_t> whole) {
   return flights_.run(window, doing.patience(), [&]() -> cache::Fetched<std::string> {
     const uint64_t asked = cache_->moment();
-    auto reply = client_->read(
-        doing.call(), ReadRequest{window.id.ino, window.id.version, window.offset, window.length});
+    auto reply = ask(doing, window, whole);
     if (!reply.ok()) return {reply.error(), false};
     cache_->put(asked, window.id, window.offset, reply->data);
     return {std::move(reply->data), true};
   });
 }
 
-Status Contents::read(const Doing& doing, const cache::ContentId& id, uint64_t offset, char* out,
-                      size_t size, uint32_t run) {
+Status Contents::read(const Doing& doing, const cache::ContentId& id, std::optional<uint64_t> whole,
+                      uint64_t offset, char* out, size_t size, uint32_t run) {
   bool missed = false;
   while (size > 0) {
     size_t got = cache_->read(id, offset, out, size);
     if (got == 0) {
       missed = true;
       const Window wanted = window(id, offset, size, run);
-      LINKSPAN_TRY(const std::string data, fetch(doing, wanted));
+      LINKSPAN_TRY(const std::string data, fetch(doing, wanted, whole));
       const uint64_t within = offset - wanted.offset;
       if (within >= data.size())
         return fail(Code::io, "the router sent less of the file than it has");

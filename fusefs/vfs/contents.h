@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <string>
 
 #include "fusefs/cache/content_cache.h"
@@ -18,10 +19,11 @@ class Contents {
   Contents(client::RouterClient* client, cache::ContentCache* cache)
       : client_(client), cache_(cache) {}
 
-  // Bytes [offset, offset + size) of a version that has them all. `run`: how many reads the caller
-  // made in sequence. `not_found`: the store has not kept this version.
-  Status read(const Doing& doing, const cache::ContentId& id, uint64_t offset, char* out,
-              size_t size, uint32_t run);
+  // Bytes [offset, offset + size) of a version that has them all. `whole`: its size, if that is
+  // known. `run`: how many reads the caller made in sequence. `not_found`: the store has not kept
+  // this version, or the number is another content's by now.
+  Status read(const Doing& doing, const cache::ContentId& id, std::optional<uint64_t> whole,
+              uint64_t offset, char* out, size_t size, uint32_t run);
 
   uint64_t hits() const { return hits_; }
   uint64_t misses() const { return misses_; }
@@ -40,7 +42,9 @@ class Contents {
     }
   };
   static Window window(const cache::ContentId& id, uint64_t offset, size_t size, uint32_t run);
-  Result<std::string> fetch(const Doing& doing, const Window& window);
+  Result<std::string> fetch(const Doing& doing, const Window& window,
+                            std::optional<uint64_t> whole);
+  Result<ReadReply> ask(const Doing& doing, const Window& window, std::optional<uint64_t> whole);
 
   client::RouterClient* client_;  // not owned
   cache::ContentCache* cache_;    // not owned

@@ -137,8 +137,8 @@ Status RouteVfs::read_gaps(const Doing& doing, Ino ino, const OpenFile::Reading&
                            uint64_t offset, char* out) {
   const cache::ContentId base{ino, reading.base};
   for (const Range& gap : reading.gaps)
-    LINKSPAN_CHECK(
-        contents_.read(doing, base, gap.begin, out + (gap.begin - offset), gap.end - gap.begin, 0));
+    LINKSPAN_CHECK(contents_.read(doing, base, std::nullopt, gap.begin, out + (gap.begin - offset),
+                                  gap.end - gap.begin, 0));
   return ok();
 }
 
@@ -161,8 +161,8 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
       return size_t{0};
     }
     const size_t part = std::min<uint64_t>(size, seen.size - offset);
-    const auto done =
-        contents_.read(doing, cache::ContentId{file.ino, seen.version}, offset, out, part, run);
+    const auto done = contents_.read(doing, cache::ContentId{file.ino, seen.version}, seen.size,
+                                     offset, out, part, run);
     if (done.ok()) {
       kernel_.pages_got(file.ino, seen.version);
       if (handle.direct)

@@ -259,6 +259,33 @@ TEST_F(TwoMounts, AMutationWaitsForTheOthersAcknowledgement) {
   EXPECT_EQ(text(b.read("x")), "new");
 }
 
+// A file that replaces another goes on with that one's history, in which its number of before is a
+// version of the other. Who has it open, and was not told yet, must not read that.
+TEST_F(TwoMounts, ARenamedFileIsNotReadAsAVersionOfWhatItReplaced) {
+  const std::string replaced(200'000, 'r'), mine(300'000, 'm');
+  ASSERT_OK(a.write("x", replaced));
+  ASSERT_OK(a.write("y", mine));
+  ASSERT_EQ(a.attr("x").version, a.attr("y").version);
+  const auto h = b.open("y", O_RDONLY);
+  ASSERT_OK(h);
+  EXPECT_EQ(b.attr("y").size, mine.size());
+  b.client.hold_revocations();
+  std::thread mover([&] { EXPECT_OK(a.rename("y", "x")); });
+  Mount c(&router);
+  EXPECT_TRUE(eventually([&] { return c.attr("x").size == mine.size(); }, 10s));
+  for (const uint64_t offset : {0, 131'072, 262'144}) {
+    const auto got = b.pread(*h, offset, 1000);
+    if (got.ok())
+      EXPECT_TRUE(*got == mine.substr(offset, 1000)) << offset << " has " << got->substr(0, 10);
+    else
+      EXPECT_EQ(got.code(), Code::busy) << offset;
+  }
+  b.client.let_revocations();
+  mover.join();
+  EXPECT_EQ(text(b.pread(*h, 262'144, 10)), mine.substr(262'144, 10));
+  EXPECT_OK(b.close(*h));
+}
+
 // A reply that a revocation overtakes on its way is answered, but neither cached nor left to the
 // kernel.
 TEST_F(TwoMounts, AnOvertakenReplyIsNotCached) {
