@@ -160,6 +160,8 @@ class Bystander:
         equal(self.file.do("fsync")[0], 0, "fsync when all is well again")
         equal(self.file.do("close")[0], 0, "close when all is well again")
         self.file.end()
+        # The other mount may ask a moment too early, too.
+        labtest.eventually(lambda: errno_of(get, f"{self.there}/unsaved") == 0, TIMEOUT + SLACK, "the other's answer")
         equal(get(f"{self.there}/unsaved"), "kept", "what was unsaved")
         labtest.eventually(lambda: status(self.lab.mounts[0])["healthy"], 20, "healthy again")
         print(f"  back after {took:.2f} s")
