@@ -16,7 +16,7 @@ namespace linkspan::cli {
 
 namespace {
 
-using Kind = MountStep::Kind;
+using StepKind = MountStep::Kind;
 
 // One page for the root and one for slack; no file can be made in it.
 constexpr const char* kCoverOptions = "mode=0555,size=4k,nr_inodes=1";
@@ -35,7 +35,7 @@ Status unmount(const MountStep& step, bool lazy) {
   if (::umount2(step.path.c_str(), flags) == 0) return ok();
   const int error = errno;
   if (error == EINVAL || error == ENOENT) return ok();  // nothing is mounted there any more
-  if (error == EPERM && step.kind == Kind::fuse) return unmount_fuse_as_user(step.path, lazy);
+  if (error == EPERM && step.kind == StepKind::fuse) return unmount_fuse_as_user(step.path, lazy);
   return system_error("cannot unmount " + step.path, error);
 }
 
@@ -52,31 +52,31 @@ Result<bool> is_still_there(const MountStep& step) {
   LINKSPAN_TRY(const auto mounts, read_mountinfo());
   const auto top = mount_at(mounts, step.path);
   if (!top) return false;
-  if (step.kind == Kind::fuse) return top->type == kFuseType;
-  if (step.kind == Kind::cover) return is_ours(*top) && top->type != kFuseType;
+  if (step.kind == StepKind::fuse) return top->type == kFuseType;
+  if (step.kind == StepKind::cover) return is_ours(*top) && top->type != kFuseType;
   return step.device.empty() || top->device == step.device;
 }
 
 // What is busy is detached: its users keep what they have open, nobody new finds it.
 Status undo_step(const MountStep& step) {
   switch (step.kind) {
-    case Kind::cover:
-    case Kind::fuse:
-    case Kind::bind: {
+    case StepKind::cover:
+    case StepKind::fuse:
+    case StepKind::bind: {
       LINKSPAN_TRY(const bool there, is_still_there(step));
       if (!there) return ok();
       auto done = unmount(step, false);
       if (!done.ok() && done.code() == Code::busy) done = unmount(step, true);
       return done;
     }
-    case Kind::symlink:
+    case StepKind::symlink:
       return remove_symlink(step);
-    case Kind::directory:
+    case StepKind::directory:
       if (::rmdir(step.path.c_str()) != 0 && errno != ENOENT && errno != ENOTEMPTY &&
           errno != EEXIST)
         return system_error("cannot remove " + step.path, errno);
       return ok();
-    case Kind::mode:
+    case StepKind::mode:
       if (::chmod(step.path.c_str(), step.mode) != 0 && errno != ENOENT)
         return system_error("cannot restore the mode of " + step.path, errno);
       return ok();
@@ -108,7 +108,7 @@ void MountStack::pop() {
   changed();
 }
 
-bool MountStack::take_over(Kind kind, const std::string& path) {
+bool MountStack::take_over(StepKind kind, const std::string& path) {
   bool taken = false;
   for (auto step = inherited_.begin(); step != inherited_.end();) {
     if (step->kind != kind || step->path != path) {
@@ -131,7 +131,7 @@ void MountStack::give_back() {
 
 Status MountStack::uncover(const std::string& dir) {
   const auto is_mount = [](const auto& step) {
-    return step.kind == Kind::fuse || step.kind == Kind::bind;
+    return step.kind == StepKind::fuse || step.kind == StepKind::bind;
   };
   std::vector<MountStep> dead;
   for (const auto& step : inherited_)  // what is mounted inside of DIR goes with it, at once
@@ -153,8 +153,9 @@ Status MountStack::cover(const std::string& path) {
   if (::stat(path.c_str(), &st) != 0) return system_error(path, errno);
   LINKSPAN_TRY(const auto mounts, read_mountinfo());
   const auto top = mount_at(mounts, path);
-  if (top && is_ours(*top) && top->type != kFuseType && take_over(Kind::cover, path)) return ok();
-  push({Kind::cover, path});
+  if (top && is_ours(*top) && top->type != kFuseType && take_over(StepKind::cover, path))
+    return ok();
+  push({StepKind::cover, path});
   if (::mount(kCoverSource, path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
               kCoverOptions) == 0) {
     if (::mount(nullptr, path.c_str(), nullptr,
@@ -179,8 +180,8 @@ Status MountStack::cover(const std::string& path) {
 Status MountStack::cover_as_user(const std::string& path, unsigned mode) {
   beneath_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!beneath_) return system_error(path, errno);
-  if (!take_over(Kind::mode, path)) {
-    push({Kind::mode, path, {}, mode});
+  if (!take_over(StepKind::mode, path)) {
+    push({StepKind::mode, path, {}, mode});
     return ok();
   }
   // From here until seal() it can be written to: fusermount3 mounts on no other.
@@ -189,7 +190,7 @@ Status MountStack::cover_as_user(const std::string& path, unsigned mode) {
 }
 
 void MountStack::fuse(const std::string& path) {
-  push({Kind::fuse, path});
+  push({StepKind::fuse, path});
 }
 
 Status MountStack::seal() {
@@ -200,7 +201,7 @@ Status MountStack::seal() {
 }
 
 Status MountStack::bind(const std::string& from, const std::string& to) {
-  push({Kind::bind, to});
+  push({StepKind::bind, to});
   if (::mount(from.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0) {
     if (const auto mounts = read_mountinfo(); mounts.ok())
       if (const auto top = mount_at(*mounts, to)) done_.back().step.device = top->device;
@@ -213,8 +214,8 @@ Status MountStack::bind(const std::string& from, const std::string& to) {
 }
 
 Status MountStack::symlink(const std::string& target, const std::string& path) {
-  if (take_over(Kind::symlink, path) && done_.back().step.target == target) return ok();
-  push({Kind::symlink, path, target});
+  if (take_over(StepKind::symlink, path) && done_.back().step.target == target) return ok();
+  push({StepKind::symlink, path, target});
   if (::symlink(target.c_str(), path.c_str()) == 0) return ok();
   const int error = errno;
   pop();
@@ -223,9 +224,10 @@ Status MountStack::symlink(const std::string& target, const std::string& path) {
 
 Status MountStack::make_directory(const std::string& path) {
   struct stat st;
-  if (::lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && take_over(Kind::directory, path))
+  if (::lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode) &&
+      take_over(StepKind::directory, path))
     return ok();
-  push({Kind::directory, path});
+  push({StepKind::directory, path});
   if (::mkdir(path.c_str(), 0755) == 0) return ok();
   const int error = errno;
   pop();
@@ -238,7 +240,7 @@ Status MountStack::make_parents(const std::string& path) {
   LINKSPAN_CHECK(make_parents(parent));
   struct stat st;
   if (::stat(parent.c_str(), &st) == 0) {
-    take_over(Kind::directory, parent);
+    take_over(StepKind::directory, parent);
     return ok();
   }
   if (errno != ENOENT) return system_error(parent, errno);
@@ -249,18 +251,18 @@ void MountStack::undo_last(std::vector<Error>* failures) {
   const auto& [step, inherited] = done_.back();
   if (inherited) {
     // Unwritable again, as the dead mount left it.
-    if (step.kind == Kind::mode && ::chmod(step.path.c_str(), kSealed) != 0)
+    if (step.kind == StepKind::mode && ::chmod(step.path.c_str(), kSealed) != 0)
       failures->push_back(system_error("cannot make " + step.path + " unwritable", errno));
     return give_back();
   }
-  if (step.kind != Kind::fuse)
+  if (step.kind != StepKind::fuse)
     if (auto done = undo_step(step); !done.ok()) failures->push_back(done.error());
   pop();
 }
 
 std::vector<Error> MountStack::undo_above_fuse() {
   std::vector<Error> failures;
-  while (!done_.empty() && done_.back().step.kind != Kind::fuse) undo_last(&failures);
+  while (!done_.empty() && done_.back().step.kind != StepKind::fuse) undo_last(&failures);
   return failures;
 }
 
@@ -273,7 +275,9 @@ std::vector<Error> MountStack::undo() {
 std::vector<Error> detach_steps(const std::vector<MountStep>& steps) {
   std::vector<Error> failures;
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    if (step->kind != Kind::cover && step->kind != Kind::fuse && step->kind != Kind::bind) continue;
+    if (step->kind != StepKind::cover && step->kind != StepKind::fuse &&
+        step->kind != StepKind::bind)
+      continue;
     const auto there = is_still_there(*step);
     if (!there.ok() || !*there) continue;
     if (auto done = unmount(*step, true); !done.ok()) failures.push_back(done.error());

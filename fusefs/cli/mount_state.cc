@@ -11,11 +11,11 @@ namespace linkspan::cli {
 namespace {
 
 using Json = nlohmann::json;
-using Kind = MountStep::Kind;
+using StepKind = MountStep::Kind;
 
-constexpr std::pair<Kind, std::string_view> kKinds[] = {
-    {Kind::cover, "cover"},     {Kind::fuse, "fuse"},           {Kind::bind, "bind"},
-    {Kind::symlink, "symlink"}, {Kind::directory, "directory"}, {Kind::mode, "mode"}};
+constexpr std::pair<StepKind, std::string_view> kKinds[] = {
+    {StepKind::cover, "cover"},     {StepKind::fuse, "fuse"},           {StepKind::bind, "bind"},
+    {StepKind::symlink, "symlink"}, {StepKind::directory, "directory"}, {StepKind::mode, "mode"}};
 
 // Paths are bytes; JSON wants UTF-8. Bytes that are none are replaced, which only costs the
 // clean-up after a kill of a mount at such a path.
@@ -25,7 +25,7 @@ std::string dump(const Json& json) {
 
 }  // namespace
 
-std::string_view to_string(Kind kind) {
+std::string_view to_string(StepKind kind) {
   for (const auto& [k, name] : kKinds)
     if (k == kind) return name;
   return "?";
@@ -36,7 +36,7 @@ std::string to_json(const MountState& state) {
   for (const auto& step : state.steps) {
     Json entry{{"kind", std::string(to_string(step.kind))}, {"path", step.path}};
     if (!step.target.empty()) entry["target"] = step.target;
-    if (step.kind == Kind::mode) entry["mode"] = step.mode;
+    if (step.kind == StepKind::mode) entry["mode"] = step.mode;
     if (!step.device.empty()) entry["device"] = step.device;
     steps.push_back(std::move(entry));
   }

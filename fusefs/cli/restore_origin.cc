@@ -7,7 +7,7 @@ namespace linkspan::cli {
 
 namespace {
 
-constexpr const char* kPrefix = ".linkspan-restore-";
+constexpr const char* kTemporaryPrefix = ".linkspan-restore-";
 constexpr size_t kDigits = 18;  // so that a number cannot overflow
 
 struct Words {
@@ -42,7 +42,7 @@ bool take_text(std::string* text, const std::string& expected) {
 }  // namespace
 
 std::string restore_temporary(const Origin& origin, pid_t pid) {
-  std::string name = kPrefix + std::to_string(pid);
+  std::string name = kTemporaryPrefix + std::to_string(pid);
   for (const auto& words : kWords)
     if (words.kind == origin.kind)
       name += std::string("-") + words.name + "-" + std::to_string(origin.number);
@@ -51,7 +51,7 @@ std::string restore_temporary(const Origin& origin, pid_t pid) {
 
 std::optional<Origin> origin_of(const std::string& temporary) {
   std::string rest = temporary.substr(temporary.find_last_of('/') + 1);
-  if (!take_text(&rest, kPrefix) || take_number(&rest) == 0 || !take_text(&rest, "-"))
+  if (!take_text(&rest, kTemporaryPrefix) || take_number(&rest) == 0 || !take_text(&rest, "-"))
     return std::nullopt;
   for (const auto& words : kWords) {
     if (!take_text(&rest, std::string(words.name) + "-")) continue;

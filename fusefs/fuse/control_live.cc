@@ -6,6 +6,7 @@
 
 #include "fusefs/fuse/control_operations.h"
 #include "fusefs/fuse/dir_buffer.h"
+#include "fusefs/fuse/stat.h"
 
 namespace linkspan::fuse {
 namespace {
@@ -14,13 +15,6 @@ constexpr fuse_ino_t kLiveInodes = 1ull << 48;  // from here on: number * kSlots
 constexpr uint64_t kSlots = LiveFolders::kFiles + 1;
 constexpr uint64_t kDots = 2;  // offsets of "." and ".."; those of folders and files come after
 constexpr size_t kFoldersAsked = 64;
-
-timespec to_timespec(Time time) {
-  constexpr int64_t kSecond = 1000000000;
-  int64_t seconds = time.ns / kSecond, rest = time.ns % kSecond;
-  if (rest < 0) --seconds, rest += kSecond;
-  return {static_cast<time_t>(seconds), static_cast<long>(rest)};
-}
 
 fuse_entry_param entry_with(struct stat st, Time changed) {
   fuse_entry_param entry = {};

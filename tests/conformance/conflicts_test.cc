@@ -4,8 +4,6 @@
 namespace linkspan::test {
 namespace {
 
-constexpr int64_t kDay = 86400ll * 1000000000ll;
-
 class Conflicts : public StoreTest {
  protected:
   // A write over (ino, base) that was refused.

@@ -4,8 +4,6 @@
 namespace linkspan::test {
 namespace {
 
-constexpr int64_t kDay = 86400ll * 1000000000ll;
-
 class Versioned : public StoreTest {
  protected:
   std::vector<uint64_t> numbers(Ino ino) {

@@ -12,6 +12,8 @@
 
 namespace linkspan::test {
 
+inline constexpr int64_t kDay = 86400ll * 1000000000ll;  // of Time's nanoseconds
+
 // One engine, started at its first use and ended with the program.
 class Engine {
  public:

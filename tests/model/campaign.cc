@@ -7,6 +7,7 @@
 #include <random>
 
 #include "tests/model/shrink.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::test {
 namespace {
@@ -25,8 +26,7 @@ void run_campaign(
     CampaignOptions options,
     const std::function<std::optional<std::string>(const std::vector<Op>&)>& compare) {
   const uint64_t seed = from_environment("LINKSPAN_SEED", std::random_device{}());
-  const bool slow = std::getenv("LINKSPAN_SANITIZED") != nullptr;
-  const uint64_t usual = slow ? options.sequences / kSanitizedPart : options.sequences;
+  const uint64_t usual = test::kSanitized ? options.sequences / kSanitizedPart : options.sequences;
   const uint64_t sequences = from_environment("LINKSPAN_SEQUENCES", usual);
   std::cout << "LINKSPAN_SEED=" << seed << " LINKSPAN_SEQUENCES=" << sequences << std::endl;
   for (uint64_t i = 0; i < sequences; ++i) {

@@ -20,6 +20,7 @@
 
 #include "fusefs/fuse/connection.h"
 #include "fusefs/fuse/notifier.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::test {
 
@@ -63,7 +64,7 @@ class Bytes {
 
 class FakeKernel {
  public:
-  static constexpr auto kPatience = 10s;  // for a reply that must come
+  static constexpr auto kPatience = 10s * test::kSlowdown;  // for a reply that must come
 
   struct Options {
     unsigned max_threads = 64;

@@ -19,6 +19,7 @@
 
 #include "fusefs/client/router_client.h"
 #include "routerd/core/router.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::test {
 
@@ -26,7 +27,8 @@ namespace linkspan::test {
 // (last-writer-wins), "strict" (reject) and "skills" (read-only for agents).
 class LocalRouter {
  public:
-  explicit LocalRouter(std::chrono::milliseconds lease = std::chrono::milliseconds(5000));
+  explicit LocalRouter(std::chrono::milliseconds lease = std::chrono::milliseconds(5000) *
+                                                         test::kSlowdown);
   core::Router& router() { return *router_; }
   std::chrono::milliseconds lease() const { return lease_; }
   static constexpr const char* kAgent = "agent-token";          // skills read-only

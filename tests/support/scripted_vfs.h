@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fusefs/vfs/vfs.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::test {
 
@@ -23,7 +24,7 @@ class Event {
     set_ = true;
     changed_.notify_all();
   }
-  bool wait(std::chrono::milliseconds time = std::chrono::seconds(10)) {
+  bool wait(std::chrono::milliseconds time = std::chrono::seconds(10) * test::kSlowdown) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, time, [this] { return set_; });
   }

@@ -11,6 +11,7 @@
 #include "fusefs/fuse/vfs_ops.h"
 #include "tests/support/fake_kernel.h"
 #include "tests/support/scripted_vfs.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::test {
 namespace {
@@ -208,7 +209,7 @@ TEST_F(Wire, DyingCallerIsAnsweredAtOnce) {
   uint64_t unique = kernel->send(FUSE_LOOKUP, 1, named("x"), dead_pid());
   ASSERT_TRUE(entered.wait());
   kernel->interrupt(unique);
-  auto reply = kernel->reply_within(unique, 1s);
+  auto reply = kernel->reply_within(unique, 1s * test::kSlowdown);
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->error(), EINTR);
   EXPECT_EQ(counters().cancelled, 1u);
@@ -226,7 +227,7 @@ TEST_F(Wire, InterruptThatOvertakesItsRequestCounts) {
   kernel->interrupt(last + 2);
   uint64_t unique = kernel->send(FUSE_LOOKUP, 1, named("x"), dead_pid());
   ASSERT_EQ(unique, last + 2);
-  auto reply = kernel->reply_within(unique, 2s);
+  auto reply = kernel->reply_within(unique, 2s * test::kSlowdown);
   // The two messages may be taken by two threads in either order; both ways it ends at once.
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->error(), EINTR);

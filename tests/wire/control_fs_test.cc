@@ -221,7 +221,8 @@ TEST_F(ControlWire, QueriesThatWaitLeaveRoomForTheRest) {
   }
   EXPECT_EQ(open(control("query"), O_RDWR).error(), EBUSY) << "one too many";
   for (int i = 0; i < fuse::kSlowRequests; ++i) reads.push_back(send_read(handles[i], 1));
-  for (int i = 0; i < fuse::kSlowRequests; ++i) ASSERT_TRUE(asked.try_acquire_for(10s));
+  for (int i = 0; i < fuse::kSlowRequests; ++i)
+    ASSERT_TRUE(asked.try_acquire_for(10s * test::kSlowdown));
   for (size_t i = fuse::kSlowRequests; i < handles.size(); ++i)
     EXPECT_EQ(kernel->reply(send_read(handles[i], 1)).error(), EBUSY);
   EXPECT_EQ(list(control("conflicts"), 0).error(), EBUSY);

@@ -13,6 +13,7 @@
 #include "routerd/core/grant.h"
 #include "routerd/core/router.h"
 #include "routerd/rpc/server.h"
+#include "tests/support/slowdown.h"
 #include "tests/unit/client/recorder.h"
 #include "tests/unit/core/forward_store.h"
 
@@ -23,7 +24,7 @@ using namespace std::chrono_literals;
 using core::testing::ForwardStore;
 
 Call within(std::chrono::milliseconds time) {
-  return Call{std::chrono::steady_clock::now() + time, nullptr};
+  return Call{std::chrono::steady_clock::now() + time * test::kSlowdown, nullptr};
 }
 
 // A router process: what is in it goes when it is killed; the store stays.
@@ -34,7 +35,7 @@ class RouterProcess {
     store = forward.get();
     core::RouterOptions options;
     options.lease = lease;
-    options.session_grace = 10s;
+    options.session_grace = 10s * test::kSlowdown;
     options.name = "test";
     core_ = core::make_router(std::move(forward), options);
     rpc::ServerOptions server;
@@ -48,7 +49,7 @@ class RouterProcess {
     server_->stop(0ms);
     core_->stop();
   }
-  void stop_gracefully() { server_->stop(5s); }
+  void stop_gracefully() { server_->stop(5s * test::kSlowdown); }
 
   ForwardStore* store;
 
@@ -130,7 +131,7 @@ class RouterClientTest : public ::testing::Test {
     return mount.client->lookup(within(20s), LookupRequest{mount.root(), name, true});
   }
 
-  std::chrono::milliseconds lease = 5s;
+  std::chrono::milliseconds lease = 5s * test::kSlowdown;
   std::unique_ptr<RouterProcess> router;
 
  private:
@@ -254,7 +255,7 @@ TEST_F(RouterClientTest, TwoMountsThatSaveTheSameFileNeverWaitForALease) {
   std::thread other([&] { work(b); });
   work(a);
   other.join();
-  EXPECT_LT(longest, 2000);  // the lease is 5 s
+  EXPECT_LT(longest, 2000 * test::kSlowdown);  // the lease is two and a half times that
   EXPECT_EQ(a.client->getattr(within(10s), {ino, false})->node.attr.version.value,
             made.version.value + 400);
 }
@@ -283,7 +284,7 @@ TEST_F(RouterClientTest, ARestartedRouterReplaysWhatItAppliedBefore) {
 }
 
 TEST_F(RouterClientTest, AppendsSurviveARouterThatIsKilledAgainAndAgain) {
-  lease = 300ms;
+  lease = 300ms * test::kSlowdown;
   start();
   Mount& a = mount();
   Mount& b = mount();
@@ -325,7 +326,7 @@ TEST_F(RouterClientTest, AGracefulStopIsAPauseForTheMount) {
 }
 
 TEST_F(RouterClientTest, AMountThatHangsDelaysAWriterByOneLeaseAtMost) {
-  lease = 400ms;
+  lease = 400ms * test::kSlowdown;
   start();
   Mount& a = mount();
   const Ino ino = create(a, "f")->nodes.at(0).attr.ino;
@@ -337,7 +338,7 @@ TEST_F(RouterClientTest, AMountThatHangsDelaysAWriterByOneLeaseAtMost) {
   ASSERT_TRUE(write(a, ino, "x").ok());
   const auto took = std::chrono::steady_clock::now() - begun;
   EXPECT_GT(took, 100ms);
-  EXPECT_LT(took, 3s);
+  EXPECT_LT(took, 3s * test::kSlowdown);
   EXPECT_FALSE(b.client->lease_valid());
   proceed.set_value();
   ASSERT_TRUE(b.listener.wait("lost"));
@@ -358,7 +359,8 @@ class LockClientTest : public RouterClientTest {
   static Asked set(Mount& m, const Lock& what, LockWait wait = LockWait::no) {
     Asked asked;
     asked.status = m.client->set_lock(
-        Call{std::chrono::steady_clock::now() + 20s, nullptr, &asked.number}, what, wait);
+        Call{std::chrono::steady_clock::now() + 20s * test::kSlowdown, nullptr, &asked.number},
+        what, wait);
     return asked;
   }
   // Queued, and awaited on another thread.
@@ -371,8 +373,9 @@ class LockClientTest : public RouterClientTest {
         std::launch::async, [&m, what, cancel, number, own = queued.number]() mutable {
           OpNumber* const carried = number != nullptr ? number : &own;
           *carried = own;
-          return m.client->set_lock(Call{std::chrono::steady_clock::now() + 20s, cancel, carried},
-                                    what, LockWait::stay);
+          return m.client->set_lock(
+              Call{std::chrono::steady_clock::now() + 20s * test::kSlowdown, cancel, carried}, what,
+              LockWait::stay);
         });
   }
   static bool waits(std::future<Status>& status) {
@@ -414,8 +417,9 @@ TEST_F(LockClientTest, AWaitIsTakenBackOrHeldNothingBetween) {
     if (!got.ok()) {
       EXPECT_EQ(got.code(), Code::interrupted);
       ASSERT_TRUE(number);
-      got = b.client->cancel_lock(Call{std::chrono::steady_clock::now() + 10s, nullptr, &number},
-                                  lock(ino));
+      got = b.client->cancel_lock(
+          Call{std::chrono::steady_clock::now() + 10s * test::kSlowdown, nullptr, &number},
+          lock(ino));
       EXPECT_FALSE(number);
     }
     unlocking.join();
@@ -453,7 +457,7 @@ TEST_F(LockClientTest, AGracefulStopWaitsForNoLock) {
   EXPECT_TRUE(waits(waiting));
   const auto begun = std::chrono::steady_clock::now();
   router->stop_gracefully();
-  EXPECT_LT(std::chrono::steady_clock::now() - begun, 4s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 4s * test::kSlowdown);
   router.reset();
   start();
   EXPECT_TRUE(set(a, lock(ino, LockType::none)).status.ok());
@@ -461,7 +465,7 @@ TEST_F(LockClientTest, AGracefulStopWaitsForNoLock) {
 }
 
 TEST_F(LockClientTest, ALockOfAMountThatHangsIsGivenAwayAndToldOf) {
-  lease = 400ms;
+  lease = 400ms * test::kSlowdown;
   start();
   std::promise<void> proceed;
   auto proceeded = proceed.get_future().share();

@@ -11,12 +11,13 @@
 
 #include "linkspan/v1/fs.grpc.pb.h"
 #include "linkspan/v1/session.grpc.pb.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::test {
 
 struct RouterProcessOptions {
   std::string store = "mem:";
-  unsigned lease_ms = 5000;
+  unsigned lease_ms = 5000 * test::kSlowdown;
   std::vector<std::string> arguments;  // further ones
 };
 

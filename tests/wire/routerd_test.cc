@@ -13,6 +13,7 @@
 #include "linkspan/convert.h"
 #include "linkspan/convert_status.h"
 #include "linkspan/limits.h"
+#include "tests/support/slowdown.h"
 #include "tests/wire/router_process.h"
 
 namespace linkspan {
@@ -31,7 +32,7 @@ class Mount {
         fs_(v1::Fs::NewStub(channel_)),
         session_(v1::Session::NewStub(channel_)) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + 30s);
+    context.set_deadline(std::chrono::system_clock::now() + 30s * test::kSlowdown);
     context.set_wait_for_ready(true);
     v1::AttachRequest request;
     request.set_token(router.token());
@@ -43,7 +44,7 @@ class Mount {
 
   std::unique_ptr<grpc::ClientContext> context() const {
     auto out = std::make_unique<grpc::ClientContext>();
-    out->set_deadline(std::chrono::system_clock::now() + 30s);
+    out->set_deadline(std::chrono::system_clock::now() + 30s * test::kSlowdown);
     out->AddMetadata(wire::kSessionKey, credential_);
     return out;
   }
@@ -174,8 +175,7 @@ class Stream {
 
 // A mount without a stream acknowledges nothing, so that others wait for its lease: it is short
 // here.
-// Longer under a sanitizer, where a few calls take that time.
-const unsigned kShortLeaseMs = std::getenv("LINKSPAN_SANITIZED") != nullptr ? 3000 : 200;
+constexpr unsigned kShortLeaseMs = 200 * test::kSlowdown;
 const test::RouterProcessOptions kShortLease{"mem:", kShortLeaseMs, {}};
 
 TEST(Routerd, ServesAWholeLifeOnBothKindsOfSocket) {
@@ -263,7 +263,7 @@ TEST(Routerd, RevokesBeforeItAnswers) {
 }
 
 TEST(Routerd, ASilentHolderDelaysAWriterByOneLeaseAtMost) {
-  RouterProcess router({"mem:", 500, {}});
+  RouterProcess router({"mem:", 500 * test::kSlowdown, {}});
   Mount writer(router, router.unix_address());
   Mount reader(router, router.unix_address());
   Stream stream(&reader);
@@ -271,7 +271,7 @@ TEST(Routerd, ASilentHolderDelaysAWriterByOneLeaseAtMost) {
   const auto begun = std::chrono::steady_clock::now();
   const auto made = writer.create(writer.root("memory"), "a", 1);
   EXPECT_TRUE(made.ok());
-  EXPECT_LT(std::chrono::steady_clock::now() - begun, 5s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 5s * test::kSlowdown);
 }
 
 TEST(Routerd, ManyCallersAtOnceAreAllAnswered) {
@@ -365,7 +365,7 @@ TEST(Routerd, ReflectsItsServices) {
       "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
       grpc::internal::RpcMethod::BIDI_STREAMING);
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + 30s);
+  context.set_deadline(std::chrono::system_clock::now() + 30s * test::kSlowdown);
   std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream(
       grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
           channel.get(), method, &context));

@@ -16,8 +16,8 @@ int32_t number(TenantId tenant) {
 }
 
 // The columns of sql::kRead, and, up to the chunk, of sql::kDataChunks.
-enum ReadColumn { kVolume, kKind, kVersion, kSize, kChunk, kStart, kLength, kData };
-constexpr int kFilled = kChunk + 1;
+enum ReadColumn { kVolume, kKind, kVersion, kSize, kChunkNumber, kStart, kLength, kData };
+constexpr int kFilled = kChunkNumber + 1;
 
 Status check_version(const Scope& scope, Ino ino, Version version, const Rows& rows) {
   if (rows.empty()) return no_node(ino);
@@ -37,10 +37,10 @@ Result<ReadReply> assemble(const Scope& scope, const ReadRequest& request, const
   if (request.offset >= reply.size) return reply;
   const uint64_t length = std::min<uint64_t>(request.length, reply.size - request.offset);
   reply.data.assign(length, '\0');
-  for (int row = 0; row < rows.count() && !rows.null(row, kChunk); ++row) {
+  for (int row = 0; row < rows.count() && !rows.null(row, kChunkNumber); ++row) {
     std::optional<std::string_view> data;
     if (!rows.null(row, kData)) data = rows.bytes(row, kData);
-    lay(reply.data, request.offset, static_cast<uint32_t>(rows.i32(row, kChunk)),
+    lay(reply.data, request.offset, static_cast<uint32_t>(rows.i32(row, kChunkNumber)),
         static_cast<uint32_t>(rows.i32(row, kStart)), static_cast<uint32_t>(rows.i32(row, kLength)),
         data);
   }
@@ -53,8 +53,8 @@ Result<DataRangesReply> assemble(const Scope& scope, const DataRangesRequest& re
   DataRangesReply reply;
   reply.version = Version{rows.u64(0, kVersion)};
   reply.size = reply.until = rows.u64(0, kSize);
-  for (int row = 0; row < rows.count() && !rows.null(row, kChunk); ++row) {
-    const auto chunk = static_cast<uint64_t>(rows.i32(row, kChunk));
+  for (int row = 0; row < rows.count() && !rows.null(row, kChunkNumber); ++row) {
+    const auto chunk = static_cast<uint64_t>(rows.i32(row, kChunkNumber));
     add_chunk(reply, request.offset, chunk, static_cast<uint64_t>(rows.i32(row, kFilled)));
     if (static_cast<size_t>(row) + 1 == limits::kDataRanges)
       reply.until = std::min(reply.size, (chunk + 1) * limits::kChunkBytes);

@@ -20,7 +20,7 @@ bool has_sequence(const std::vector<std::string>& all, const std::vector<std::st
   return std::search(all.begin(), all.end(), part.begin(), part.end()) != all.end();
 }
 
-SandboxOptions example() {
+SandboxOptions example_sandbox() {
   return {.tree = "/tmp/tree",
           .prefix = "/",
           .names = {"memory", "team/notes", ".linkspan"},
@@ -32,7 +32,7 @@ SandboxOptions example() {
 }
 
 TEST(SandboxTest, BindsTheTreeOverARootLikeTheMachines) {
-  const auto arguments = bwrap_arguments(example());
+  const auto arguments = bwrap_arguments(example_sandbox());
   ASSERT_TRUE(arguments.ok());
   EXPECT_TRUE(has_sequence(*arguments, {"--dev-bind-try", "/usr", "/usr"}));
   EXPECT_TRUE(has_sequence(*arguments, {"--dev-bind", "/tmp/tree/memory", "/memory"}));
@@ -44,7 +44,7 @@ TEST(SandboxTest, BindsTheTreeOverARootLikeTheMachines) {
 }
 
 TEST(SandboxTest, AnotherPrefixMustBeThere) {
-  auto options = example();
+  auto options = example_sandbox();
   options.prefix = "/nonexistent";
   EXPECT_FALSE(bwrap_arguments(options).ok());
   options.prefix = "/tmp";

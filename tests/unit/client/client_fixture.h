@@ -8,6 +8,7 @@
 
 #include "fusefs/client/grpc_client.h"
 #include "linkspan/convert_status.h"
+#include "tests/support/slowdown.h"
 #include "tests/unit/client/fake_router.h"
 #include "tests/unit/client/recorder.h"
 
@@ -15,8 +16,11 @@ namespace linkspan::client {
 
 using namespace std::chrono_literals;
 
+inline Call within_exactly(std::chrono::milliseconds time) {
+  return Call{std::chrono::steady_clock::now() + time};
+}
 inline Call within(std::chrono::milliseconds time, CancelToken* cancel = nullptr) {
-  return Call{std::chrono::steady_clock::now() + time, cancel};
+  return Call{std::chrono::steady_clock::now() + time * test::kSlowdown, cancel};
 }
 
 class ClientTest : public ::testing::Test {
@@ -27,7 +31,7 @@ class ClientTest : public ::testing::Test {
     GrpcClientOptions options;
     options.address = router.address();
     options.token = "lsp_token";
-    options.attach_attempt = 1000ms;
+    options.attach_attempt = 1000ms * test::kSlowdown;
     options.reconnect = {5ms, 20ms};
     options.seed = 1;
     options.boot_clock = [this] { return boot_now() + BootTime(asleep.load()); };

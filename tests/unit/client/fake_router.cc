@@ -54,7 +54,7 @@ void FakeRouter::stop() {
 
 bool FakeRouter::wait(const std::function<bool(const Record&)>& enough) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, 10s, [&] { return enough(record_); });
+  return changed_.wait_for(lock, 10s * test::kSlowdown, [&] { return enough(record_); });
 }
 
 FakeRouter::Record FakeRouter::record() {

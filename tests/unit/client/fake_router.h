@@ -18,6 +18,7 @@
 #include "linkspan/convert.h"
 #include "linkspan/v1/fs.grpc.pb.h"
 #include "linkspan/v1/session.grpc.pb.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::client {
 
@@ -59,7 +60,7 @@ class FakeRouter final : public v1::Fs::Service, public v1::Session::Service {
   void stop();  // at once: connections break
 
   // -- the script: set before start(), or under the lock of script() --
-  std::chrono::milliseconds lease{5000};
+  std::chrono::milliseconds lease{5000 * test::kSlowdown};
   bool answer_renewals = true;
   bool welcome = true;  // else Hello is left unanswered
   bool welcome_resumed = true;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fusefs/client/router_client.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::client {
 
@@ -31,10 +32,10 @@ class Recorder final : public SessionListener {
                                            : "ended: " + state.reason);
   }
 
-  // How often `event` was told, waiting up to 10 s for `count`.
+  // How often `event` was told, waiting for `count`.
   bool wait(const std::string& event, size_t count = 1) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(10), [&] {
+    return changed_.wait_for(lock, std::chrono::seconds(10) * test::kSlowdown, [&] {
       size_t seen = 0;
       for (const std::string& e : events_) seen += e.rfind(event, 0) == 0;
       return seen >= count;

@@ -18,12 +18,13 @@
 #include "forward_store.h"
 #include "routerd/core/grant.h"
 #include "routerd/core/router.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::core::testing {
 
 using namespace std::chrono_literals;
 
-inline constexpr auto kPatience = 20s;  // after this a test gives up on an event
+inline constexpr auto kPatience = 20s * test::kSlowdown;  // after this a test gives up on an event
 
 class FakeClock final : public RouterClock {
  public:

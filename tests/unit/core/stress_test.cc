@@ -15,8 +15,8 @@ namespace {
 constexpr int kMounts = 4;
 constexpr int kWorkers = 2;  // per mount
 constexpr int kSteps = 400;  // per worker
-constexpr int kFiles = 4;
-constexpr auto kShortLease = 150ms;
+constexpr int kSharedFiles = 4;
+constexpr auto kShortLease = 150ms * test::kSlowdown;
 
 // A mount's caches: attributes by node, and names. See ops.h for the rules.
 class CachingMount final : public StreamSink {
@@ -249,7 +249,7 @@ class StressTest : public ::testing::TestWithParam<bool> {
     options.lease = kShortLease;
     router_ = make_router(std::move(memory), options);
     for (int i = 0; i < kMounts; ++i) add_mount();
-    for (int i = 0; i < kFiles; ++i) {
+    for (int i = 0; i < kSharedFiles; ++i) {
       files_[static_cast<size_t>(i)] = mounts_[0]->mount().create(root_, "f" + std::to_string(i));
     }
     log_ = mounts_[0]->mount().create(root_, "log");
@@ -270,14 +270,14 @@ class StressTest : public ::testing::TestWithParam<bool> {
   }
 
   void write(CachingMount& m, std::mt19937& random) {
-    const size_t i = random() % kFiles;
+    const size_t i = random() % kSharedFiles;
     CommitRequest request = m.mount().rewrite(files_[i], "text");
     const Outcome outcome = m.mutate(request, {}, random() % 4 == 0);
     ASSERT_TRUE(outcome.ok()) << outcome.error().message;
     raise(versions_[i], outcome->version.value);
   }
   void stat(CachingMount& m, std::mt19937& random) {
-    const size_t i = random() % kFiles;
+    const size_t i = random() % kSharedFiles;
     const uint64_t expected = versions_[i].load();
     EXPECT_GE(m.version_of(files_[i]).value, expected) << "a stale stat";
   }
@@ -378,8 +378,8 @@ class StressTest : public ::testing::TestWithParam<bool> {
   std::unique_ptr<Router> router_;
   std::vector<std::shared_ptr<CachingMount>> mounts_;
   Ino root_, log_;
-  std::array<Ino, kFiles> files_;
-  std::array<std::atomic<uint64_t>, kFiles> versions_{};
+  std::array<Ino, kSharedFiles> files_;
+  std::array<std::atomic<uint64_t>, kSharedFiles> versions_{};
   std::array<std::atomic<uint64_t>, kMounts * kWorkers> begun_{}, finished_{};
   std::atomic<uint64_t> saved_{0};
   std::mutex lines_mutex_;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/slowdown.h"
 #include "tests/support/world.h"
 #include "tests/unit/pg/cluster.h"
 #include "tests/unit/pg/pg_proxy.h"
@@ -119,8 +120,8 @@ TEST_F(PgConnection, AnIdleLossIsSeenInThePool) {
 TEST_F(PgConnection, ASilentServerIsBounded) {
   PgProxy proxy(cluster_directory());
   Limits limits;
-  limits.answer = std::chrono::milliseconds(300);
-  limits.connect = std::chrono::milliseconds(300);
+  limits.answer = std::chrono::milliseconds(300) * test::kSlowdown;
+  limits.connect = std::chrono::milliseconds(300) * test::kSlowdown;
   const Opened conn = open(proxy.conninfo(database_), limits);
   must(conn->run(kOne));
   proxy.break_at(PgProxy::Break::silent);
@@ -129,7 +130,7 @@ TEST_F(PgConnection, ASilentServerIsBounded) {
   EXPECT_TRUE(conn->lost());
   Failure why;
   EXPECT_EQ(code_of(Connection::open(proxy.conninfo(database_), limits, &why)), Code::timed_out);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5) * test::kSlowdown);
 }
 
 // More than the socket's buffers hold, in both directions at once.

@@ -5,6 +5,7 @@
 
 #include "routerd/store/pg/pg_store.h"
 #include "routerd/store/pg/transaction.h"
+#include "tests/support/slowdown.h"
 #include "tests/support/world.h"
 #include "tests/unit/pg/cluster.h"
 #include "tests/unit/pg/pg_proxy.h"
@@ -166,15 +167,15 @@ TEST_F(PgRetry, AMissingServerIsUnavailableWithinTheBound) {
 TEST_F(PgRetry, ASilentServerTimesOutWithinTheBound) {
   PgProxy proxy(cluster_directory());
   Limits limits;
-  limits.answer = std::chrono::milliseconds(300);
-  limits.connect = std::chrono::milliseconds(300);
+  limits.answer = std::chrono::milliseconds(300) * test::kSlowdown;
+  limits.connect = std::chrono::milliseconds(300) * test::kSlowdown;
   World world(open_store(proxy.conninfo(database_), limits), "tenant");
   const Ino ino = world.make_file(world.root(), "file", "1");
   proxy.break_at(PgProxy::Break::silent);
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(code_of(world.append(ino, "2")), Code::timed_out);
   EXPECT_EQ(code_of(world.store().getattr(world.scope, {ino, false})), Code::timed_out);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5) * test::kSlowdown);
   proxy.break_at(PgProxy::Break::nowhere);
   EXPECT_TRUE(world.store().ping().ok());
 }

@@ -14,6 +14,7 @@
 #include "linkspan/v1/fs.grpc.pb.h"
 #include "linkspan/v1/session.grpc.pb.h"
 #include "routerd/rpc/server.h"
+#include "tests/support/slowdown.h"
 #include "tests/unit/rpc/fake_router.h"
 
 namespace linkspan::rpc::testing {
@@ -38,7 +39,7 @@ class TempDir {
 class Context : public grpc::ClientContext {
  public:
   explicit Context(bool credentials = true) {
-    set_deadline(std::chrono::system_clock::now() + 20s);
+    set_deadline(std::chrono::system_clock::now() + 20s * test::kSlowdown);
     if (credentials) AddMetadata(wire::kSessionKey, wire::encode_credential({kSession, kSecret}));
   }
 };

@@ -20,6 +20,7 @@
 #include "fusefs/vfs/vfs.h"
 #include "linkspan/limits.h"
 #include "local_client.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::vfs::testing {
 
@@ -304,7 +305,7 @@ std::string text(const Result<T>& result) {
 // Waits for something that another thread brings about.
 template <class Happened>
 bool eventually(Happened happened, std::chrono::milliseconds within = 10s) {
-  const auto deadline = std::chrono::steady_clock::now() + within;
+  const auto deadline = std::chrono::steady_clock::now() + within * test::kSlowdown;
   while (!happened()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(1ms);
