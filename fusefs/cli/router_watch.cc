@@ -69,7 +69,7 @@ std::string onto_mount(const std::vector<MountEntry>& mounts, std::string path) 
 }
 
 // As the shell names it: asking where we are may wait.
-std::string as_named(const std::string& path) {
+std::string as_the_shell_names(const std::string& path) {
   const char* shell = ::getenv("PWD");
   if ((!path.empty() && path.front() == '/') || !shell || shell[0] != '/')
     return absolute_path(path.empty() ? "." : path);
@@ -119,7 +119,7 @@ std::string mount_above(const std::string& path) {
 RouterWatch::RouterWatch(const std::string& path, int status)
     : begun_(Steady::now()),
       file_([&] {
-        const auto dir = mount_above(as_named(path));
+        const auto dir = mount_above(as_the_shell_names(path));
         return dir.empty() ? dir : (dir == "/" ? "" : dir) + "/.linkspan/status.json";
       }()),
       status_(status) {
