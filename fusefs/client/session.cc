@@ -184,7 +184,7 @@ Status Session::reconnect() {
       return adopt(std::move(*attached));
     }
     const Error error = attached.error();
-    if (gives_up(error)) return error;
+    if (stopping() || gives_up(error)) return error;  // who gave up is told what was said before
     // Then the router is there: next time a new session, at once.
     const bool anew = error.code == Code::session_lost && credential_.session;
     if (error.code == Code::session_lost) credential_ = {};
@@ -237,6 +237,7 @@ Result<wire::Attached> Session::attach_once(const std::shared_ptr<Connection>& c
   v1::AttachReply reply;
   grpc::ClientContext context;
   set_deadline(&context, std::chrono::steady_clock::now() + options_.attach_attempt);
+  attach_answered_ = false;
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return fail(Code::unavailable, "detached");

@@ -156,6 +156,10 @@ class ScriptedVfs final : public vfs::Vfs {
       if (!once->exchange(true)) done(status);
     };
     if (on_await_lock) on_await_lock(lock, first);
+    {
+      const std::lock_guard guard(closed_mutex);
+      awaited.push_back(cancel);
+    }
     // From a thread of its own, as the real one does: the token's lock is held here.
     cancel->set([this, first] {
       const std::lock_guard guard(closed_mutex);
@@ -175,6 +179,8 @@ class ScriptedVfs final : public vfs::Vfs {
     if (flock_owner) released_flocks.push_back(*flock_owner);
   }
   ~ScriptedVfs() override {
+    // A token's callback holds the request, and that the token.
+    for (auto& token : awaited) token->set({});
     for (auto& thread : cancelled) thread.join();
   }
   Status sync_all(const Caller&) override { return ok(); }
@@ -184,6 +190,7 @@ class ScriptedVfs final : public vfs::Vfs {
   Stats stats() const override { return {}; }
 
   vfs::ReplyGate gate;
+  std::vector<std::shared_ptr<client::CancelToken>> awaited;
   std::vector<std::thread> cancelled;  // under closed_mutex
 
  private:

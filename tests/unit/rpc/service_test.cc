@@ -254,10 +254,11 @@ TEST_F(Service, AStopThatIsTooShortSaysSo) {
 }
 
 TEST_F(Service, HealthFollowsTheStoreAndTheStop) {
-  std::atomic<bool> there{true};
+  // The server outlives this function.
+  const auto there = std::make_shared<std::atomic<bool>>(true);
   auto wanted = options();
-  wanted.ping = [&]() -> Status {
-    if (there) return ok();
+  wanted.ping = [there]() -> Status {
+    if (*there) return ok();
     return fail(Code::io, "gone");
   };
   wanted.ping_period = 1ms;
@@ -277,9 +278,9 @@ TEST_F(Service, HealthFollowsTheStoreAndTheStop) {
     return slice.size() == 2 ? static_cast<int>(slice.begin()[1]) : 0;
   };
   while (serving() != 1) std::this_thread::yield();
-  there = false;
+  *there = false;
   while (serving() != 2) std::this_thread::yield();
-  there = true;
+  *there = true;
   while (serving() != 1) std::this_thread::yield();
 }
 
