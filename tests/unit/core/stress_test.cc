@@ -35,7 +35,7 @@ class CachingMount final : public StreamSink {
   void start(std::shared_ptr<StreamSink> self) {
     const auto sent = RouterClock::system().boot();
     ASSERT_TRUE(mount_.router->open_stream(mount_.who, 0, std::move(self)).ok());
-    with_lock([&] { lease_until_ = sent + kShortLease; });
+    with_lock([&] { opened_ = sent; });
     stream_ = std::thread([this] { serve(); });
   }
   void stop() {
@@ -109,11 +109,11 @@ class CachingMount final : public StreamSink {
     with_lock([&] { frames_.push_back(std::move(frame)); });
     arrived_.notify_all();
   }
-  void welcome(std::chrono::milliseconds, bool resumed) override {
-    put({Frame::welcome, resumed, 0, {}, {}});
+  void welcome(std::chrono::milliseconds granted, bool resumed) override {
+    put({Frame::welcome, resumed, 0, {}, {}, granted});
   }
-  void renewed(uint64_t nonce, std::chrono::milliseconds) override {
-    put({Frame::renewed, false, nonce, {}, {}});
+  void renewed(uint64_t nonce, std::chrono::milliseconds granted) override {
+    put({Frame::renewed, false, nonce, {}, {}, granted});
   }
   void revoke(const Revocation& r) override { put({Frame::revoke, false, 0, r, {}}); }
   void end(const Error& why) override { put({Frame::end, false, 0, {}, why.code}); }
@@ -150,7 +150,9 @@ class CachingMount final : public StreamSink {
   }
   void process(const Frame& frame) {
     if (frame.kind == Frame::welcome && !frame.resumed) drop_everything();
-    if (frame.kind == Frame::renewed) lease_until_ = sent_[frame.nonce] + kShortLease;
+    // What is granted can be less than was asked for.
+    if (frame.kind == Frame::welcome) lease_until_ = opened_ + frame.lease;
+    if (frame.kind == Frame::renewed) lease_until_ = sent_[frame.nonce] + frame.lease;
     EXPECT_NE(frame.kind, Frame::end);
     if (frame.kind != Frame::revoke) return;
     const Revocation& r = frame.revocation;
@@ -220,7 +222,7 @@ class CachingMount final : public StreamSink {
   uint64_t generation_ = 0, nonce_ = 0, last_revocation_ = 0;
   int losses_ = 0, hits_ = 0;
   std::map<uint64_t, Boot> sent_;
-  Boot lease_until_, next_renewal_{}, asleep_until_{};
+  Boot lease_until_, opened_{}, next_renewal_{}, asleep_until_{};
   bool stopping_ = false;
   std::thread stream_;
 };
