@@ -184,7 +184,19 @@ void ControlOperations::give(Request& r, std::unique_ptr<ControlHandle> handle) 
   reply.fh = reinterpret_cast<uintptr_t>(handle.get());
   reply.direct_io = 1;  // the size at stat does not cut what is read; no page outlives the handle
   reply.noflush = 1;
-  if (r.opened(reply)) handle.release();  // owned by the kernel's handle until on_release
+  ControlHandle* const opened = handle.get();
+  keep(std::move(handle));
+  if (!r.opened(reply)) drop(opened);
+}
+
+void ControlOperations::keep(std::unique_ptr<ControlHandle> handle) {
+  const std::lock_guard lock(handles_mutex_);
+  handles_.emplace(handle.get(), std::move(handle));
+}
+
+void ControlOperations::drop(ControlHandle* handle) {
+  const std::lock_guard lock(handles_mutex_);
+  handles_.erase(handle);
 }
 
 void ControlOperations::on_open(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file) {
@@ -223,7 +235,7 @@ void ControlOperations::on_write(fuse_req_t raw, fuse_ino_t, const char* data, s
 
 void ControlOperations::on_release(fuse_req_t raw, fuse_ino_t, fuse_file_info* file) {
   serve(raw, "control release", [&](Request& r) {
-    delete reinterpret_cast<ControlHandle*>(file->fh);
+    of(r).drop(reinterpret_cast<ControlHandle*>(file->fh));
     r.done();
   });
 }

@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "fusefs/fuse/control_fs.h"
 #include "fusefs/fuse/control_handles.h"
@@ -36,6 +38,8 @@ class ControlOperations final : public Operations {
   double attr_timeout(fuse_ino_t ino) const;
   std::unique_ptr<ControlHandle> open(fuse_ino_t ino, int flags, int* error);
   void give(Request& r, std::unique_ptr<ControlHandle> handle);
+  void keep(std::unique_ptr<ControlHandle> handle);
+  void drop(ControlHandle* handle);
 
   static void on_lookup(fuse_req_t raw, fuse_ino_t parent, const char* name);
   static void on_getattr(fuse_req_t raw, fuse_ino_t ino, fuse_file_info*);
@@ -72,6 +76,9 @@ class ControlOperations final : public Operations {
   fuse_lowlevel_ops table_ = {};
   std::atomic<int> slow_{0};
   std::atomic<int> queries_{0};
+  // From the open until RELEASE, which a connection that is aborted never sends.
+  std::mutex handles_mutex_;
+  std::unordered_map<ControlHandle*, std::unique_ptr<ControlHandle>> handles_;
 };
 
 }  // namespace linkspan::fuse

@@ -47,12 +47,13 @@ def test_with_faults(lab):
 
 
 def test_with_two_routers():
-    """On one database: when one goes, or is silent for a lease, the other takes over."""
+    """On one database: when one goes, or is silent for a lease, the other takes over. Each round of faults begins with it."""
+    chosen = chosen_of(faults.FAILOVER)
     lab = labtest.Lab(mounts=MOUNTS, routers=2, lease_ms=LEASE_MS)
     try:
         epoch = lab.sql("SELECT max(epoch) FROM linkspan.tenant")
         proof = runs.Run(lab, "failover", SECONDS * 2, LEASE_MS / 1000, labtest.seed(), workers=WORKERS,
-                         brought=chosen_of(faults.FAILOVER)).execute()
+                         brought=chosen).execute()
         takeovers = int(lab.sql("SELECT max(epoch) FROM linkspan.tenant")) - int(epoch)
         print(f"  {takeovers} takeovers", flush=True)
         runs.require(proof)
@@ -61,7 +62,7 @@ def test_with_two_routers():
         raise
     finally:
         lab.down()
-    check(takeovers > 0, "no router took over from another")
+    check(takeovers > 0 or faults.FIRST not in chosen, "no router took over from another")
 
 
 def test_proofs_refuse_made_up_records():

@@ -3,7 +3,8 @@ with its begin and end, since some excuse what is seen meanwhile (proofs.Windows
 
   kill-router, kill-postgres, kill-mount    kill -9, and a new start at once
   stop-router, stop-postgres                SIGSTOP for up to 3 s
-  stop-router-long                          SIGSTOP for 1.3 to 4 leases: another router takes over
+  stop-router-long                          SIGSTOP for 1.3 to 4 leases: if it served, another router takes over
+  stop-owner                                SIGSTOP of the router that serves, until another has taken over
   cut-database                              the first router's way to the database swallows everything, as long
   cut-one                                   a mount's way to one of the routers does, as long
   stop-mount-short, stop-mount-long         SIGSTOP for less and for more than the lease
@@ -12,14 +13,17 @@ with its begin and end, since some excuse what is seen meanwhile (proofs.Windows
   slow                                      80 ms more a round trip, for up to 3 s
   clock-router, clock-postgres, clock-mount its wall clock is set ahead or back, by up to two hours
 """
+import contextlib
+import json
 import os
 import signal
 import time
 
 ALL = ("kill-router", "stop-router", "kill-postgres", "stop-postgres", "kill-mount", "stop-mount-short",
        "stop-mount-long", "cut-short", "cut-long", "break", "slow", "clock-router", "clock-postgres", "clock-mount")
-# With two routers on one database; those that concern a router hit any of them.
-FAILOVER = ("kill-router", "stop-router", "stop-router-long", "cut-database", "cut-one", "kill-postgres", "kill-mount",
+# With two routers on one database; those that concern a router hit any of them, but for FIRST.
+FIRST = "stop-owner"
+FAILOVER = (FIRST, "kill-router", "stop-router", "stop-router-long", "cut-database", "cut-one", "kill-postgres", "kill-mount",
             "stop-mount-long", "cut-long", "break", "clock-router")
 
 
@@ -32,7 +36,7 @@ class Faults:
         while self.names and time.monotonic() < end:
             time.sleep(self.rng.uniform(*self.pause))  # when a fault comes is arbitrary
             if not self.queue:  # each comes once before any comes again
-                self.queue = self.rng.sample(self.names, len(self.names))
+                self.queue = sorted(self.rng.sample(self.names, len(self.names)), key=FIRST.__eq__)
             self.bring(self.queue.pop())
 
     def bring(self, kind):
@@ -65,11 +69,26 @@ class Faults:
             self.lab.do("stop", "postgres")
             time.sleep(self.rng.uniform(0.1, 3))
             self.lab.do("cont", "postgres")
+        elif kind == "stop-owner":
+            self.take_over()
         elif "router" in kind:
             seconds = self.rng.uniform(1.3, 4) * self.lease if "long" in kind else self.rng.uniform(0.1, 3)
             self.paused([pids["routers"][self.any_router()]], seconds)
         else:
             self.paused([pids["mounts"][mount]], self.long_or_short(kind))
+
+    def epoch(self):
+        return int(self.lab.sql("SELECT max(epoch) FROM linkspan.tenant"))
+
+    def take_over(self):
+        with open(f"{self.lab.mounts[0]}/.linkspan/status.json") as file:
+            router = json.load(file)["router"]
+        addresses = router["address"].split(",")
+        number = addresses.index(router["connected_to"]) if router["connected_to"] in addresses else self.any_router()
+        before, end = self.epoch(), time.monotonic() + 10 * self.lease
+        with self.stopped([self.lab.info["pids"]["routers"][number]]):
+            while self.epoch() == before and time.monotonic() < end:
+                time.sleep(0.05)
 
     def bring_cut(self, kind, mount):
         pids = self.lab.info["pids"]
@@ -97,12 +116,17 @@ class Faults:
         for proxy in proxies:
             os.kill(proxy, signal.SIGWINCH)
 
+    def paused(self, pids, seconds):
+        with self.stopped(pids):
+            time.sleep(seconds)
+
     @staticmethod
-    def paused(pids, seconds):
+    @contextlib.contextmanager
+    def stopped(pids):
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
-            time.sleep(seconds)
+            yield
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
