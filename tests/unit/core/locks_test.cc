@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "routerd/core/locks.h"
+#include "tests/support/slowdown.h"
 
 namespace linkspan::core::testing {
 namespace {
@@ -336,11 +337,13 @@ TEST(LockNumbers, AreForgottenOnlyWhenAnsweredAndStayFew) {
 }
 
 TEST_F(LockTableTest, BoundsAreKept) {
+  constexpr uint64_t kFiles = 64;
   for (uint64_t i = 0; i + 2 <= limits::kLocksPerSession; ++i)
-    ASSERT_TRUE(ask(kA, lock(shared, 2 * i, 2 * i + 1)).granted());
+    ASSERT_TRUE(ask(kA, lock(shared, 2 * i, 2 * i + 1, 1, Ino{kFile.value + i % kFiles})).granted());
   EXPECT_EQ(ask(kA, lock(shared, 1u << 30, (1u << 30) + 1)).code(), Code::no_space);
   EXPECT_TRUE(ask(kB, lock(shared, 0, 1)).granted()) << "each session for itself";
-  unlock(kA);
+  for (uint64_t file = 0; file < kFiles; ++file)
+    unlock(kA, 0, limits::kLockEnd, 1, Ino{kFile.value + file});
   unlock(kB);
   ask(kA, lock(exclusive, 0, 1));
   for (size_t i = 0; i < limits::kLockWaitersPerSession; ++i)
@@ -598,7 +601,7 @@ class Model {
 
 TEST(LockTableModel, AgreesWithBytes) {
   int deadlocks = 0, late = 0;
-  for (uint32_t seed = 1; seed <= 300 && !::testing::Test::HasFailure(); ++seed) {
+  for (uint32_t seed = 1; seed <= 300 / test::kSlowdown && !::testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Model model(seed);
     model.run(200);
