@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import labtest  # noqa: E402
-from labtest import BUILD, check, equal, errno_of, eventually  # noqa: E402,F401
+from labtest import BUILD, alive, check, equal, errno_of, eventually  # noqa: E402,F401
 
 
 
@@ -218,14 +218,6 @@ def status_of(path, timeout=10):
     """status.json of a mount, read in a process that can be given up."""
     out = subprocess.run(["cat", f"{path}/.linkspan/status.json"], capture_output=True, timeout=timeout)
     return json.loads(out.stdout)
-
-
-def alive(pid):
-    try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
 
 
 def gone(pids, seconds=20):

@@ -50,6 +50,9 @@ class Lab:
                               text=True, timeout=180)
         if done.returncode != 0:
             raise RuntimeError(f"lab down failed: {done.stderr}")
+        pids = self.info["pids"]
+        left = [pid for pid in (*pids["routers"], *pids["mounts"], pids["postgres"]) if pid and alive(pid)]
+        check(not left, f"lab down left processes: {left}")
         shutil.rmtree(self.base, ignore_errors=True)
 
     def sql(self, statement):
@@ -66,6 +69,14 @@ class Lab:
             end = log.read_text(errors="replace").splitlines()[-lines:]
             text += f"--- {log.name}\n" + "\n".join(end) + "\n"
         return text
+
+
+def alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
 
 
 def check(condition, message="check failed"):
