@@ -5,7 +5,7 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
-#include <limits>
+#include <chrono>
 
 #include "linkspan/limits.h"
 
@@ -19,6 +19,12 @@ void keep_grpc() {
   [[maybe_unused]] static const bool kept = (grpc_init(), true);
 }
 
+// TCP gives up what the other side's machine does not take for so long (TCP_USER_TIMEOUT, tcp(7)):
+// gRPC itself never lets go of a message that it has begun to send. Set with keepalive only.
+constexpr std::chrono::milliseconds kUntaken = std::chrono::seconds(5);
+constexpr std::chrono::milliseconds kKeepalive =
+    std::chrono::hours(1);  // the lease is renewed often
+
 }  // namespace
 
 std::shared_ptr<Connection> make_connection(const std::string& address) {
@@ -31,6 +37,8 @@ std::shared_ptr<Connection> make_connection(const std::string& address) {
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);             // ours carry the operation number
   args.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the sandbox's http_proxy is not the router's way
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(kKeepalive.count()));
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(kUntaken.count()));
   auto connection = std::make_shared<Connection>();
   connection->channel =
       grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
