@@ -170,46 +170,32 @@ TEST_F(AwayTest, AMachineThatSleptCountsFromItsReturn) {
 }
 
 TEST_F(AwayTest, TheLinkSaysWhichRouterServesAndWhatTheOthersSaid) {
-  FakeRouter second;
-  second.refuse_attach = fail(Code::unavailable, "another router serves the tenant");
-  second.start();
-  GrpcClientOptions options;
-  options.address = router.address() + "," + second.address();
-  options.token = "lsp_token";
-  options.reconnect = {5ms, 20ms};
-  client = make_grpc_client(options);
+  make_with_standby();
   attach();
   EXPECT_EQ(client->link().address, router.address());
   EXPECT_EQ(client->link().router, "fake");
   router.stop();
-  ASSERT_TRUE(second.wait([](const auto& r) { return r.attaches.size() >= 2; }));
+  ASSERT_TRUE(standby.wait([](const auto& r) { return r.attaches.size() >= 2; }));
   ASSERT_TRUE(listener.wait("disconnected"));
   EXPECT_EQ(client->link().address, "");
   const auto reply = lookup(away_for(300ms));
   ASSERT_FALSE(reply.ok());
   EXPECT_THAT(reply.error().message,
               AllOf(HasSubstr(router.address() + ": "),
-                    HasSubstr(second.address() + " answered: another router serves the tenant")));
-  second.script([](FakeRouter& r) { r.refuse_attach.reset(); });
+                    HasSubstr(standby.address() + " answered: another router serves the tenant")));
+  standby.script([](FakeRouter& r) { r.refuse_attach.reset(); });
   ASSERT_TRUE(lookup(within(10s)).ok());
-  EXPECT_EQ(client->link().address, second.address());
+  EXPECT_EQ(client->link().address, standby.address());
   client->detach();
 }
 
 TEST_F(AwayTest, AttachingInVainNamesEveryRouterThatWasAsked) {
-  FakeRouter standby;
-  standby.refuse_attach = fail(Code::unavailable, "another router serves the tenant");
-  standby.start();
-  GrpcClientOptions options;
-  options.address = router.address() + "," + standby.address();
-  options.token = "lsp_token";
-  options.reconnect = {5ms, 20ms};
-  client = make_grpc_client(options);
+  const std::string addresses = make_with_standby();
   const auto info = client->attach(within_exactly(500ms), &listener);
   ASSERT_FALSE(info.ok());
   EXPECT_EQ(info.code(), Code::unavailable);
   EXPECT_THAT(info.error().message,
-              AllOf(HasSubstr("no router at " + options.address + " serves this mount"),
+              AllOf(HasSubstr("no router at " + addresses + " serves this mount"),
                     HasSubstr(router.address() + ": "),
                     HasSubstr(standby.address() + " answered: another router serves the tenant")));
 }

@@ -25,17 +25,25 @@ inline Call within(std::chrono::milliseconds time, CancelToken* cancel = nullptr
 
 class ClientTest : public ::testing::Test {
  protected:
-  ClientTest() { make(); }
+  ClientTest() { make(router.address()); }
 
-  void make() {
+  void make(const std::string& addresses) {
     GrpcClientOptions options;
-    options.address = router.address();
+    options.address = addresses;
     options.token = "lsp_token";
     options.attach_attempt = 1000ms * test::kSlowdown;
     options.reconnect = {5ms, 20ms};
     options.seed = 1;
     options.boot_clock = [this] { return boot_now() + BootTime(asleep.load()); };
     client = make_grpc_client(options);
+  }
+  // A client that is told of both, and a second router that is there but refuses.
+  std::string make_with_standby() {
+    standby.refuse_attach = fail(Code::unavailable, "another router serves the tenant");
+    standby.start();
+    std::string addresses = router.address() + "," + standby.address();
+    make(addresses);
+    return addresses;
   }
   void attach() {
     router.start();
@@ -59,7 +67,7 @@ class ClientTest : public ::testing::Test {
   }
 
   std::atomic<int64_t> asleep{0};  // ns that the machine slept
-  FakeRouter router;
+  FakeRouter router, standby;
   Recorder listener;
   std::unique_ptr<RouterClient> client;
 };

@@ -57,25 +57,18 @@ TEST_F(SessionTest, ARouterThatComesLaterIsFound) {
 }
 
 TEST_F(SessionTest, TheNextRouterIsAskedWhenTheFirstIsGone) {
-  FakeRouter second;
-  second.refuse_attach = fail(Code::unavailable, "another router serves the tenant now");
-  second.start();
-  GrpcClientOptions options;
-  options.address = router.address() + "," + second.address();
-  options.token = "lsp_token";
-  options.reconnect = {5ms, 20ms};
-  client = make_grpc_client(options);
+  make_with_standby();
   router.start();
   const auto info = client->attach(within(10s), &listener);
   ASSERT_TRUE(info.ok()) << info.error().message;
   const uint64_t client_session = info->id.value;
-  EXPECT_TRUE(second.record().attaches.empty());
+  EXPECT_TRUE(standby.record().attaches.empty());
   router.stop();
   // It refuses as long as the first may live; both are asked in turns.
-  ASSERT_TRUE(second.wait([](const auto& r) { return r.attaches.size() >= 2; }));
-  const auto asked = second.record().attaches;
+  ASSERT_TRUE(standby.wait([](const auto& r) { return r.attaches.size() >= 2; }));
+  const auto asked = standby.record().attaches;
   EXPECT_EQ(asked[0].resume.value, client_session) << "the same session goes on";
-  second.script([](FakeRouter& r) { r.refuse_attach.reset(); });
+  standby.script([](FakeRouter& r) { r.refuse_attach.reset(); });
   EXPECT_TRUE(lookup(within(10s)).ok());
 }
 

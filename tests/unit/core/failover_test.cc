@@ -77,11 +77,7 @@ TEST_F(FailoverTest, ASuccessorWaitsForTheLeasesOfTheOld) {
   Mount a = mount(), b = mount();
   const Ino file = a.create(a.root(), "f");
   auto next = another();
-  AttachRequest request;
-  request.token = "agent-token";
-  request.resume = a.who.session;
-  request.resume_secret = a.who.secret;
-  const auto attached = next->attach(request);
+  const auto attached = next->attach(to_resume(a));
   ASSERT_TRUE(attached.ok());
   EXPECT_EQ(attached->session, a.who.session);
   Mount moved(next.get(), *attached);
@@ -98,11 +94,7 @@ TEST_F(FailoverTest, ASuccessorWithAShorterLeaseWaitsForTheLeasesOfTheOldAllTheS
   Mount a = mount(), b = mount();
   const Ino file = a.create(a.root(), "f");
   const auto resumed_at = [&](Router& router) {
-    AttachRequest request;
-    request.token = "agent-token";
-    request.resume = a.who.session;
-    request.resume_secret = a.who.secret;
-    const auto attached = router.attach(request);
+    const auto attached = router.attach(to_resume(a));
     EXPECT_TRUE(attached.ok());
     Mount(&router, *attached).stream();
     return Mount(&router, *attached);
@@ -145,10 +137,7 @@ TEST_F(FailoverTest, AMountThatComesBackOverTwoRoutersKeepsItsSessionAndItsLocks
   store_->before("beat", [here = std::this_thread::get_id()] {
     return std::this_thread::get_id() == here ? ok() : fail(Code::unavailable);
   });
-  AttachRequest request;
-  request.token = "agent-token";
-  request.resume = m.who.session;
-  request.resume_secret = m.who.secret;
+  const AttachRequest request = to_resume(m);
   {
     auto next = another();
     ASSERT_TRUE(next->attach(request).ok());
@@ -170,11 +159,7 @@ TEST_F(FailoverTest, ALiveMountOfALongAwayRouterKeepsItsLocks) {
   const Ino file = m.create(m.root(), "f");
   const Lock lock{file, LockKind::record, 7, LockType::exclusive, {0, 10}, 1, false};
   auto next = another();
-  AttachRequest request;
-  request.token = "agent-token";
-  request.resume = other.who.session;
-  request.resume_secret = other.who.secret;
-  ASSERT_TRUE(next->attach(request).ok());
+  ASSERT_TRUE(next->attach(to_resume(other)).ok());
   auto asked = std::make_shared<std::promise<Result<SetLockReply>>>();
   auto answer = asked->get_future();
   next->set_lock(other.who, {OpNumber{1}, {}, lock, LockWait::no},
@@ -182,9 +167,7 @@ TEST_F(FailoverTest, ALiveMountOfALongAwayRouterKeepsItsLocks) {
   // It was refused here just before, and tried the stopped router again for as long as it may.
   clock_.advance(limits::kReconnectPause + limits::kAttachAttempt + 500ms);
   EXPECT_EQ(answer.wait_for(150ms), std::future_status::timeout);
-  request.resume = m.who.session;
-  request.resume_secret = m.who.secret;
-  ASSERT_TRUE(next->attach(request).ok());
+  ASSERT_TRUE(next->attach(to_resume(m)).ok());
   const auto told = next->reclaim_locks(m.who, {{lock}});
   ASSERT_TRUE(told.ok());
   EXPECT_TRUE(told->lost.empty());
@@ -193,11 +176,7 @@ TEST_F(FailoverTest, ALiveMountOfALongAwayRouterKeepsItsLocks) {
 TEST_F(FailoverTest, WhoWasReplacedEndsNoSessionOfItsSuccessor) {
   Mount m = mount();
   auto next = another();
-  AttachRequest request;
-  request.token = "agent-token";
-  request.resume = m.who.session;
-  request.resume_secret = m.who.secret;
-  const auto attached = next->attach(request);
+  const auto attached = next->attach(to_resume(m));
   ASSERT_TRUE(attached.ok());
   Mount moved(next.get(), *attached);
   moved.stream();

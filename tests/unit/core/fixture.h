@@ -306,13 +306,16 @@ class CoreTest : public ::testing::Test {
     EXPECT_TRUE(attached.ok()) << (attached.ok() ? "" : attached.error().message);
     return Mount(router_.get(), attached.ok() ? *attached : AttachReply{});
   }
-  Result<AttachReply> resume(const Mount& mount, uint64_t last_revocation) {
+  static AttachRequest to_resume(const Mount& mount, uint64_t last_revocation = 0) {
     AttachRequest request;
     request.token = "agent-token";
     request.resume = mount.who.session;
     request.resume_secret = mount.who.secret;
     request.resume_revocation = last_revocation;
-    return router_->attach(request);
+    return request;
+  }
+  Result<AttachReply> resume(const Mount& mount, uint64_t last_revocation) {
+    return router_->attach(to_resume(mount, last_revocation));
   }
 
   FakeClock clock_;
