@@ -7,14 +7,6 @@ namespace linkspan::vfs {
 
 // ---- how callers see it ---------------------------------------------------------------------
 
-Attr RouteVfs::shown(Attr attr) const {
-  if (options_.ownership == Ownership::squash) {
-    attr.uid = options_.uid;
-    attr.gid = options_.gid;
-  }
-  return attr;
-}
-
 namespace {
 
 void lay_over(Attr* attr, const OpenFile& file, const OpenFile::View& view) {
@@ -64,7 +56,7 @@ AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of) {
   // the commit made.
   if (is_file && !view)
     if (auto newest = tree_.known_node(ino); newest && newest->cached) known = std::move(*newest);
-  Attr attr = shown(known.node.attr);
+  Attr attr = shown(options_, known.node.attr);
   if (is_file) kernel_.told(ino, attr.version, attr.size, as_of);
   if (view) lay_over(&attr, *file, *view);
   return AttrReply{attr, known.cached && !view ? while_leased() : 0, as_of};

@@ -1,4 +1,5 @@
-// What every operation of the mount has in common: who asks, until when, and what may be cached.
+// What every operation of the mount has in common: until when it may take, which failures leave its
+// outcome open, and whose a node looks to be.
 #pragma once
 
 #include <utility>
@@ -46,6 +47,15 @@ struct Doing {
     return patience;
   }
 };
+
+// As callers see it: squashed, every node is the mount user's.
+inline Attr shown(const VfsOptions& options, Attr attr) {
+  if (options.ownership == Ownership::squash) {
+    attr.uid = options.uid;
+    attr.gid = options.gid;
+  }
+  return attr;
+}
 
 // The router may yet do it, or did it unheard: what was sent must be kept and sent again.
 inline bool transient(Code code) {

@@ -29,14 +29,14 @@ Result<std::vector<DirItem>> RouteVfs::readdir(const Caller& c, Ino ino, Handle 
     LINKSPAN_TRY(const KnownNode self, tree_.node(doing, ino));
     relatime_.accessed(ino);
     if (offset < kDotOffset && items.size() < limit)
-      items.push_back({".", kDotOffset, shown(self.node.attr), CacheTimes{0, 0, as_of}});
+      items.push_back({".", kDotOffset, shown(options_, self.node.attr), CacheTimes{0, 0, as_of}});
     Attr up = self.node.attr;
     if (up.parent && up.parent != ino) {
       LINKSPAN_TRY(const KnownNode parent, tree_.node(doing, up.parent));
       up = parent.node.attr;
     }
     if (items.size() < limit)
-      items.push_back({"..", kDotDotOffset, shown(up), CacheTimes{0, 0, as_of}});
+      items.push_back({"..", kDotDotOffset, shown(options_, up), CacheTimes{0, 0, as_of}});
     offset = kDotDotOffset;
   }
   if (items.size() >= limit) return items;

@@ -35,16 +35,14 @@ void KernelView::pages_got(Ino ino, Version version) {
   if (has && *has != version) pages_.erase(ino);
 }
 
-bool KernelView::pages_become(Ino ino, Version before, Version after) {
+void KernelView::pages_become(Ino ino, Version before, Version after) {
   std::lock_guard lock(pages_mutex_);
   told_.erase(ino);
   const Version* has = pages_.find(ino);
-  if (has && (*has == before || *has == after)) {
+  if (has && (*has == before || *has == after))
     pages_.put(ino, after);
-    return true;
-  }
-  pages_.erase(ino);
-  return false;
+  else
+    pages_.erase(ino);
 }
 
 void KernelView::told(Ino ino, Version version, uint64_t size, uint64_t as_of) {

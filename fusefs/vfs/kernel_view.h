@@ -39,8 +39,8 @@ class KernelView {
   // A read put bytes of this version into them; with others there they are of nobody knows what.
   void pages_got(Ino ino, Version version);
   // They became those of `after` if they were those of `before`, else they are of nobody knows
-  // what. False: they must be dropped.
-  bool pages_become(Ino ino, Version before, Version after);
+  // what: the next open does not keep them.
+  void pages_become(Ino ino, Version before, Version after);
 
   // The size that the kernel was last told is of this version, so the bytes it reads must be, too:
   // stale size with new bytes, or the reverse, is a torn file. A read that begins after a
@@ -112,7 +112,8 @@ class KernelView {
   void run();
 
   KernelCache* kernel_;
-  std::mutex pages_mutex_;  // leaf
+  // Leaf: also under an OpenFile's, by told(). Guards all up to reading_.
+  std::mutex pages_mutex_;
   cache::LruMap<Ino, Version> pages_{65536};
   cache::LruMap<Ino, Telling> told_{65536};
   struct Notice {

@@ -80,7 +80,7 @@ Status Locks::save(const Doing& doing, const Lock& lock, bool must) {
 Result<std::optional<OpNumber>> Locks::set(const Doing& doing, Handle h, const Lock& lock,
                                            bool wait) {
   const auto handle = parts_.files->handle(h);
-  if (!handle) return fail(Code::internal, "no such open file");
+  if (!handle) return no_such_handle();
   const LockType held = parts_.client->lock_held(lock);
   const bool weaker = lock.type < held;
   if (lock.type != LockType::none) LINKSPAN_CHECK(intact(*handle));

@@ -2,23 +2,15 @@
 
 namespace linkspan::vfs {
 
-Attr TreeObserver::shown(Attr attr) const {
-  if (options_->ownership == Ownership::squash) {
-    attr.uid = options_->uid;
-    attr.gid = options_->gid;
-  }
-  return attr;
-}
-
 Result<Attr> TreeObserver::node(const Caller& c, Ino ino) {
   LINKSPAN_TRY(const KnownNode known, tree_->node(begin(c), ino));
-  return shown(known.node.attr);
+  return shown(*options_, known.node.attr);
 }
 
 Result<std::optional<Attr>> TreeObserver::name(const Caller& c, Ino dir, const std::string& name) {
   LINKSPAN_TRY(const KnownName known, tree_->lookup(begin(c), cache::Name{dir, name}));
   if (!known.node) return std::optional<Attr>();
-  return std::optional<Attr>(shown(known.node->attr));
+  return std::optional<Attr>(shown(*options_, known.node->attr));
 }
 
 Result<Observer::Page> TreeObserver::page(const Caller& c, Ino dir, Cookie after, size_t limit) {
@@ -26,7 +18,8 @@ Result<Observer::Page> TreeObserver::page(const Caller& c, Ino dir, Cookie after
   Page page;
   page.end = known.end;
   for (KnownPage::Entry& entry : known.entries)
-    page.entries.push_back({std::move(entry.name), entry.cookie, shown(entry.node.attr)});
+    page.entries.push_back(
+        {std::move(entry.name), entry.cookie, shown(*options_, entry.node.attr)});
   return page;
 }
 

@@ -25,7 +25,6 @@ class TreeObserver final : public Observer {
   std::optional<RevokedName> last_name(Ino ino) override;
 
  private:
-  Attr shown(Attr attr) const;
   Doing begin(const Caller& c) const { return Doing::until_timeout(*options_, c.cancel); }
 
   Tree* const tree_;

@@ -10,8 +10,8 @@
 // tell who knows the result, under the file's lock. Else an edit between the two would rest on the
 // version before our own commit, and meet that commit as somebody else's change.
 //
-// Threads: any. The lock is never held while anybody waits, but for `take_turn`; under it only
-// BaseVersions' is taken.
+// Threads: any. The lock is never held while anybody waits, but for `take_turn`, which gives it up
+// meanwhile.
 #pragma once
 
 #include <condition_variable>
@@ -132,7 +132,8 @@ class OpenFile {
   uint64_t dirty_bytes() const;
   // Nothing but a truncation is unsaved (O_TRUNC at open, nothing written since).
   bool only_truncated() const;
-  // When the first of the edits was that the next commit would send. None: clean, or it is under way.
+  // When the first of the edits was that the next commit would send. None: clean, or it is under
+  // way.
   std::optional<Time> unsaved_since() const;
   uint64_t last_layer() const;  // number of the uppermost; 0: none ever
   // The lowest layer, sealed, if it is none above number `last`; else null. With the turn.
@@ -179,6 +180,8 @@ class OpenFile {
   uint64_t size_now() const { return size_under(layers_.size()); }
 
   SpoolPlace* place_;  // not owned
+  // After OpenFiles'. Under it only leaves: BaseVersions' (Editor::base, Reader::note, `learn`),
+  // KernelView's of pages (`learn`), SpoolPlace's (a buffer that goes).
   mutable std::mutex mutex_;
   std::condition_variable turn_free_;
   bool turn_taken_ = false;

@@ -44,6 +44,11 @@ struct FileHandle {
   std::chrono::steady_clock::time_point goes_on_since_;
 };
 
+// The kernel named a handle that was never given out, or was released.
+inline Error no_such_handle() {
+  return fail(Code::internal, "no such open file");
+}
+
 class OpenFiles {
  public:
   explicit OpenFiles(SpoolPlace* place) : place_(place) {}

@@ -11,10 +11,6 @@ namespace {
 
 constexpr uint64_t kDirectBytes = 1 << 20;  // as much as the router merges
 
-Error bad_handle() {
-  return fail(Code::internal, "no such open file");
-}
-
 }  // namespace
 
 // ---- open -----------------------------------------------------------------------------------
@@ -113,7 +109,7 @@ Reader RouteVfs::reader(const Caller& c, Ino ino) {
 Result<std::string> RouteVfs::read(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                    size_t size) {
   const auto handle = files_.handle(h);
-  if (!handle) return bad_handle();
+  if (!handle) return no_such_handle();
   const KernelView::Reading reading(&kernel_, ino);
   const Doing doing = begin(c);
   std::string out(size, '\0');
@@ -187,7 +183,7 @@ Result<size_t> RouteVfs::copy_range(const Caller& c, Ino from, Handle from_h, ui
                                     Ino to, Handle to_h, uint64_t to_offset, size_t size) {
   const auto source = files_.handle(from_h);
   const auto target = files_.handle(to_h);
-  if (!source || !target) return bad_handle();
+  if (!source || !target) return no_such_handle();
   LINKSPAN_CHECK(writable());
   const Doing doing = begin(c);
   std::string bytes(std::min<size_t>(size, limits::kReadBytes), '\0');

@@ -2,8 +2,8 @@
 // names.cc, attributes.cc, reading.cc, writing.cc, directories.cc, xattrs.cc, locking.cc; vfs.cc
 // puts the parts together.
 //
-// Lock order: OpenFiles', OpenFile's, BaseVersions'. No other two locks of this folder are held
-// together.
+// Lock order: OpenFiles', OpenFile's, and under that one the leaves: BaseVersions', KernelView's of
+// pages, SpoolPlace's. No other two locks of this folder are held together.
 #pragma once
 
 #include <atomic>
@@ -102,7 +102,6 @@ class RouteVfs final : public Vfs {
   Status writable() const;
 
   // -- how callers see it (attributes.cc) --
-  Attr shown(Attr attr) const;
   double while_leased() const;
   double entry_time(bool cached) const;
   Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of);

@@ -9,7 +9,7 @@ namespace linkspan::vfs {
 Result<std::optional<uint64_t>> RouteVfs::seek(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                                bool data) {
   const auto handle = files_.handle(h);
-  if (!handle) return fail(Code::internal, "no such open file");
+  if (!handle) return no_such_handle();
   const Doing doing = begin(c);
   OpenFile& file = *handle->file;
   for (unsigned step = 0; step < kSeekSteps; ++step) {

@@ -7,10 +7,6 @@
 namespace linkspan::vfs {
 namespace {
 
-Error bad_handle() {
-  return fail(Code::internal, "no such open file");
-}
-
 // SQLite's processes of one mount agree through a mapping and through locks on another file, so
 // what one knows of these all of them know; other mounts are kept out (locking.cc).
 bool known_to_all(const std::optional<cache::Name>& name) {
@@ -49,7 +45,7 @@ Status RouteVfs::edit(const Caller& c, const Doing& doing, OpenFile& file, const
 Result<size_t> RouteVfs::write(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                std::string_view data, bool append) {
   const auto handle = files_.handle(h);
-  if (!handle) return bad_handle();
+  if (!handle) return no_such_handle();
   LINKSPAN_CHECK(writable());
   LINKSPAN_CHECK(Locks::intact(*handle));
   if (data.empty()) return size_t{0};
@@ -104,7 +100,7 @@ void RouteVfs::make_room(const Doing& doing, Ino ino) {
 Status RouteVfs::fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_t offset,
                            uint64_t length) {
   const auto handle = files_.handle(h);
-  if (!handle) return bad_handle();
+  if (!handle) return no_such_handle();
   LINKSPAN_CHECK(writable());
   LINKSPAN_CHECK(Locks::intact(*handle));
   const uint64_t end = offset + length;
@@ -153,7 +149,7 @@ bool RouteVfs::truncation_may_wait(const Caller& c, const FileHandle& handle) {
 
 Status RouteVfs::flush(const Caller& c, Ino ino, Handle h) {
   const auto handle = files_.handle(h);
-  if (!handle) return bad_handle();
+  if (!handle) return no_such_handle();
   accessed_by_pages(*handle);
   if (!handle->writes || truncation_may_wait(c, *handle)) return ok();
   return commit_and_report(begin(c), *handle->file);
@@ -161,7 +157,7 @@ Status RouteVfs::flush(const Caller& c, Ino ino, Handle h) {
 
 Status RouteVfs::fsync(const Caller& c, Ino ino, Handle h) {
   const auto handle = files_.handle(h);
-  if (!handle) return bad_handle();
+  if (!handle) return no_such_handle();
   return commit_and_report(begin(c), *handle->file);
 }
 
