@@ -1,5 +1,6 @@
 // One mount of `linkspan mount` or `run`: the session with the router, a vfs and a FUSE connection
-// for each route, the control files, covers, workspace and exposed paths; and the way back.
+// for each route, the control files, covers, workspace and exposed paths; and the way back. What is
+// mounted where is in mount_places.cc, the control files in mount_control.cc.
 //
 // Threads: open, close from one thread. wait, interrupt: any. The listener's calls come from the
 // client's stream thread. Owns all of it; members are destroyed last to first.
@@ -21,6 +22,10 @@
 #include "fusefs/vfs/vfs.h"
 
 namespace linkspan::cli {
+
+// Beside the routes, in every tree.
+inline constexpr const char* kWorkspace = "workspace";
+inline constexpr const char* kControl = ".linkspan";
 
 struct SessionOptions {
   std::string dir;        // absolute, checked
@@ -79,11 +84,13 @@ class MountSession final : public client::SessionListener {
 
   explicit MountSession(SessionOptions options);
   Status attach(client::CancelToken* cancel);
-  void plan();
   Status mount_all();
+  void start_watchers();
+
+  // -- mount_places.cc --
+  void plan();
   Status mount_routes();
   Status mount_route(const RoutePart& part);
-  void start_watchers();
   std::string aside() const;
   std::string route_directory(const std::string& path) const;
   Status mount_workspace();
@@ -93,11 +100,14 @@ class MountSession final : public client::SessionListener {
   Status check_all() const;
   Status bind(const std::string& from, const std::string& to);
   std::vector<std::string> missing() const;
+
+  // -- mount_control.cc --
   fuse::ControlTree control_tree();
   std::string changes(bool json);
   MountQueries queries();
-  void drop_everything();
   std::optional<uint64_t> conflicts() const;
+
+  void drop_everything();
   void sync(client::CancelToken* cancel, std::vector<Error>* failures);
   std::shared_ptr<const Routes> routes() const;
   void save(const std::vector<MountStep>& steps) const;
@@ -115,7 +125,7 @@ class MountSession final : public client::SessionListener {
   fuse::Watchers watchers_;  // before the client, whose thread calls it; joined by close()
   std::unique_ptr<client::RouterClient> client_;
 
-  mutable std::mutex mutex_;                          // of the next five; not held during any call
+  mutable std::mutex mutex_;  // leaf, of the next five; not held during any call but of mountinfo
   std::vector<std::pair<std::string, dev_t>> binds_;  // the workspace and what is exposed
   std::shared_ptr<const Routes> routes_;
   std::vector<Change> changes_;                                    // as last seen

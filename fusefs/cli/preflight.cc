@@ -1,15 +1,12 @@
 #include "fusefs/cli/preflight.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 
 #include "fusefs/cli/cleanup.h"
 #include "fusefs/cli/paths.h"
@@ -18,14 +15,6 @@
 namespace linkspan::cli {
 
 namespace {
-
-Result<bool> is_empty(const std::string& dir) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(dir.c_str()), ::closedir);
-  if (!stream) return system_error(dir, errno);
-  while (const dirent* entry = ::readdir(stream.get()))
-    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) return false;
-  return true;
-}
 
 Status check_directory(const std::string& dir) {
   struct stat st;
@@ -55,7 +44,7 @@ Status check_mountpoint(const std::string& dir, bool non_empty) {
       break;
   }
   LINKSPAN_CHECK(check_directory(dir));
-  LINKSPAN_TRY(const bool empty, is_empty(dir));
+  LINKSPAN_TRY(const bool empty, is_empty_directory(dir));
   if (!empty && !non_empty)
     return fail(Code::not_empty, dir +
                                      " is not empty, and the mount would hide what is in it; "
@@ -155,11 +144,7 @@ Status check_router_address(const std::string& address) {
   if (address.empty())
     return fail(Code::invalid,
                 "no router: give --router ADDRESS or set LINKSPAN_ROUTER (or try --local)");
-  for (size_t at = 0; at <= address.size();) {
-    const size_t comma = std::min(address.find(',', at), address.size());
-    LINKSPAN_CHECK(check_one_address(address.substr(at, comma - at)));
-    at = comma + 1;
-  }
+  for (const auto& one : split(address, ',')) LINKSPAN_CHECK(check_one_address(one));
   return ok();
 }
 

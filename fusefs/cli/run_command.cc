@@ -159,8 +159,8 @@ Status Run::start_server() {
   if (!json.is_object() || !json.contains("routes"))
     return fail(Code::internal, "the mount server said: " + line);
   for (const auto& route : json["routes"]) names_.push_back(route.get<std::string>());
-  names_.push_back("workspace");
-  names_.push_back(".linkspan");
+  names_.push_back(kWorkspace);
+  names_.push_back(kControl);
   return ok();
 }
 

@@ -1,5 +1,6 @@
 #include "fusefs/cli/system.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 
 namespace linkspan::cli {
 
@@ -136,6 +138,14 @@ Status make_directories(const std::string& path, mode_t mode) {
   if (parent != path) LINKSPAN_CHECK(make_directories(parent, mode));
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return system_error(path, errno);
   return ok();
+}
+
+Result<bool> is_empty_directory(const std::string& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(path.c_str()), ::closedir);
+  if (!stream) return system_error(path, errno);
+  while (const dirent* entry = ::readdir(stream.get()))
+    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) return false;
+  return true;
 }
 
 std::string absolute_path(const std::string& path) {

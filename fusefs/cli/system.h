@@ -54,6 +54,8 @@ std::string tail_of_file(const std::string& path, size_t max_bytes = kLogTailByt
 // Replaces the file at once (temporary file, fsync, rename).
 Status write_file(const std::string& path, std::string_view content, mode_t mode);
 Status write_all(int fd, std::string_view data);
+// Whether nothing is in it.
+Result<bool> is_empty_directory(const std::string& path);
 // mkdir -p; directories that it makes get `mode`.
 Status make_directories(const std::string& path, mode_t mode);
 std::string absolute_path(const std::string& path);  // lexically; symlinks stay
