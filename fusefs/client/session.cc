@@ -17,16 +17,6 @@ bool is_final(Code code) {
 }
 
 constexpr std::chrono::seconds kDetachTime{2};
-std::vector<std::string> split(const std::string& list) {
-  std::vector<std::string> parts;
-  for (size_t at = 0; at <= list.size();) {
-    const size_t comma = std::min(list.find(',', at), list.size());
-    parts.push_back(list.substr(at, comma - at));
-    at = comma + 1;
-  }
-  return parts;
-}
-
 // A stream that lived this long ends the growth of the backoff.
 constexpr std::chrono::seconds kStableTime{1};
 // A timer that is so late was held up by what holds up everything.
@@ -37,13 +27,12 @@ constexpr std::chrono::seconds kStoppedFor{1};
 Session::Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations,
                  LockBook& locks)
     : options_(options),
-      addresses_(split(options.address)),
       gate_(gate),
       operations_(operations),
       locks_(locks),
       lease_(options.boot_clock),
       backoff_(options.reconnect, options.seed),
-      said_(addresses_.size()) {
+      addresses_(options.address) {
   gate_.on_wanted = [this] { poke(); };
 }
 
@@ -71,12 +60,11 @@ Result<SessionInfo> Session::attach(const Call& call, SessionListener* listener)
 }
 
 Error Session::nobody_serves(Steady begun) const {
-  const bool answered =
-      std::any_of(said_.begin(), said_.end(), [](const Said& one) { return one.answered; });
+  const bool answered = addresses_.any_answered();
   return fail(Code::unavailable,
               "no router at " + options_.address + (answered ? " serves this mount" : "") +
                   ", tried for " + seconds_text(std::chrono::steady_clock::now() - begun) + ": " +
-                  all_said() + (answered ? "" : " (does linkspan-routerd run there?)"));
+                  addresses_.said() + (answered ? "" : " (does linkspan-routerd run there?)"));
 }
 
 void Session::detach() {
@@ -171,16 +159,16 @@ Status Session::reconnect() {
   for (;;) {
     drop_if_lapsed();
     // The other routers are asked at once, each; then comes the wait.
-    if (!std::exchange(first_try_, false) && in_a_row_ == 0) wait_backoff();
+    if (!std::exchange(first_try_, false) && addresses_.round_begins()) wait_backoff();
     drop_if_lapsed();
     if (stopping()) return fail(Code::unavailable, "detached");
     if (lease_.valid()) watch(lease_.until());
     if (start_over_.exchange(false)) credential_ = {};
-    if (in_a_row_ == 0) gate_.trying();
-    connection_ = make_connection(address());
+    if (addresses_.round_begins()) gate_.trying();
+    connection_ = make_connection(addresses_.current());
     auto attached = attach_once(connection_);
     if (attached.ok()) {
-      in_a_row_ = 0;
+      addresses_.succeeded();
       return adopt(std::move(*attached));
     }
     const Error error = attached.error();
@@ -191,34 +179,17 @@ Status Session::reconnect() {
     const std::string reason = said(error, attach_answered_);
     const bool given_up = watch_fired_.exchange(false);
     first_try_ = anew;
-    if (!anew) next_address();
-    if (anew || in_a_row_ != 0)
+    if (!anew) addresses_.next();
+    if (anew || !addresses_.round_begins())
       gate_.not_yet(reason, given_up);
     else
       gate_.close(reason, given_up, went(false));
   }
 }
 
-// Takes note of it; what people are told while no router serves us.
 std::string Session::said(const Error& error, bool answered) {
-  said_[address_] = {error.message, answered};
-  return all_said();
-}
-
-std::string Session::all_said() const {
-  if (addresses_.size() == 1) return said_.front().text;
-  std::string all;
-  for (size_t i = 0; i < addresses_.size(); ++i) {
-    if (said_[i].text.empty() && !said_[i].answered) continue;
-    all += (all.empty() ? "" : "; ") + addresses_[i] + (said_[i].answered ? " answered: " : ": ") +
-           said_[i].text;
-  }
-  return all;
-}
-
-void Session::next_address() {
-  address_ = (address_ + 1) % addresses_.size();
-  in_a_row_ = (in_a_row_ + 1) % addresses_.size();
+  addresses_.note(error, answered);
+  return addresses_.said();
 }
 
 // Before the first attach, only what time can mend is tried again: a person waits for the answer.
@@ -227,6 +198,20 @@ bool Session::gives_up(const Error& error) const {
   if (generation_ != 0) return false;
   return error.code != Code::unavailable && error.code != Code::timed_out &&
          error.code != Code::busy;
+}
+
+// A call of the stream thread's own, which stop() and give_link_up() end.
+template <class Send>
+Result<grpc::Status> Session::attaching(grpc::ClientContext* context, const Send& send) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return fail(Code::unavailable, "detached");
+    attaching_ = context;
+  }
+  const grpc::Status status = send();
+  const std::lock_guard lock(mutex_);
+  attaching_ = nullptr;
+  return status;
 }
 
 Result<wire::Attached> Session::attach_once(const std::shared_ptr<Connection>& connection) {
@@ -238,16 +223,9 @@ Result<wire::Attached> Session::attach_once(const std::shared_ptr<Connection>& c
   grpc::ClientContext context;
   set_deadline(&context, std::chrono::steady_clock::now() + options_.attach_attempt);
   attach_answered_ = false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (stopping_) return fail(Code::unavailable, "detached");
-    attaching_ = &context;
-  }
-  const grpc::Status status = connection->session->Attach(&context, m, &reply);
-  {
-    const std::lock_guard lock(mutex_);
-    attaching_ = nullptr;
-  }
+  LINKSPAN_TRY(const grpc::Status status, attaching(&context, [&] {
+                 return connection->session->Attach(&context, m, &reply);
+               }));
   attach_answered_ = status.ok() || context.GetServerTrailingMetadata().count(wire::kErrorKey) != 0;
   if (!status.ok()) return wire::error_of(context, status);
   auto attached = wire::from_wire(std::move(reply));
@@ -360,10 +338,10 @@ Status Session::on_welcome(const wire::Welcome& welcome, SessionStream& stream) 
   live->credential = wire::encode_credential(credential_);
   live->generation = generation_;
   live->link = links_;
-  live->address = address();
+  live->address = addresses_.current();
   live->router = router_;
   LINKSPAN_CHECK(reclaim_locks(*live));
-  said_.assign(addresses_.size(), {});
+  addresses_.forget_said();
   listener_->on_link(gate_.open(std::move(live)));
   return ok();
 }
@@ -411,16 +389,9 @@ Status Session::reclaim_locks(const Live& live) {
   grpc::ClientContext context;
   context.AddMetadata(wire::kSessionKey, live.credential);
   set_deadline(&context, std::chrono::steady_clock::now() + options_.attach_attempt);
-  {
-    const std::lock_guard lock(mutex_);
-    if (stopping_) return fail(Code::unavailable, "detached");
-    attaching_ = &context;
-  }
-  const grpc::Status status = live.connection->fs->ReclaimLocks(&context, m, &reply);
-  {
-    const std::lock_guard lock(mutex_);
-    attaching_ = nullptr;
-  }
+  LINKSPAN_TRY(const grpc::Status status, attaching(&context, [&] {
+                 return live.connection->fs->ReclaimLocks(&context, m, &reply);
+               }));
   std::vector<Lock> lost;
   if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
     lost = request.locks;  // a router of before there were any

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "fusefs/client/addresses.h"
 #include "fusefs/client/backoff.h"
 #include "fusefs/client/connection.h"
 #include "fusefs/client/gate.h"
@@ -58,6 +59,8 @@ class Session {
   // -- the stream thread --
   void run();
   Status reconnect();  // an error is final
+  template <class Send>
+  Result<grpc::Status> attaching(grpc::ClientContext* context, const Send& send);
   Result<wire::Attached> attach_once(const std::shared_ptr<Connection>& connection);
   bool gives_up(const Error& error) const;
   Status adopt(wire::Attached attached);
@@ -74,10 +77,8 @@ class Session {
   void broken(const Error& why);
   void give_up(const Error& why);
   void wait_backoff();
-  const std::string& address() const { return addresses_[address_]; }
-  void next_address();
+  // Takes note of it; what people are told while no router serves us.
   std::string said(const Error& error, bool answered);
-  std::string all_said() const;
   Error nobody_serves(Steady begun) const;  // once the stream thread has ended
 
   // -- any thread --
@@ -93,7 +94,6 @@ class Session {
   bool stopping() const;
 
   const GrpcClientOptions options_;
-  const std::vector<std::string> addresses_;  // at least one
   Gate& gate_;
   OpTracker& operations_;
   LockBook& locks_;
@@ -113,15 +113,7 @@ class Session {
   bool cached_ = false;       // a lease was granted since on_caches_lost
   Backoff backoff_;
   bool first_try_ = true;
-  size_t address_ = 0;   // of addresses_: that of the last try
-  size_t in_a_row_ = 0;  // tries that failed, each at another address
-
-  // What came of asking each address, since one served us.
-  struct Said {
-    std::string text;
-    bool answered = false;  // by a router that does not serve us
-  };
-  std::vector<Said> said_;        // as addresses_
+  Addresses addresses_;
   bool attach_answered_ = false;  // the last Attach was, if only by a refusal
   std::string router_;            // what the one calls itself to which we are attached
 

@@ -1,8 +1,9 @@
-// The pieces that need no router: cancel token, backoff, verdicts, operation numbers.
+// The pieces that need no router: cancel token, addresses, backoff, verdicts, operation numbers.
 #include <gtest/gtest.h>
 
 #include <thread>
 
+#include "fusefs/client/addresses.h"
 #include "fusefs/client/backoff.h"
 #include "fusefs/client/lease_clock.h"
 #include "fusefs/client/op_tracker.h"
@@ -44,6 +45,47 @@ TEST(CancelToken, ClearingWaitsForTheCallback) {
   canceller.join();
   clearer.join();
   EXPECT_TRUE(cleared);
+}
+
+TEST(Addresses, AreAskedInTurnsFromTheOneThatServedLast) {
+  Addresses routers("a,b,c");
+  EXPECT_TRUE(routers.round_begins());
+  EXPECT_EQ(routers.current(), "a");
+  routers.next();
+  EXPECT_FALSE(routers.round_begins());
+  EXPECT_EQ(routers.current(), "b");
+  routers.succeeded();
+  EXPECT_TRUE(routers.round_begins());
+  EXPECT_EQ(routers.current(), "b");
+  for (const char* asked : {"c", "a", "b"}) {
+    routers.next();
+    EXPECT_EQ(routers.current(), asked);
+  }
+  EXPECT_TRUE(routers.round_begins()) << "each was asked once";
+}
+
+TEST(Addresses, SayWhatCameOfAskingEach) {
+  Addresses routers("a,b");
+  EXPECT_EQ(routers.said(), "");
+  routers.note(fail(Code::unavailable, "refused"), false);
+  EXPECT_EQ(routers.said(), "a: refused");
+  EXPECT_FALSE(routers.any_answered());
+  routers.next();
+  routers.note(fail(Code::unavailable, "standing by"), true);
+  EXPECT_EQ(routers.said(), "a: refused; b answered: standing by");
+  EXPECT_TRUE(routers.any_answered());
+  routers.forget_said();
+  EXPECT_EQ(routers.said(), "");
+  EXPECT_FALSE(routers.any_answered());
+}
+
+TEST(Addresses, AloneItIsNotNamed) {
+  Addresses router("unix:/run/router.sock");
+  router.note(fail(Code::unavailable, "no such file"), false);
+  EXPECT_EQ(router.said(), "no such file");
+  router.next();
+  EXPECT_EQ(router.current(), "unix:/run/router.sock");
+  EXPECT_TRUE(router.round_begins());
 }
 
 TEST(BackoffTest, GrowsWithinItsBounds) {
