@@ -82,6 +82,10 @@ def test_proofs_refuse_made_up_records():
     labtest.equal(kinds(*races), set(), "one winner")
     races[1]["won"] = True
     labtest.equal(kinds(*races), {"race"}, "two winners")
+    moves = [record("move_file", 0, 9, writes=[["0/f0", "b"]]), record("move_file", 8, 15, writes=[["0/f0", "b"]])]
+    labtest.equal(kinds(*moves), set(), "a rename while there are both names")
+    moves[1]["call"] = 10
+    labtest.equal(kinds(*moves), {"names"}, "a rename of what is not there any more")
     wrote = record("save", 0, 9, writes=[["0/r0", "1.1"]])
     labtest.equal(kinds(wrote, record("read", 8, 12, saw=[["0/r0", "0.0"]])), set(), "a read beside a write")
     labtest.equal(kinds(wrote, record("read", 10, 12, saw=[["0/r0", "0.0"]])), {"stale"}, "a read after a write")
