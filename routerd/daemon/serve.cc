@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <future>
 #include <thread>
@@ -36,13 +37,29 @@ sigset_t stop_signals() {
   return set;
 }
 
-// The next SIGTERM or SIGINT, or 0 after `most`.
+// A listening socket was given up. The router would look alive and take no mount any more, not even
+// one that it knows: it ends, so that its supervisor starts it again, or another router takes over.
+std::atomic<bool> deaf{false};
+
+void hear_no_more(const std::string& why) {
+  if (deaf.exchange(true)) return;
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  spdlog::error(
+      "a socket accepts no connections any more ({}): ending, to be started again; if there were "
+      "too many open files ({} are allowed), raise that: LimitNOFILE= of the unit, ulimit -n",
+      why, limit.rlim_cur);
+  kill(getpid(), SIGHUP);  // wakes attend()
+}
+
+// The next SIGTERM or SIGINT, or 0 after `most`, or when `deaf`.
 int wait_signal(std::chrono::seconds most) {
   const sigset_t set = stop_signals();
   const timespec timeout{most.count(), 0};
   while (true) {
     const int number = sigtimedwait(&set, nullptr, &timeout);
     if (number == SIGTERM || number == SIGINT) return number;
+    if (deaf) return 0;
     if (number == SIGHUP)
       spdlog::info("SIGHUP: nothing is reloaded; restart to read the configuration");
     if (number < 0 && errno == EAGAIN) return 0;
@@ -177,9 +194,9 @@ std::string join(const std::vector<std::string>& all) {
   return out;
 }
 
-// Until a signal comes.
+// Until a signal comes, or mounts cannot any more.
 void attend(const rpc::Server& server) {
-  while (true) {
+  while (!deaf) {
     if (const int number = wait_signal(kMetricsPeriod)) {
       spdlog::info("{}: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
       return;
@@ -200,7 +217,7 @@ void block_signals() {
 int serve(const config::Config& config, int ready_fd, std::chrono::seconds wait_store) {
   raise_descriptor_limit();
   if (const std::string faults = planted_faults(); !faults.empty()) spdlog::critical("{}", faults);
-  rpc::adopt_grpc_log();
+  rpc::adopt_grpc_log(hear_no_more);
   auto store = await_store(config, wait_store);
   if (!store.ok() && store.code() == Code::interrupted) return 0;
   if (!store.ok())
@@ -229,7 +246,7 @@ int serve(const config::Config& config, int ready_fd, std::chrono::seconds wait_
   router->stop();
   spdlog::info(drained ? "stopped; everything that was accepted was answered"
                        : "stopped; some calls were broken off");
-  return drained ? 0 : 1;
+  return drained && !deaf ? 0 : 1;
 }
 
 }  // namespace linkspan::daemon

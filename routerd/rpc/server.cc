@@ -190,9 +190,12 @@ Result<std::unique_ptr<Server>> Server::start(core::Router* router, ServerOption
   return std::unique_ptr<Server>(std::move(server));
 }
 
-void adopt_grpc_log() {
+void adopt_grpc_log(void (*deaf)(const std::string& why)) {
+  static void (*told)(const std::string& why);
+  told = deaf;
   gpr_set_log_function([](gpr_log_func_args* args) {
     const std::string text = std::string("grpc: ") + args->message;
+    if (std::string_view(args->message).starts_with("Failed accept")) told(text);
     switch (args->severity) {
       case GPR_LOG_SEVERITY_DEBUG:
         return log_debug(text);

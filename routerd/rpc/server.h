@@ -45,7 +45,10 @@ class Server {
   virtual bool stop(std::chrono::milliseconds grace) = 0;
 };
 
-// gRPC's own log lines go where ours go. Once, at start.
-void adopt_grpc_log();
+// gRPC's own log lines go where ours go. Once, at start. `deaf` is told (why) when a socket accepts
+// nobody any more: gRPC (1.51) gives up a listening socket for good at the first error of accept(),
+// such as too many open files. Called on threads of gRPC's, perhaps more than once; must return at
+// once.
+void adopt_grpc_log(void (*deaf)(const std::string& why));
 
 }  // namespace linkspan::rpc

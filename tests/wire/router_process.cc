@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,6 +132,12 @@ void RouterProcess::start() {
 
 void RouterProcess::signal(int number) const {
   kill(pid_, number);
+}
+
+void RouterProcess::limit_descriptors(unsigned most) const {
+  const rlimit limit{most, most};
+  if (prlimit(pid_, RLIMIT_NOFILE, &limit, nullptr) != 0)
+    throw std::runtime_error("prlimit failed");
 }
 
 int RouterProcess::wait() {

@@ -33,6 +33,7 @@ class RouterProcess {
 
   void start();  // returns when it listens
   void signal(int number) const;
+  void limit_descriptors(unsigned most) const;  // from now on
   int wait();               // its exit status; 128 + the signal's number if one ended it
   std::string log() const;  // what it wrote to stderr
 

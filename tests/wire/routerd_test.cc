@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -341,6 +344,37 @@ TEST(Routerd, ASecondSignalEndsItAtOnce) {
   router.signal(SIGTERM);
   EXPECT_EQ(router.wait(), 1);
   EXPECT_FALSE(created.get().ok());
+}
+
+// A connection on which nothing is said.
+class Silent {
+ public:
+  explicit Silent(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    path.copy(to.sun_path, sizeof to.sun_path - 1);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  }
+  ~Silent() { ::close(fd_); }
+  Silent(const Silent&) = delete;
+  Silent& operator=(const Silent&) = delete;
+
+ private:
+  int fd_;
+};
+
+// gRPC gives up a socket whose accept() failed: a router that stayed would take no mount any more.
+TEST(Routerd, EndsWhenItCannotAcceptAnyMore) {
+  RouterProcess router;
+  Mount mount(router, router.tcp_address());
+  constexpr unsigned kDescriptors = 100;
+  router.limit_descriptors(kDescriptors);
+  std::vector<std::unique_ptr<Silent>> all;
+  for (unsigned i = 0; i < kDescriptors; ++i)
+    all.push_back(std::make_unique<Silent>(router.dir() + "/router.sock"));
+  EXPECT_EQ(router.wait(), 1);
+  EXPECT_THAT(router.log(), HasSubstr("Too many open files"));
+  EXPECT_THAT(router.log(), HasSubstr("LimitNOFILE="));
 }
 
 TEST(Routerd, ComesBackOnTheSocketOfADeadOne) {
