@@ -54,7 +54,7 @@ Result<Prepared> prepare(MountOptions& options) {
   LINKSPAN_TRY(session.spool_dir, choose_spool(options.spool_dir));
   if (!options.workspace.empty()) {
     session.workspace = absolute_path(options.workspace);
-    LINKSPAN_CHECK(check_workspace(session.workspace));
+    LINKSPAN_CHECK(check_workspace(session.workspace, options.dir));
   }
   if (!options.expose.empty()) {
     session.expose = real_path(options.expose);

@@ -69,7 +69,7 @@ Status check_fuse_device(const std::string& device) {
   return system_error(device, error);
 }
 
-Status check_workspace(const std::string& dir) {
+Status check_workspace(const std::string& dir, const std::string& mountpoint) {
   struct stat st;
   if (::stat(dir.c_str(), &st) != 0) {
     if (errno == ENOENT)
@@ -79,6 +79,10 @@ Status check_workspace(const std::string& dir) {
   }
   if (!S_ISDIR(st.st_mode))
     return fail(Code::not_directory, "workspace " + dir + " is not a directory");
+  const std::string real = real_path(dir);
+  if (!mountpoint.empty() && (real == mountpoint || real.starts_with(mountpoint + "/")))
+    return fail(Code::invalid, "workspace " + dir + " is in " + mountpoint +
+                                   ", and the mount would hide it; choose a directory elsewhere");
   if (::access(dir.c_str(), R_OK | X_OK) != 0) return system_error("workspace " + dir, errno);
   return ok();
 }

@@ -12,8 +12,9 @@ namespace linkspan::cli {
 Status check_mountpoint(const std::string& dir, bool non_empty);
 // Readable and writable.
 Status check_fuse_device(const std::string& device = "/dev/fuse");
-// There and a directory we can enter.
-Status check_workspace(const std::string& dir);
+// There and a directory we can enter, and not in the `mountpoint` (a real path), whose mount would
+// hide it.
+Status check_workspace(const std::string& dir, const std::string& mountpoint = {});
 // Where large unsaved writes lie: a directory in which we can make files and write to them.
 // `named`: who chose it, "--spool-dir" or "TMPDIR".
 Status check_spool(const std::string& dir, const std::string& named);

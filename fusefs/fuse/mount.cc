@@ -57,6 +57,9 @@ Error no_device(const std::string& device, int error) {
     return fail(Code::not_found,
                 "there is no " + device + ": load the module (modprobe fuse), or pass the device " +
                     "into the container (docker run --device /dev/fuse --cap-add SYS_ADMIN)");
+  if (error == EMFILE || error == ENFILE)
+    return fail(Code::io, "cannot open " + device + ": " + reason(error) +
+                              "; raise the limit (ulimit -n, LimitNOFILE= of a unit)");
   return fail(Code::access_denied, "cannot open " + device + ": " + reason(error) + "; chmod 666 " +
                                        device + ", or allow the device for this container");
 }

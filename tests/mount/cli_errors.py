@@ -145,6 +145,7 @@ def test_fusermount_could_not_unmount_again():
 def test_workspace_and_prefix():
     d = BASE.make("ws")
     refused(1, ["workspace .*/nowhere", "mkdir -p"], "mount", *ROUTER.flags(), "--workspace", BASE.path("nowhere"), d)
+    refused(1, [f"workspace {d} is in {d}", "elsewhere"], "mount", *ROUTER.flags(), "--workspace", d, d)
     refused(1, ["--expose", "mkdir -p"], "mount", *ROUTER.flags(), "--expose", BASE.path("nowhere"), d)
     prefix = BASE.make("prefix")
     BASE.make("prefix/memory")
@@ -152,6 +153,15 @@ def test_workspace_and_prefix():
     refused(1, ["prefix/memory", "not empty"], "mount", *ROUTER.flags(), "--expose", prefix, d)
     equal(os.listdir(prefix), ["memory"], "what expose had made is gone again")
     refused(1, ["--expose-at", "mkdir -p"], "run", *ROUTER.flags(), "--expose-at", BASE.path("nowhere"), "--", "true")
+
+
+def test_no_room_for_threads():
+    lonely = 61234  # whose processes are ours alone
+    with open(ROUTER.token) as token:
+        flags = ROUTER.flags(BASE.write("lonely.token", token.read(), uid=lonely))
+    user = ["setpriv", f"--reuid={lonely}", f"--regid={lonely}", "--clear-groups", "prlimit", "--nproc=8"]
+    refused(1, ["cannot start a thread", "ulimit -u", "pids.max"], "run", *flags, "--", "true",
+            user=user, env={"XDG_STATE_HOME": BASE.make("lonely", uid=lonely)})
 
 
 def test_a_place_for_unsaved_writes_that_cannot_be_written_to():

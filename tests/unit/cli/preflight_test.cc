@@ -32,6 +32,10 @@ TEST(PreflightTest, Directories) {
   EXPECT_TRUE(check_workspace("/tmp").ok());
   EXPECT_EQ(check_workspace("/nonexistent").code(), Code::not_found);
   EXPECT_EQ(check_workspace("/etc/passwd").code(), Code::not_directory);
+  EXPECT_EQ(check_workspace("/usr", "/usr").code(), Code::invalid);
+  EXPECT_EQ(check_workspace("/usr/share/.", "/usr").code(), Code::invalid);
+  EXPECT_TRUE(check_workspace("/usr", "/usr/share").ok());
+  EXPECT_TRUE(check_workspace("/usr", "/us").ok());
   EXPECT_TRUE(check_prefix("/").ok());
   EXPECT_FALSE(check_prefix("/nonexistent").ok());
 }
