@@ -240,6 +240,27 @@ void RouterCore::forget_if_gone(const Call& call, View& view, Ino ino) {
 }
 
 template <class Request>
+Plan RouterCore::plan_for(const Call& call, const Request& request, Ino new_ino,
+                          const Result<store::Applied>& applied, View& view) {
+  const Named names = named(request);
+  const bool unknown = !applied.ok() && outcome_unknown(applied.code());
+  Plan plan;
+  if (applied.ok()) {
+    for (const Node& node : applied->reply.nodes)
+      if (!names_it(names, node.attr.ino) && node.attr.ino != new_ino) view.told(node.attr.ino);
+    plan = core::plan(request, applied->reply);
+  } else if (unknown) {
+    plan = core::plan(request, MutationReply{});
+  } else if (applied.code() == Code::stale_node) {
+    for (const Ino ino : names.dirs) forget_if_gone(call, view, ino);
+    for (const Ino ino : names.nodes) forget_if_gone(call, view, ino);
+  }
+  const bool used = applied.ok() ? tells(applied->reply, new_ino) : unknown;
+  if (new_ino && !used) view.is_gone(new_ino);
+  return plan;
+}
+
+template <class Request>
 void RouterCore::run(const Call& call, Request& request) {
   Tenant& tenant = *call.tenant;
   const OpNumber number = request.op.number;
@@ -273,21 +294,7 @@ void RouterCore::run(const Call& call, Request& request) {
   }();
   if (applied.ok()) tenant.usage.apply(applied->usage);
   reserved.reset();  // only now: what was used is counted, so nobody else is promised it
-  Plan plan;
-  if (applied.ok()) {
-    for (const Node& node : applied->reply.nodes)
-      if (!names_it(names, node.attr.ino) && node.attr.ino != mutation.new_ino)
-        view.told(node.attr.ino);
-    plan = core::plan(request, applied->reply);
-  } else if (outcome_unknown(applied.code())) {
-    plan = core::plan(request, MutationReply{});
-  } else if (applied.code() == Code::stale_node) {
-    for (const Ino ino : names.dirs) forget_if_gone(call, view, ino);
-    for (const Ino ino : names.nodes) forget_if_gone(call, view, ino);
-  }
-  const bool used =
-      applied.ok() ? tells(applied->reply, mutation.new_ino) : outcome_unknown(applied.code());
-  if (mutation.new_ino && !used) view.is_gone(mutation.new_ino);
+  const Plan plan = plan_for(call, request, mutation.new_ino, applied, view);
   // 3. The other holders, before any reply may claim to contain this change. A replay revokes once
   // more, under its own number: the first try may have ended without an answer from the store.
   auto revoked = take_holders(tenant, plan, mutation.seq, call.session->slot());

@@ -115,7 +115,9 @@ class RouterCore final : public Router {
   Result<Call> enter(const Credentials& who);
   Result<Call> authenticate(const Credentials& who);
   void settle(Session& session, const Acknowledged& acknowledged);
-  Boot tick(Boot now);
+  Boot tick(Boot now);  // the timer's; when to be called again at the latest
+  Boot look_after_sessions(Boot now);
+  void end_awaited(Boot now);
   // Frees what Interests hold for nobody, and revokes some of what a session has too much of.
   void sweep(const TenantPtr& tenant);
   void relieve(const TenantPtr& tenant, Holder holder, Interests::Count count);
@@ -171,6 +173,10 @@ class RouterCore final : public Router {
   };
   using RevokedBySlot = std::unordered_map<uint32_t, Revoked>;
   RevokedBySlot take_holders(Tenant& tenant, const Plan& plan, Seq seq, uint32_t self);
+  // What the others must forget after this outcome; enters the caller for what it will be told.
+  template <class Request>
+  Plan plan_for(const Call& call, const Request& request, Ino new_ino,
+                const Result<store::Applied>& applied, View& view);
   void forget_if_gone(const Call& call, View& view, Ino ino);
   void answer(const Call& call, OpNumber number, Result<MutationReply> result,
               RevokedBySlot revoked);
@@ -180,7 +186,7 @@ class RouterCore final : public Router {
   const RouterClock& clock_;
   Gate gate_;
 
-  mutable std::shared_mutex mutex_;
+  mutable std::shared_mutex mutex_;  // leaf
   std::unordered_map<SessionId, SessionPtr> sessions_;
   using TenantFuture = std::shared_future<Result<TenantPtr>>;
   std::map<std::string, TenantFuture> tenants_;

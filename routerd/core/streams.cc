@@ -112,8 +112,8 @@ Status RouterCore::open_stream(const Credentials& who, uint64_t last_revocation,
   Acknowledged acknowledged;
   LINKSPAN_CHECK(
       call.session->open_stream(last_revocation, std::move(sink), clock_.boot(), &acknowledged));
-  // The mount has what attach() told it, that its caches are lost if they are, and has dropped them.
-  // Not so before: the reply may have been lost, or come when it had given that try up.
+  // The mount has what attach() told it, that its caches are lost if they are, and has dropped
+  // them. Not so before: the reply may have been lost, or come when it had given that try up.
   background_->post_all(call.tenant->hold.heard_of(call.session->id()));
   settle(*call.session, acknowledged);
   call.session->pump();
@@ -139,6 +139,25 @@ void RouterCore::stream_closed(SessionId id, const StreamSink* sink) {
 // ---- the timer ----
 
 Boot RouterCore::tick(Boot now) {
+  const Boot next = look_after_sessions(now);
+  look_after_ownership(now);
+  for (const TenantPtr& tenant : all_tenants()) {
+    background_->post_all(tenant->hold.tick(now));
+    background_->post_all(tenant->lock_hold.tick(now));
+    look_after(tenant, now);
+    const bool grown =
+        tenant->interests.entries() > tenant->swept + options_.interests_per_session / 2;
+    if (tenant->unswept.exchange(false) || grown) {
+      tenant->swept = SIZE_MAX / 2;  // not again before this sweep is done
+      background_->post([this, tenant] { sweep(tenant); });
+    }
+  }
+  end_awaited(now);
+  return next;
+}
+
+// Leases that ran out, and sessions that are over. When to look again at the latest.
+Boot RouterCore::look_after_sessions(Boot now) {
   Boot next = now + options_.lease;
   const Time wall = clock_.now();
   for (const SessionPtr& session : all_sessions()) {
@@ -161,18 +180,11 @@ Boot RouterCore::tick(Boot now) {
           false);
     }
   }
-  look_after_ownership(now);
-  for (const TenantPtr& tenant : all_tenants()) {
-    background_->post_all(tenant->hold.tick(now));
-    background_->post_all(tenant->lock_hold.tick(now));
-    look_after(tenant, now);
-    const bool grown =
-        tenant->interests.entries() > tenant->swept + options_.interests_per_session / 2;
-    if (tenant->unswept.exchange(false) || grown) {
-      tenant->swept = SIZE_MAX / 2;  // not again before this sweep is done
-      background_->post([this, tenant] { sweep(tenant); });
-    }
-  }
+  return next;
+}
+
+// Sessions of an earlier router whose time to come back is over.
+void RouterCore::end_awaited(Boot now) {
   std::vector<std::pair<SessionId, Awaited>> gone;
   {
     const std::unique_lock lock(mutex_);
@@ -189,7 +201,6 @@ Boot RouterCore::tick(Boot now) {
     background_->post([this, id = entry.first, awaited = entry.second] {
       if (!find_session(id)) forget_in_store(awaited.tenant, awaited.epoch, id);
     });
-  return next;
 }
 
 // ---- bounded memory ----
