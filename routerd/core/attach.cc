@@ -157,21 +157,24 @@ RouterCore::SessionPtr RouterCore::find_session(SessionId id) const {
   return at == sessions_.end() ? nullptr : at->second;
 }
 
-// A token's sessions are bounded; those that lost their lease make room first, the longest ago
-// first.
+// A token's sessions are bounded; the one that lost its lease the longest ago makes room.
 Status RouterCore::make_room(const store::TokenHash& token) {
-  std::vector<SessionPtr> lost;
+  SessionPtr longest;  // lost
+  Boot since{};
   size_t count = 0;
   for (const SessionPtr& session : all_sessions()) {
     if (session->record().token != token) continue;
     ++count;
-    if (session->lost()) lost.push_back(session);
+    const auto lost = session->lost_since();
+    if (!lost || (longest && *lost >= since)) continue;
+    longest = session;
+    since = *lost;
   }
   if (count < limits::kSessionsPerToken) return ok();
-  if (lost.empty())
+  if (!longest)
     return fail(Code::busy, "the token has " + std::to_string(count) +
                                 " mounts attached; unmount some or use another token");
-  end_session(lost.front(), fail(Code::session_lost, "another mount of this token took its place"),
+  end_session(longest, fail(Code::session_lost, "another mount of this token took its place"),
               false);
   return ok();
 }

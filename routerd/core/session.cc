@@ -62,6 +62,11 @@ bool Session::lost() const {
   return state_ == State::lost;
 }
 
+std::optional<Boot> Session::lost_since() const {
+  const std::lock_guard lock(mutex_);
+  return state_ == State::lost ? std::optional(lost_since_) : std::nullopt;
+}
+
 // ---- lease ----
 
 // A router that was stopped, or cut off from the store, may have a successor that knows nothing of

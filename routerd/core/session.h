@@ -105,6 +105,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Releases end(const Error& why);
   bool ended() const;
   bool lost() const;
+  std::optional<Boot> lost_since() const;  // none: not lost, or ended
 
  private:
   struct Record {
@@ -142,7 +143,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::atomic<int64_t> seen_;  // Boot ticks
   std::atomic<bool> locks_broken_{false};
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // after LockTable's, before SlotTable's and Sequencer's
   std::shared_ptr<const Grant> grant_;
   State state_ = State::live;
   Boot lease_until_;

@@ -156,6 +156,44 @@ TEST_F(CoreTest, ALostSessionIsEndedWhenItsGraceIsOver) {
   EXPECT_EQ(router_->getattr(m.who, {m.root()}).code(), Code::session_lost);
 }
 
+TEST_F(CoreTest, OfATokensSessionsTheOneThatIsLostLongestMakesRoom) {
+  AttachRequest request;
+  request.token = "agent-token";
+  std::deque<Mount> mounts;
+  while (mounts.size() < limits::kSessionsPerToken) {
+    const auto attached = attach(request);
+    ASSERT_TRUE(attached.ok());
+    mounts.emplace_back(router_.get(), *attached);
+  }
+  EXPECT_EQ(attach(request).code(), Code::busy) << "all of them live";
+
+  // [0, kFirst) stay. That one loses its lease first, kLast others after it: a writer is answered
+  // when whoever holds what it changes has lost it.
+  constexpr size_t kFirst = 1000, kLast = 16;
+  Mount& writer = mounts[0];
+  const Ino first = writer.create(writer.root(), "first"),
+            then = writer.create(writer.root(), "then");
+  mounts[kFirst].look(writer.root(), "first");
+  for (size_t i = 1; i <= kLast; ++i) mounts[kFirst + i].look(writer.root(), "then");
+  const auto renew_all_but = [&](size_t begin, size_t end) {
+    clock_.advance(kLease / 2);
+    for (size_t i = 0; i < mounts.size(); ++i)
+      if (i < begin || i >= end) mounts[i].renew();
+  };
+  renew_all_but(kFirst, kFirst + 1);
+  const Pending told_first = writer.start_write(first, "x");
+  renew_all_but(kFirst, kFirst + kLast + 1);
+  ASSERT_TRUE(told_first.get().ok());
+  const Pending told_then = writer.start_write(then, "x");
+  renew_all_but(kFirst, kFirst + kLast + 1);
+  ASSERT_TRUE(told_then.get().ok());
+
+  ASSERT_TRUE(attach(request).ok());
+  EXPECT_EQ(router_->getattr(mounts[kFirst].who, {writer.root()}).code(), Code::session_lost);
+  for (size_t i = 1; i <= kLast; ++i)
+    EXPECT_TRUE(router_->getattr(mounts[kFirst + i].who, {writer.root()}).ok());
+}
+
 TEST_F(CoreTest, AStoppedRouterRefuses) {
   Mount m = mount();
   router_->stop();
