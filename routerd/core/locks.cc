@@ -7,6 +7,15 @@ namespace {
 
 constexpr size_t kFinishedPieces = 4096;  // of one session; beyond it the lowest gap closes
 
+bool is_within_piece(const LockRanges& ranges, const LockRange& range) {
+  bool within = false;
+  ranges.each(range, [&](const LockRange& piece, LockType) {
+    within = piece.begin < range.begin && range.end < piece.end;
+    return false;
+  });
+  return within;
+}
+
 Error answered_before() {
   return fail(Code::invalid, "this lock request was answered before");
 }
@@ -167,8 +176,10 @@ Result<SetLockReply> LockTable::apply(const FileId& id, const Owner& owner, cons
     count_file(session, id, 1);
   }
   Held& held = at->second;
-  // One more piece in the middle of another makes two more.
-  if (!unlock && session->pieces + 2 > limits::kLocksPerSession) {
+  // One more piece in the middle of another makes two more; a gap there makes one more. A mount
+  // that held more could not say so to another router.
+  const size_t more = !unlock ? 2 : is_within_piece(held.ranges, lock.range) ? 1 : 0;
+  if (more != 0 && session->pieces + more > limits::kLocksPerSession) {
     if (held.ranges.empty()) drop_owner(id, owner);
     return fail(Code::no_space, "this mount holds " + std::to_string(session->pieces) +
                                     " locks; more are not kept");

@@ -170,7 +170,7 @@ class LockTable {
   // False: the waiter closes a circle.
   bool may_wait(Waiter& waiter);
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // before Session's
   uint64_t order_;
   bool stopped_ = false;
   uint64_t broken_ = 0;

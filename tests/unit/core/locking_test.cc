@@ -59,6 +59,27 @@ TEST_F(LockingTest, OneWaitsForTheOtherAndHoldsNoThread) {
   EXPECT_TRUE(waits.get().ok());
 }
 
+// A lock that is given up in pieces is more and more of them; what a mount holds must fit into one
+// message, or it could never say so to a router that takes over.
+TEST_F(LockingTest, UnlockingInPiecesKeepsTheBoundToo) {
+  Mount m = mount();
+  Lock all = lock(m.create(m.root(), "f"));
+  all.range = {0, 4 * limits::kLocksPerSession};
+  ASSERT_TRUE(set(m, all).get().ok());
+  Lock part = all;
+  part.type = LockType::none;
+  for (uint64_t i = 1; i < limits::kLocksPerSession; ++i) {
+    part.range = {2 * i, 2 * i + 1};
+    ASSERT_TRUE(set(m, part).get().ok()) << i;
+  }
+  part.range = {2 * limits::kLocksPerSession, 2 * limits::kLocksPerSession + 1};
+  EXPECT_EQ(set(m, part).get().code(), Code::no_space);
+  part.range.end = all.range.end;
+  EXPECT_TRUE(set(m, part).get().ok()) << "makes no gap";
+  part.range = all.range;
+  EXPECT_TRUE(set(m, part).get().ok());
+}
+
 TEST_F(LockingTest, WhoMayOnlyReadMayNotLock) {
   add_token("publisher", [](auto& token) { token.routes = {route("skills", true, {})}; });
   Mount agent = mount(), publisher = mount("publisher");
