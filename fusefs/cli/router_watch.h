@@ -40,7 +40,7 @@ class RouterWatch {
   const std::chrono::steady_clock::time_point begun_;
   const std::string file_;  // status.json; empty: nobody is watched
   const int status_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // leaf
   std::condition_variable stopped_;
   bool stop_ = false;
   std::thread thread_;

@@ -34,7 +34,7 @@ class OpTracker {
  private:
   OpNumber answered_below_locked(uint64_t generation) const;
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // leaf
   uint64_t next_ = 1;
   std::map<uint64_t, Pending> pending_;
 };

@@ -77,7 +77,7 @@ class ControlOperations final : public Operations {
   std::atomic<int> slow_{0};
   std::atomic<int> queries_{0};
   // From the open until RELEASE, which a connection that is aborted never sends.
-  std::mutex handles_mutex_;
+  std::mutex handles_mutex_;  // leaf
   std::unordered_map<ControlHandle*, std::unique_ptr<ControlHandle>> handles_;
 };
 

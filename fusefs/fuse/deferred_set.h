@@ -37,7 +37,7 @@ class DeferredSet {
   }
 
  private:
-  std::mutex mutex_;
+  std::mutex mutex_;  // leaf
   std::condition_variable empty_;
   std::set<Token> tokens_;
 };

@@ -25,7 +25,7 @@ class Background {
  private:
   void run();
 
-  std::mutex mutex_;
+  std::mutex mutex_;  // leaf
   std::condition_variable wake_;
   std::deque<Task> tasks_;
   bool stopping_ = false;

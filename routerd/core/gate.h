@@ -49,7 +49,7 @@ class Gate {
     if (--inside_ == 0) empty_.notify_all();
   }
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // leaf
   std::condition_variable empty_;
   bool closed_ = false;
   size_t inside_ = 0;

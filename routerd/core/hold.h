@@ -39,7 +39,7 @@ class Hold {
 
   std::atomic<bool> active_;
   const Boot until_;
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // leaf
   std::set<SessionId> awaited_;
   Tasks tasks_;
 };

@@ -72,7 +72,7 @@ class Interests {
   };
   using Entries = std::vector<Entry>;
   struct Shard {
-    mutable std::mutex mutex;
+    mutable std::mutex mutex;  // leaf
     std::unordered_map<Ino, Entries> nodes;
     size_t entries = 0;
     // The latest mutation that took a node of this hash. Nodes share marks: a wrong hit only costs

@@ -27,7 +27,7 @@ class LeaseTimer {
   const RouterClock* clock_;
   const std::chrono::milliseconds period_;
   const Tick tick_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // leaf
   std::condition_variable wake_;
   bool stopping_ = false;
   std::thread thread_;  // last: starts when all else is there

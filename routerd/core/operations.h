@@ -31,7 +31,7 @@ class Operations {
   bool closed_and_idle() const;
 
  private:
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // leaf
   std::unordered_map<OpNumber, std::vector<MutationDone>> running_;
   bool closed_ = false;
 };

@@ -59,7 +59,7 @@ class Sequencer {
   Seq stable() const;  // every change up to it is finished
 
  private:
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // leaf
   Seq last_;
   std::vector<Snapshot::Running> running_;  // ascending; as many as workers are in the store
 };

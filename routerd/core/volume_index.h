@@ -32,7 +32,7 @@ class VolumeIndex {
  private:
   static constexpr size_t kShards = 16;
   struct Shard {
-    mutable std::mutex mutex;
+    mutable std::mutex mutex;  // leaf
     std::unordered_map<Ino, VolumeId> volumes;
   };
   std::array<Shard, kShards> shards_;
