@@ -263,9 +263,10 @@ void add_log(CLI::App& app, CommandLine& line) {
   auto& log = line.log;
   command->add_option("PATH", log.path, "a file or directory on a mount")->required();
   command
-      ->add_option("--since", log.since,
-                   "only later ones: 90s, 15m, 2h, 3d, 1w ago, today, yesterday, or a date like "
-                   "2026-11-20T14:30 (local; UTC with a Z)")
+      ->add_option(
+          "--since", log.since,
+          "only later ones: how long ago (90s, 15m, 2h, 3d, 1w), today, yesterday, or a date "
+          "like 2026-11-20T14:30 (local; UTC with a Z)")
       ->type_name("TIME");
   command->add_option("--author", log.author, "only those of this principal")->type_name("NAME");
   command->add_flag("--deleted", log.deleted,

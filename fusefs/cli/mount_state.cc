@@ -108,6 +108,15 @@ void forget_state(const std::string& mounts_dir, const std::string& dir) {
   ::unlink(state_file(mounts_dir, dir).c_str());
 }
 
+std::string mount_of_part(const std::string& mounts_dir, const std::string& path) {
+  for (const auto& state : load_all_states(mounts_dir))
+    if (path != state.dir && is_alive(state.process) &&
+        std::any_of(state.steps.begin(), state.steps.end(),
+                    [&](const auto& step) { return step.path == path; }))
+      return state.dir;
+  return {};
+}
+
 void leave_failure(const std::string& mounts_dir, const std::string& dir, const std::string& text) {
   (void)write_file(state_file(mounts_dir, dir) + ".failure", text, 0600).ok();
 }

@@ -136,7 +136,7 @@ Status check_one_address(const std::string& address) {
   const bool number = !port.empty() && port.size() <= 5 &&
                       port.find_first_not_of("0123456789") == std::string::npos &&
                       std::stoi(port) > 0 && std::stoi(port) < 65536;
-  if (colon == 0 || !number || address.find(' ') != std::string::npos)
+  if (colon == 0 || !number || address.find_first_of(" /") != std::string::npos)
     return fail(Code::invalid,
                 "router address " + address + ": unix:/path or HOST:PORT is expected");
   return ok();

@@ -57,7 +57,8 @@ MountAnswer ask(const std::string& dir, const std::optional<MountState>& state,
       asked.health == Health::dead || asked.health == Health::cover)
     return wrong(dir, "dead", "the process that served " + dir + " has ended" + mend);
   if (asked.health == Health::alive) return wrong(dir, "unreadable", text.error().message);
-  return wrong(dir, "not mounted", dir + " is not a Linkspan mount");
+  return wrong(dir, "not mounted",
+               dir + " is not a Linkspan mount (`linkspan status` lists the mounts)");
 }
 
 int print(const std::vector<MountAnswer>& answers, bool json, bool one) {
@@ -89,7 +90,11 @@ int status_command(const StatusOptions& options) {
   if (!options.dir.empty()) {
     const std::string dir = real_path(options.dir);
     const auto state = mounts_dir.ok() ? load_state(*mounts_dir, dir) : std::nullopt;
-    answers.push_back(ask(dir, state, timeout));
+    const auto whole = mounts_dir.ok() && !state ? mount_of_part(*mounts_dir, dir) : std::string();
+    answers.push_back(whole.empty() ? ask(dir, state, timeout)
+                                    : wrong(dir, "not a mountpoint",
+                                            dir + " is a part of the mount at " + whole +
+                                                "; see: linkspan status " + whole));
     return print(answers, options.json, true);
   }
   // Inside `linkspan run` (or --expose /) the control files are at /.linkspan.

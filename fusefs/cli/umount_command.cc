@@ -1,7 +1,6 @@
 // linkspan umount, and umount(8)'s helper
 #include <signal.h>
 
-#include <algorithm>
 #include <cstdlib>
 
 #include <nlohmann/json.hpp>
@@ -131,15 +130,6 @@ Status end_lazily(const MountState& state) {
                                    "moments, and had not synced, may be lost");
 }
 
-// The live mount that one of the parts at `dir` belongs to; empty: none.
-std::string part_of(const std::string& mounts_dir, const std::string& dir) {
-  for (const auto& state : load_all_states(mounts_dir))
-    if (is_alive(state.process) && std::any_of(state.steps.begin(), state.steps.end(),
-                                               [&](const auto& step) { return step.path == dir; }))
-      return state.dir;
-  return {};
-}
-
 // Of a mount whose process has ended or is not known.
 int clean_up(const UmountOptions& options, const std::string& mounts_dir, const std::string& dir) {
   const auto asked = ask_mount(dir);
@@ -166,7 +156,7 @@ int umount_command(const UmountOptions& options) {
   const auto state = find_mount(*mounts_dir, dir);
   if (!state && !is_mounted_here(dir))
     return complain(dir + " is not a Linkspan mount (`linkspan status` lists the mounts)");
-  if (const auto whole = state || options.lazy ? std::string() : part_of(*mounts_dir, dir);
+  if (const auto whole = state || options.lazy ? std::string() : mount_of_part(*mounts_dir, dir);
       !whole.empty())
     return complain(dir + " is a part of the mount at " + whole +
                     "; unmount that: linkspan umount " + whole);

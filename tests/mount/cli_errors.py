@@ -100,6 +100,7 @@ def test_router_that_cannot_be_reached():
     token = ["--token-file", ROUTER.token]
     refused(1, ["no router", "--router", "LINKSPAN_ROUTER"], "mount", *token, d)
     refused(2, ["nonsense", "HOST:PORT", "linkspan mount --help"], "mount", "--router", "nonsense", *token, d)
+    refused(2, ["http://localhost:7433: ", "HOST:PORT"], "mount", "--router", "http://localhost:7433", *token, d)
     refused(2, ["unix:relative", "absolute"], "run", "--router", "unix:relative", "--", "true")
     refused(1, ["nonsense", "HOST:PORT"], "mount", *token, d, env={"LINKSPAN_ROUTER": "nonsense"})
     for address in (f"unix:{BASE.dir}/none.sock", "127.0.0.1:1"):
@@ -214,12 +215,15 @@ def test_status_umount_log_of_no_mount():
     refused(1, ["not on a Linkspan mount"], "log", d)
 
 
-def test_a_part_of_a_mount_is_not_unmounted_alone():
+def test_a_part_of_a_mount_is_not_taken_for_the_mount():
     d = BASE.make("parts")
     equal(BASE.linkspan("mount", *ROUTER.flags(), d).returncode, 0)
     done = BASE.linkspan("umount", f"{d}/memory")
     equal(done.returncode, 1)
     check(f"{d}/memory is a part of the mount at {d}; unmount that: linkspan umount {d}" in done.stderr, done.stderr)
+    done = BASE.linkspan("status", f"{d}/memory")
+    equal(done.returncode, 1)
+    check(f"{d}/memory is a part of the mount at {d}; see: linkspan status {d}" in done.stdout, done.stdout)
     equal(BASE.linkspan("status", d).returncode, 0)
     equal(BASE.linkspan("umount", d).returncode, 0)
     BASE.nothing_left()
