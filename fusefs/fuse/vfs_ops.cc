@@ -28,9 +28,16 @@ void VfsOperations::configure(fuse_conn_info* info) {
     info->want |= info->capable & (FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
   // A symlink's target never changes and inode numbers are never reused.
   info->want |= info->capable & FUSE_CAP_CACHE_SYMLINKS;
-  // The first page of a directory with attributes, further ones as long as somebody looks at them:
-  // plain ls stays cheap, ls -l and find are answered from what the listing brought.
-  info->want |= info->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+  // With attributes, ls -l and find are answered from what the listing brought. Only where names
+  // are dropped one by one: that waits until a listing that was answered has reached the kernel's
+  // names, the epoch call does not, and the kernel (6.18) gives the names of a listing the epoch of
+  // when it puts them in, not of when it asked: a name that was dropped in between would be there
+  // again.
+  constexpr unsigned kPlus = FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO;
+  if (options_.read_only)
+    info->want |= info->capable & kPlus;
+  else
+    info->want &= ~kPlus;
 }
 
 fuse_entry_param VfsOperations::entry_param(const vfs::Entry& entry) const {

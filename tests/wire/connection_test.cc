@@ -15,9 +15,8 @@ namespace {
 TEST_F(Wire, HandshakeAsksForWhatTheDesignNeeds) {
   connect();
   const auto& init = kernel->init();
-  for (uint32_t flag :
-       {FUSE_ATOMIC_O_TRUNC, FUSE_ASYNC_READ, FUSE_PARALLEL_DIROPS, FUSE_CACHE_SYMLINKS,
-        FUSE_DO_READDIRPLUS, FUSE_READDIRPLUS_AUTO, FUSE_AUTO_INVAL_DATA})
+  for (uint32_t flag : {FUSE_ATOMIC_O_TRUNC, FUSE_ASYNC_READ, FUSE_PARALLEL_DIROPS,
+                        FUSE_CACHE_SYMLINKS, FUSE_AUTO_INVAL_DATA})
     EXPECT_TRUE(init.flags & flag) << flag;
   for (uint32_t flag :
        {FUSE_WRITEBACK_CACHE, FUSE_POSIX_ACL, FUSE_HANDLE_KILLPRIV, FUSE_EXPLICIT_INVAL_DATA})
@@ -25,6 +24,17 @@ TEST_F(Wire, HandshakeAsksForWhatTheDesignNeeds) {
   EXPECT_EQ(init.max_write, 1u << 20);
   EXPECT_EQ(init.time_gran, 1u);
   EXPECT_GE(init.max_background, 64);
+}
+
+// The epoch call overtakes names that a listing is about to bring (vfs_ops.cc).
+TEST_F(Wire, ListingsBringNamesOnlyWhereTheyAreDroppedOneByOne) {
+  constexpr uint32_t kPlus = FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO;
+  connect();
+  EXPECT_EQ(kernel->init().flags & kPlus, 0u) << "of a route that may be written to";
+  kernel.reset();
+  operations = fuse::make_vfs_operations(&vfs, &notifier, {.read_only = true});
+  connect();
+  EXPECT_EQ(kernel->init().flags & kPlus, kPlus) << "of a read-only one";
 }
 
 TEST_F(Wire, RootIsOneOutsideAndItsOwnNumberInside) {
