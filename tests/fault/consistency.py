@@ -84,6 +84,8 @@ def test_proofs_refuse_made_up_records():
     labtest.equal(kinds(*races), {"race"}, "two winners")
     moves = [record("move_file", 0, 9, writes=[["0/f0", "b"]]), record("move_file", 8, 15, writes=[["0/f0", "b"]])]
     labtest.equal(kinds(*moves), set(), "a rename while there are both names")
+    labtest.equal(kinds(*moves, record("find_file", 10, 14, saw=[["0/f0", "a"]])), set(), "before the second has returned")
+    labtest.equal(kinds(*moves, record("find_file", 16, 20, saw=[["0/f0", "a"]])), {"stale"}, "after both")
     moves[1]["call"] = 10
     labtest.equal(kinds(*moves), {"names"}, "a rename of what is not there any more")
     wrote = record("save", 0, 9, writes=[["0/r0", "1.1"]])

@@ -31,11 +31,11 @@ class Writes:
         self.acknowledged = []  # (return, call)
         self.latest_call = None
 
-    def add(self, value, record):
+    def add(self, value, record, certain=True):
         failed = "error" in record
         # A failed write may still have been applied, then or later.
         self.spans[value].append((record["call"], EVER if failed else record["return"]))
-        if not failed:
+        if not failed and certain:
             self.acknowledged.append((record["return"], record["call"]))
 
     def close(self):
@@ -118,6 +118,10 @@ class Dirty:
         return any(slow and b <= r["return"] and r["call"] <= e for _, b, e, slow in self.spans[key])
 
 
+def is_moved(key):
+    return key.split("/")[1][0] in "gf"
+
+
 def phantoms(renames):
     """How many of these, at most, changed nothing. There is "a window in which both oldpath and newpath refer to the
     file being renamed" (rename(2)), and a rename between names of one file succeeds at nothing: so may all but one of
@@ -127,6 +131,11 @@ def phantoms(renames):
         count += r["call"] < end
         end = max(end, r["return"])
     return count
+
+
+def may_be_phantom(rename, equals):
+    """Of equal ones that overlap, the last to return may be the one that did it."""
+    return any(o["call"] < rename["return"] < o["return"] for o in equals)
 
 
 class Proof:
@@ -157,10 +166,15 @@ class Proof:
     # -- registers --
 
     def registers(self):
-        writes = {}
+        writes, renames = {}, collections.defaultdict(list)
         for r in self.records:
             for key, value in r["writes"]:
-                writes.setdefault(key, Writes(worker.first_value(key))).add(value, r)
+                if is_moved(key) and "error" not in r:
+                    renames[key, value].append(r)
+        for r in self.records:
+            for key, value in r["writes"]:
+                register = writes.setdefault(key, Writes(worker.first_value(key)))
+                register.add(value, r, not may_be_phantom(r, renames.get((key, value), ())))
         for register in writes.values():
             register.close()
         for r in self.records:
@@ -198,7 +212,7 @@ class Proof:
             first = worker.first_value(key)
             away = sum(value != first for _, value in events)
             back = len(events) - away
-            slack = phantoms(r for r, _ in events) if key.split("/")[1][0] in "gf" else 0
+            slack = phantoms(r for r, _ in events) if is_moved(key) else 0
             if not -slack <= away - back <= 1 + slack:
                 self.note("names", {"key": key}, f"{away} changes one way and {back} the other succeeded")
             for value in {v for _, v in events}:
