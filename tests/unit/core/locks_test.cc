@@ -608,8 +608,8 @@ TEST(LockTableModel, AgreesWithBytes) {
     deadlocks += model.deadlocks;
     late += model.granted_late;
   }
-  EXPECT_GT(deadlocks, 100);
-  EXPECT_GT(late, 1000);
+  EXPECT_GT(deadlocks, 100 / test::kSlowdown);
+  EXPECT_GT(late, 1000 / test::kSlowdown);
 }
 
 }  // namespace
