@@ -106,7 +106,8 @@ int local_status_command(const LocalOptions& options) {
               << "\n";
   } else if (supervisor) {
     std::cout << coloured(1, Colour::good, "running") << "  pid " << supervisor->pid << ", "
-              << users.size() << (users.size() == 1 ? " user" : " users") << (kept ? ", stays without users" : "") << "\n";
+              << users.size() << (users.size() == 1 ? " user" : " users")
+              << (kept ? ", stays without users" : "") << "\n";
     print_servers(*layout);
   } else {
     std::cout << "not running\nstate   " << layout->root << "\n";

@@ -39,7 +39,8 @@ Status save_state(const std::string& mounts_dir, const MountState& state);
 std::optional<MountState> load_state(const std::string& mounts_dir, const std::string& dir);
 std::vector<MountState> load_all_states(const std::string& mounts_dir);
 void forget_state(const std::string& mounts_dir, const std::string& dir);
-// The mountpoint of the live mount that `path` is a part of (a route, an exposed place); empty: none.
+// The mountpoint of the live mount that `path` is a part of (a route, an exposed place); empty:
+// none.
 std::string mount_of_part(const std::string& mounts_dir, const std::string& path);
 
 // What went wrong while the mount at `dir` ended, left by its process for `linkspan umount`.

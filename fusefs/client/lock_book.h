@@ -72,7 +72,7 @@ class LockBook {
   std::vector<Lock> all() const;
 
   mutable std::mutex mutex_;  // leaf
-  uint64_t link_ = 0;  // over which what is held was told last
+  uint64_t link_ = 0;         // over which what is held was told last
   std::map<Key, Owner> owners_;
   std::map<Ino, uint64_t> losses_;  // one for each file that ever lost some
 };

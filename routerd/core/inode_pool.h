@@ -20,7 +20,7 @@ class InodePool {
   struct Block {
     uint64_t next = 0, end = 0;
   };
-  std::mutex mutex_;  // leaf
+  std::mutex mutex_;           // leaf
   std::vector<Block> blocks_;  // more than one only if several threads ran out at once
 };
 

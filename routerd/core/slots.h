@@ -44,7 +44,7 @@ class SlotTable {
 
  private:
   std::vector<std::atomic<uint32_t>> generations_;
-  mutable std::mutex mutex_;  // leaf
+  mutable std::mutex mutex_;                      // leaf
   std::vector<std::weak_ptr<Session>> sessions_;  // by slot
   std::vector<uint32_t> free_;
 };

@@ -52,7 +52,7 @@ class Usage {
     uint64_t quota_bytes = 0, quota_files = 0;
   };
 
-  mutable std::mutex mutex_;  // leaf
+  mutable std::mutex mutex_;              // leaf
   std::map<VolumeId, Account> accounts_;  // which ones: constant
   bool any_quota_ = false;
 };

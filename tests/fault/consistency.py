@@ -47,7 +47,8 @@ def test_with_faults(lab):
 
 
 def test_with_two_routers():
-    """On one database: when one goes, or is silent for a lease, the other takes over. Each round of faults begins with it."""
+    """On one database: when one goes, or is silent for a lease, the other takes over; each round of faults
+    begins with that."""
     chosen = chosen_of(faults.FAILOVER)
     lab = labtest.Lab(mounts=MOUNTS, routers=2, lease_ms=LEASE_MS)
     try:
