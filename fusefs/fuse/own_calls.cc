@@ -253,7 +253,7 @@ void OwnCalls::look_up(Reply& reply, uint64_t parent, const std::string& name) {
     if (!reply.body(passing(nodeid, *lost))) notifier_->known().forget(nodeid, 1);
     return;
   }
-  const auto now = vfs_->getattr(caller(), reached);
+  const auto now = vfs_->getattr(caller(), reached, std::nullopt);
   if (!now.ok()) return entry_now(reply, now.error());
   return entry_now(reply, vfs::Entry{now->attr, {0, now->timeout, now->as_of}, false});
 }
@@ -297,7 +297,7 @@ void OwnCalls::attributes(Reply& reply, uint64_t nodeid, bool statx) {
     const std::lock_guard lock(mutex_);
     if (pretence_ && pretence_->attr) now.attr = *pretence_->attr;
   } else {
-    auto known = vfs_->getattr(caller(), notifier_->from_kernel(nodeid));
+    auto known = vfs_->getattr(caller(), notifier_->from_kernel(nodeid), std::nullopt);
     if (!known.ok()) {
       reply.error(known.code() == Code::interrupted ? EAGAIN : to_errno(known.code()));
       return;

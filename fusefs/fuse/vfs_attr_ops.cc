@@ -28,10 +28,15 @@ void reply_attributes(Request& r, const Result<vfs::AttrReply>& reply) {
   r.bytes({reinterpret_cast<const char*>(&out), sizeof out});
 }
 
-void on_getattr(fuse_req_t raw, fuse_ino_t ino, fuse_file_info*) {
+// The handle that a request carries, if it does.
+std::optional<vfs::Handle> handle_of(const fuse_file_info* file) {
+  return file ? std::optional<vfs::Handle>(file->fh) : std::nullopt;
+}
+
+void on_getattr(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file) {
   serve(raw, "getattr", [&](Request& r) {
     auto& o = VfsOperations::of(r);
-    reply_attributes(r, o.vfs().getattr(r.caller(), o.ino(ino)));
+    reply_attributes(r, o.vfs().getattr(r.caller(), o.ino(ino), handle_of(file)));
   });
 }
 
@@ -58,9 +63,8 @@ void on_setattr(fuse_req_t raw, fuse_ino_t ino, struct stat* st, int valid, fuse
   serve(raw, "setattr", [&](Request& r) {
     auto& o = VfsOperations::of(r);
     if (o.refuses(r)) return;
-    std::optional<vfs::Handle> handle;
-    if (file) handle = file->fh;
-    reply_attributes(r, o.vfs().setattr(r.caller(), o.ino(ino), requested(*st, valid), handle));
+    reply_attributes(
+        r, o.vfs().setattr(r.caller(), o.ino(ino), requested(*st, valid), handle_of(file)));
   });
 }
 

@@ -100,7 +100,7 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   const auto outcome =
       file.committed(layer, result, reply.merged, [&](const OpenFile::Outcome& of) {
         // Before the file is clean: a READ of then must not be answered as what was told before.
-        parts_.kernel->told(file.ino, result.version, result.size, UINT64_MAX);
+        parts_.kernel->sizes().made(file.ino, {result.version, result.size});
         learn_bases(Base{file.ino, result.version}, name, layer, of, reply.merged);
       });
   const auto content = content_of(file, layer, outcome, result.size);
@@ -116,7 +116,7 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   else
     parts_.kernel->drop_content(file.ino);
   // An answer of before that is on its way must not tell the older version again.
-  parts_.kernel->told(file.ino, result.version, result.size, UINT64_MAX);
+  parts_.kernel->sizes().made(file.ino, {result.version, result.size});
   if (!reply.merged) parts_.kernel->is_own(file.ino, result.version);
   parts_.files->retire(file.ino);
 }

@@ -36,53 +36,13 @@ void KernelView::pages_got(Ino ino, Version version) {
 }
 
 void KernelView::pages_become(Ino ino, Version before, Version after) {
+  sizes_.untell(ino);
   std::lock_guard lock(pages_mutex_);
-  told_.erase(ino);
   const Version* has = pages_.find(ino);
   if (has && (*has == before || *has == after))
     pages_.put(ino, after);
   else
     pages_.erase(ino);
-}
-
-void KernelView::told(Ino ino, Version version, uint64_t size, uint64_t as_of) {
-  std::lock_guard lock(pages_mutex_);
-  const Notice* notice = noticed_.find(ino);
-  if (notice != nullptr && notice->count > as_of) return;
-  // An answer that a later one overtook.
-  const Telling* telling = told_.find(ino);
-  if (telling != nullptr && telling->last.version > version) return;
-  told_.put(ino, Telling{{version, size}, std::chrono::steady_clock::now()});
-}
-
-std::optional<SizedVersion> KernelView::last_told(Ino ino) {
-  std::lock_guard lock(pages_mutex_);
-  const Telling* telling = told_.find(ino);
-  const Notice* notice = noticed_.find(ino);
-  if (telling && notice && notice->content && telling->at < *notice->content &&
-      std::chrono::steady_clock::now() - *notice->content > kUnderWay) {
-    told_.erase(ino);
-    return std::nullopt;
-  }
-  return telling ? std::optional<SizedVersion>(telling->last) : std::nullopt;
-}
-
-void KernelView::noticed(Ino ino, uint64_t count, bool content) {
-  std::lock_guard lock(pages_mutex_);
-  const Notice* last = noticed_.find(ino);
-  Notice notice{count, last ? last->content : std::nullopt};
-  if (content) notice.content = std::chrono::steady_clock::now();
-  noticed_.put(ino, notice);
-}
-
-void KernelView::settle(const std::vector<RevokedNode>& nodes) {
-  std::chrono::steady_clock::time_point last{};
-  {
-    std::lock_guard lock(pages_mutex_);
-    for (const RevokedNode& node : nodes)
-      if (const Telling* telling = told_.find(node.ino)) last = std::max(last, telling->at);
-  }
-  std::this_thread::sleep_until(last + kTakenIn);
 }
 
 void KernelView::is_own(Ino ino, Version version) {
@@ -96,20 +56,9 @@ bool KernelView::own(Ino ino, Version version) {
   return made != nullptr && *made == version;
 }
 
-bool KernelView::changed_within(Ino ino, std::chrono::milliseconds time) {
-  std::lock_guard lock(pages_mutex_);
-  const Notice* last = noticed_.find(ino);
-  return last && last->content && std::chrono::steady_clock::now() - *last->content < time;
-}
-
 void KernelView::pages_are_unknown(Ino ino) {
   std::lock_guard lock(pages_mutex_);
   pages_.erase(ino);
-}
-
-void KernelView::untell(Ino ino) {
-  std::lock_guard lock(pages_mutex_);
-  told_.erase(ino);
 }
 
 void KernelView::drop_content(Ino ino) {
@@ -117,10 +66,12 @@ void KernelView::drop_content(Ino ino) {
     std::lock_guard lock(pages_mutex_);
     pages_.erase(ino);
   }
+  sizes_.noticed(ino);
   if (kernel_) kernel_->drop_content(ino);
 }
 
 void KernelView::drop_attributes(Ino ino) {
+  sizes_.noticed(ino);
   if (kernel_) kernel_->drop_attributes(ino);
 }
 

@@ -16,15 +16,12 @@
 
 #include "fusefs/cache/lru.h"
 #include "fusefs/cache/tree_cache.h"
+#include "fusefs/vfs/told_sizes.h"
 #include "fusefs/vfs/vfs.h"
 
 namespace linkspan::vfs {
 
 inline constexpr std::chrono::milliseconds kDropWait{100};
-// Between an answer and the kernel's taking it in: a context switch. There is no event to await.
-inline constexpr std::chrono::milliseconds kTakenIn{2};
-// No read that began before a notice is still under way so long after it.
-inline constexpr std::chrono::milliseconds kUnderWay{100};
 inline constexpr size_t kNotices = 65536;  // that wait; then whoever adds one sends it itself
 
 class KernelView {
@@ -42,30 +39,10 @@ class KernelView {
   // what: the next open does not keep them.
   void pages_become(Ino ino, Version before, Version after);
 
-  // The size that the kernel was last told is of this version, so the bytes it reads must be, too:
-  // stale size with new bytes, or the reverse, is a torn file. A read that begins after a
-  // revocation asks for attributes first (they are invalid; FUSE_AUTO_INVAL_DATA), and so is told
-  // the new one; one that began before goes on with the old. Nothing: the head.
-  //
-  // But the kernel ignores attributes that one of our notices overtook, and goes on with the size
-  // that it had. So an answer to a request of before the last notice (`as_of`, the gate's count) is
-  // as good as not given, and a notice waits until the last answer was taken in (`settle`).
-  //
-  // A process that only looks at a mapping never asks for attributes: what the kernel was told
-  // before the last notice ends kUnderWay after it.
-  void told(Ino ino, Version version, uint64_t size, uint64_t as_of);
-  std::optional<SizedVersion> last_told(Ino ino);
-  // A notice about the node goes out now; `count` is the gate's. `content`: others changed it.
-  void noticed(Ino ino, uint64_t count, bool content);
-  // Waits for kTakenIn at most.
-  void settle(const std::vector<RevokedNode>& nodes);
+  ToldSizes& sizes() { return sizes_; }
   // This mount made the version.
   void is_own(Ino ino, Version version);
   bool own(Ino ino, Version version);
-  // Others changed the content so short a time ago.
-  bool changed_within(Ino ino, std::chrono::milliseconds time);
-  // Its versions were renumbered, or are this mount's own now.
-  void untell(Ino ino);
 
   // From the revocation's thread, at once.
   void drop_attributes(Ino ino);
@@ -103,24 +80,15 @@ class KernelView {
   bool can_drop_names() const { return kernel_ && kernel_->can_drop_names(); }
 
  private:
-  struct Telling {
-    SizedVersion last;
-    std::chrono::steady_clock::time_point at;
-  };
   void later(std::function<void()> notice);
   void enqueue(std::function<void()> notice);
   void run();
 
   KernelCache* kernel_;
-  // Leaf: also under an OpenFile's, by told(). Guards all up to reading_.
+  ToldSizes sizes_;
+  // Leaf. Guards all up to reading_.
   std::mutex pages_mutex_;
   cache::LruMap<Ino, Version> pages_{65536};
-  cache::LruMap<Ino, Telling> told_{65536};
-  struct Notice {
-    uint64_t count = 0;
-    std::optional<std::chrono::steady_clock::time_point> content;
-  };
-  cache::LruMap<Ino, Notice> noticed_{65536};
   cache::LruMap<Ino, Version> own_{65536};
   std::multiset<Ino> reading_;  // at most one a worker of the mount
 

@@ -49,7 +49,7 @@ void RouteVfs::synchronised(const Doing& doing, int32_t tid, const Lock& lock) {
   if (is_shared_memory(name)) return;
   const auto known = tree_.node(doing, lock.ino, /*want_content=*/true);
   if (!known.ok()) return;
-  kernel_.untell(lock.ino);
+  kernel_.sizes().untell(lock.ino);
   const auto file = files_.find(lock.ino);
   const auto view = file ? file->view() : std::nullopt;
   const Version version = view ? view->base : known->node.attr.version;

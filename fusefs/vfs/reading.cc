@@ -85,7 +85,7 @@ Status RouteVfs::strip_set_id(const Caller& c, const Doing& doing, const Attr& a
 
 bool RouteVfs::changed_lately(const Attr& attr) {
   if (!options_.route.writable || attr.size > kDirectBytes) return false;
-  if (kernel_.changed_within(attr.ino, options_.direct_for)) return true;
+  if (kernel_.sizes().changed_within(attr.ino, options_.direct_for)) return true;
   const auto age = std::chrono::nanoseconds(options_.clock->now().ns - attr.ctime.ns);
   return std::chrono::abs(age) < options_.direct_for && !kernel_.own(attr.ino, attr.version);
 }
@@ -111,7 +111,7 @@ Result<std::string> RouteVfs::read(const Caller& c, Ino ino, Handle h, uint64_t 
   const auto handle = files_.handle(h);
   if (!handle) return no_such_handle();
   const KernelView::Reading reading(&kernel_, ino);
-  const Doing doing = begin(c);
+  const Doing doing = begin(c, ino);
   std::string out(size, '\0');
   LINKSPAN_TRY(const size_t got, read_view(c, doing, *handle, offset, out.data(), size));
   out.resize(got);
@@ -149,7 +149,7 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
   for (unsigned attempt = 0; attempt < kReadTries; ++attempt) {
     LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino, /*want_content=*/true));
     // What goes on where the last read ended is of the same version until that one's end is seen.
-    const auto told = handle.direct ? handle.going_on(run > 0) : kernel_.last_told(file.ino);
+    const auto told = handle.direct ? handle.going_on(run > 0) : kernel_.sizes().last(file.ino);
     const auto seen = told.value_or(SizedVersion{known.node.attr.version, known.node.attr.size});
     note_read(c, file.ino, seen.version);  // first: our own commits go on from there meanwhile
     if (offset >= seen.size) {
@@ -169,7 +169,7 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
       return part;
     }
     if (done.code() != Code::not_found) return done.error();
-    kernel_.untell(file.ino);
+    kernel_.sizes().untell(file.ino);
     handle.ended();
     // The version went while we read: others commit faster than we read. The next one, then.
   }

@@ -37,7 +37,7 @@ class RouteVfs final : public Vfs {
   ~RouteVfs() override;
 
   Result<Entry> lookup(const Caller& c, Ino parent, const std::string& name) override;
-  Result<AttrReply> getattr(const Caller& c, Ino ino) override;
+  Result<AttrReply> getattr(const Caller& c, Ino ino, std::optional<Handle> handle) override;
   Result<AttrReply> setattr(const Caller& c, Ino ino, const SetAttr& set,
                             std::optional<Handle> handle) override;
   Result<std::string> readlink(const Caller& c, Ino ino) override;
@@ -98,7 +98,11 @@ class RouteVfs final : public Vfs {
   Stats stats() const override;
 
  private:
-  Doing begin(const Caller& c) const { return Doing::until_timeout(options_, c.cancel); }
+  // `ino`: of a READ.
+  Doing begin(const Caller& c, Ino ino = {}) {
+    kernel_.sizes().came(c.tid, ino);
+    return Doing::until_timeout(options_, c.cancel);
+  }
   Status writable() const;
 
   // -- how callers see it (attributes.cc) --
@@ -107,7 +111,8 @@ class RouteVfs final : public Vfs {
   Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of);
   // After an own mutation: what of it may be cached stands in the caches.
   Entry entry_of(const cache::Name& name, const Node& node);
-  AttrReply attr_reply(KnownNode known, uint64_t as_of);
+  // `reader`: the thread whose read asks.
+  AttrReply attr_reply(KnownNode known, uint64_t as_of, std::optional<int32_t> reader = {});
 
   // -- mutations --
   Result<Entry> make(const Caller& c, CreateRequest request);

@@ -50,13 +50,13 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
     return;
   }
   gate_.advance();
-  kernel_.settle(revocation.nodes);
+  kernel_.sizes().settle(revocation.nodes);
   kernel_.drop_names(revocation.names);
   std::vector<Ino> contents;
   for (const RevokedNode& node : revocation.nodes) {
     // A rename over a file renumbers versions; what changed no content needs no old bytes.
-    if (!node.content || !revocation.names.empty()) kernel_.untell(node.ino);
-    kernel_.noticed(node.ino, gate_.now(), node.content);
+    if (!node.content || !revocation.names.empty()) kernel_.sizes().untell(node.ino);
+    kernel_.sizes().notice_begins(node.ino, node.content);
     const auto file = node.content ? files_.find(node.ino) : nullptr;
     const auto view = file ? file->view() : std::nullopt;
     if (!node.content || view) {
@@ -67,6 +67,10 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
     contents.push_back(node.ino);
   }
   kernel_.drop_contents(std::move(contents), [this] { return client_->lease_valid(); });
+  // Whatever was asked before this may have been overtaken.
+  gate_.advance();
+  const uint64_t now = gate_.now();
+  for (const RevokedNode& node : revocation.nodes) kernel_.sizes().notice_ended(node.ino, now);
 }
 
 void RouteVfs::on_caches_lost() {

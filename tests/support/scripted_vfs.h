@@ -63,7 +63,7 @@ class ScriptedVfs final : public vfs::Vfs {
   Result<vfs::Entry> lookup(const Caller& c, Ino parent, const std::string& name) override {
     return on_lookup ? on_lookup(c, parent, name) : Result<vfs::Entry>(unsupported());
   }
-  Result<vfs::AttrReply> getattr(const Caller& c, Ino ino) override {
+  Result<vfs::AttrReply> getattr(const Caller& c, Ino ino, std::optional<vfs::Handle>) override {
     return on_getattr ? on_getattr(c, ino) : Result<vfs::AttrReply>(unsupported());
   }
   Result<vfs::AttrReply> setattr(const Caller& c, Ino ino, const vfs::SetAttr& set,

@@ -142,7 +142,7 @@ class Proof:
     def __init__(self, records, finals, faults=(), lease_ns=0):
         self.records, self.finals = records, finals
         self.windows, self.dirty = Windows(faults, lease_ns), Dirty(records)
-        self.problems, self.counted = [], collections.Counter()
+        self.problems, self.counted, self.lost_notes = [], collections.Counter(), []
         self.checked = collections.Counter()
 
     def note(self, kind, record, why):
@@ -307,6 +307,7 @@ class Proof:
                 self.checked["notes"] += sure
                 if here > 1 or (sure and here != 1):
                     self.note("note", r, f"its line is in {key} {here} times")
+                    self.lost_notes.append(r)
             for line in worker.NOTES.splitlines():
                 if lines[line] != 1:
                     self.note("note", {"key": key}, f"'{line}' is there {lines[line]} times")

@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import sys
 import time
 import zlib
@@ -61,6 +62,13 @@ def body(value):
 
 def body_size(value):
     return 2 * (len(value) + 1) + hash_of(value) % 9000 + 1
+
+
+def shown(data):
+    """Its length, and its runs of bytes: "1.14\\n, 3503 x, 12 \\0, ..."."""
+    runs = (m.group() for m in re.finditer(rb"x+|\0+|[^x\0]+", data))
+    parts = [f"{len(r)} {r[:1]!r}" if r[:1] in b"x\0" else f"{r[:20]!r}" for r in runs]
+    return f"{len(data)} bytes: {', '.join(parts[:8])}"
 
 
 def line_of(value):
@@ -219,7 +227,7 @@ class Worker:
         if data == body(value):
             record["saw"].append([key, value])
         else:
-            record["torn"] = [key, f"{data[:30]!r}...{data[-12:]!r} of {len(data)}"]
+            record["torn"] = [key, shown(data)]
             record["ends"] = [value, data.rstrip(b"\n").split(b"\n")[-1].decode(errors="replace")]
 
     def read(self, record):

@@ -56,7 +56,7 @@ TEST_F(TwoMounts, AnAnswerThatACommitOvertookIsNotShorterThanTheFile) {
     if (what != "getattr" || std::exchange(overtaken, true)) return;
     EXPECT_OK(a.fsync(*h));
   };
-  const auto reply = a.vfs->getattr(a.me, ino);
+  const auto reply = a.vfs->getattr(a.me, ino, std::nullopt);
   a.client.after = nullptr;
   ASSERT_OK(reply);
   EXPECT_TRUE(overtaken);

@@ -143,7 +143,7 @@ class Mount final : public client::SessionListener {
     return found.ok() ? found->attr.ino : Ino{};
   }
   Attr attr(const std::string& path) {
-    const auto reply = vfs->getattr(me, ino(path));
+    const auto reply = vfs->getattr(me, ino(path), std::nullopt);
     EXPECT_TRUE(reply.ok()) << path;
     return reply.ok() ? reply->attr : Attr{};
   }
