@@ -42,16 +42,15 @@ struct Patience {
   Status wait_registered(std::mutex& mutex, std::condition_variable& changed, Ready ready,
                          const bool& cancelled) const {
     std::unique_lock lock(mutex);
-    for (;;) {
-      if (ready()) return ok();
-      if (cancelled) return fail(Code::interrupted, "the caller was interrupted");
-      if (deadline == std::chrono::steady_clock::time_point::max()) {
-        changed.wait(lock);
-      } else if (changed.wait_until(lock, deadline) == std::cv_status::timeout) {
-        if (ready()) return ok();
-        return fail(Code::timed_out, "the router did not answer in time");
-      }
-    }
+    bool is_ready = false;
+    const auto over = [&] { return (is_ready = ready()) || cancelled; };
+    if (deadline == std::chrono::steady_clock::time_point::max())
+      changed.wait(lock, over);
+    else
+      changed.wait_until(lock, deadline, over);
+    if (is_ready) return ok();
+    if (cancelled) return fail(Code::interrupted, "the caller was interrupted");
+    return fail(Code::timed_out, "the router did not answer in time");
   }
 };
 

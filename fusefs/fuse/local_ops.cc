@@ -396,7 +396,7 @@ void on_opendir(fuse_req_t raw, fuse_ino_t node, fuse_file_info*) {
     auto opened = std::make_unique<OpenDirectory>(std::move(fd.value()));
     fuse_file_info reply = {};
     reply.fh = reinterpret_cast<uintptr_t>(opened.get());
-    if (r.opened(reply)) opened.release();  // the kernel's until RELEASEDIR
+    if (r.opened(reply)) (void)opened.release();  // the kernel's until RELEASEDIR
   });
 }
 

@@ -46,7 +46,7 @@ Entry RouteVfs::entry_of(const cache::Name& name, const Node& node) {
 }
 
 // While a file is dirty the kernel keeps nothing: its times and blocks move with the commit.
-AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of, std::optional<int32_t> reader) {
+AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of, const ToldSizes::Asking* by) {
   const Ino ino = known.node.attr.ino;
   const bool is_file = known.node.attr.kind == Kind::file;
   const auto file = is_file ? files_.find(ino) : nullptr;
@@ -57,7 +57,7 @@ AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of, std::optional<in
   if (is_file && !view)
     if (auto newest = tree_.known_node(ino); newest && newest->cached) known = std::move(*newest);
   Attr attr = shown(options_, known.node.attr);
-  const bool sure = !is_file || kernel_.sizes().told(ino, {attr.version, attr.size}, as_of, reader);
+  const bool sure = !is_file || kernel_.sizes().told(ino, {attr.version, attr.size}, as_of, by);
   if (view) lay_over(&attr, *file, *view);
   return AttrReply{attr, known.cached && !view && sure ? while_leased() : 0, as_of};
 }
@@ -66,9 +66,12 @@ AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of, std::optional<in
 
 Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino, std::optional<Handle> handle) {
   const uint64_t as_of = gate_.now();
-  LINKSPAN_TRY(KnownNode known, tree_.node(begin(c), ino));
+  const Doing doing = begin(c);
+  std::optional<ToldSizes::Asking> asking;
+  if (handle) asking.emplace(&kernel_.sizes(), ino, c.tid);
+  LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   forget_evicted();
-  return attr_reply(std::move(known), as_of, handle ? std::optional<int32_t>(c.tid) : std::nullopt);
+  return attr_reply(std::move(known), as_of, asking ? &*asking : nullptr);
 }
 
 // ---- setattr --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 
 namespace linkspan::vfs {
 
-KernelView::KernelView(KernelCache* kernel) : kernel_(kernel) {
+KernelView::KernelView(KernelCache* kernel, ReplyGate* gate) : kernel_(kernel), gate_(gate) {
   if (kernel_) thread_ = std::thread([this] { run(); });
 }
 
@@ -66,13 +66,28 @@ void KernelView::drop_content(Ino ino) {
     std::lock_guard lock(pages_mutex_);
     pages_.erase(ino);
   }
-  sizes_.noticed(ino);
-  if (kernel_) kernel_->drop_content(ino);
+  notify({ino}, &KernelCache::drop_content);
 }
 
 void KernelView::drop_attributes(Ino ino) {
-  sizes_.noticed(ino);
-  if (kernel_) kernel_->drop_attributes(ino);
+  notify({ino}, &KernelCache::drop_attributes);
+}
+
+// What was asked before the end of it may be ignored: the gate's count tells.
+void KernelView::notify(const std::vector<Ino>& inos, void (KernelCache::*drop)(Ino)) {
+  if (!kernel_ || inos.empty()) return;
+  for (const Ino ino : inos) sizes_.notice_begins(ino);
+  for (const Ino ino : inos) (kernel_->*drop)(ino);
+  gate_->advance();
+  const uint64_t now = gate_->now();
+  for (const Ino ino : inos) sizes_.notice_ended(ino, now);
+}
+
+void KernelView::drop_revoked(const std::vector<Ino>& attributes, std::vector<Ino> contents,
+                              const std::function<bool()>& lease) {
+  if (kernel_)
+    for (const Ino ino : attributes) kernel_->drop_attributes(ino);
+  drop_contents(std::move(contents), lease);
 }
 
 void KernelView::drop_names(const std::vector<RevokedName>& names) {
@@ -135,7 +150,7 @@ void KernelView::drop_all(const cache::Evicted& known, const std::function<bool(
   drop_names(names);
   std::vector<Ino> contents;
   for (const Ino ino : nodes) {
-    drop_attributes(ino);
+    kernel_->drop_attributes(ino);
     if (!dirty(ino)) contents.push_back(ino);
   }
   drop_contents(std::move(contents), lease);
@@ -155,7 +170,7 @@ void KernelView::evicted(cache::Evicted evicted, bool read_only) {
   if (!kernel_ || (evicted.nodes.empty() && evicted.names.empty())) return;
   const bool names = read_only && !kernel_->can_drop_names();
   later([this, names, evicted = std::move(evicted)] {
-    for (const Ino ino : evicted.nodes) kernel_->drop_attributes(ino);
+    notify(evicted.nodes, &KernelCache::drop_attributes);
     if (!names) return;
     std::vector<RevokedName> list;
     for (const cache::Name& name : evicted.names) list.push_back({name.parent, name.name});

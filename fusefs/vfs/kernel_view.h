@@ -26,7 +26,8 @@ inline constexpr size_t kNotices = 65536;  // that wait; then whoever adds one s
 
 class KernelView {
  public:
-  explicit KernelView(KernelCache* kernel);  // may be null; not owned
+  // Neither is owned; `kernel` may be null.
+  KernelView(KernelCache* kernel, ReplyGate* gate);
   ~KernelView();
 
   // The kernel's pages are of this version: they were read through this mount, or written.
@@ -44,14 +45,14 @@ class KernelView {
   void is_own(Ino ino, Version version);
   bool own(Ino ino, Version version);
 
-  // From the revocation's thread, at once.
-  void drop_attributes(Ino ino);
+  // From the revocation's thread, at once; between the notices of sizes().
   void drop_names(const std::vector<RevokedName>& names);
-  // Pages, and attributes with them. While a READ of such a file is under way the kernel waits for
-  // it, and the READ may wait for a link that only the caller's thread can bring back: so another
+  // Of `contents` the pages, too. While a READ of such a file is under way the kernel waits for it,
+  // and the READ may wait for a link that only the caller's thread can bring back: so another
   // thread drops them. Returns when that is done; with the lease lost after kDropWait at the latest
   // (whoever lost it acknowledges nothing, and the pages go as soon as the READs are answered).
-  void drop_contents(std::vector<Ino> inos, const std::function<bool()>& lease);
+  void drop_revoked(const std::vector<Ino>& attributes, std::vector<Ino> contents,
+                    const std::function<bool()>& lease);
   // `dirty`: this file's pages are its local view and stay.
   void drop_all(const cache::Evicted& known, const std::function<bool(Ino)>& dirty,
                 const std::function<bool()>& lease);
@@ -69,7 +70,8 @@ class KernelView {
     Ino ino_;
   };
 
-  // From an operation's thread. Not where a READ of the file may be under way.
+  // From an operation's thread. The second not where a READ of the file may be under way.
+  void drop_attributes(Ino ino);
   void drop_content(Ino ino);
 
   // From the thread of notices, soon. Safe wherever a request of the mount is under way.
@@ -80,11 +82,14 @@ class KernelView {
   bool can_drop_names() const { return kernel_ && kernel_->can_drop_names(); }
 
  private:
+  void drop_contents(std::vector<Ino> inos, const std::function<bool()>& lease);
+  void notify(const std::vector<Ino>& inos, void (KernelCache::*drop)(Ino));
   void later(std::function<void()> notice);
   void enqueue(std::function<void()> notice);
   void run();
 
   KernelCache* kernel_;
+  ReplyGate* gate_;
   ToldSizes sizes_;
   // Leaf. Guards all up to reading_.
   std::mutex pages_mutex_;

@@ -3,7 +3,7 @@
 // puts the parts together.
 //
 // Lock order: OpenFiles', OpenFile's, and under that one the leaves: BaseVersions', KernelView's of
-// pages, SpoolPlace's. No other two locks of this folder are held together.
+// pages, ToldSizes', SpoolPlace's. No other two locks of this folder are held together.
 #pragma once
 
 #include <atomic>
@@ -111,8 +111,8 @@ class RouteVfs final : public Vfs {
   Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of);
   // After an own mutation: what of it may be cached stands in the caches.
   Entry entry_of(const cache::Name& name, const Node& node);
-  // `reader`: the thread whose read asks.
-  AttrReply attr_reply(KnownNode known, uint64_t as_of, std::optional<int32_t> reader = {});
+  // `by`: null if no read asks.
+  AttrReply attr_reply(KnownNode known, uint64_t as_of, const ToldSizes::Asking* by = nullptr);
 
   // -- mutations --
   Result<Entry> make(const Caller& c, CreateRequest request);

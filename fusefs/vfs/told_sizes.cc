@@ -5,68 +5,123 @@
 namespace linkspan::vfs {
 namespace {
 
-constexpr size_t kReaders = 16;   // of one telling
-constexpr size_t kReading = 256;  // threads in all; answers to others are as to a stat(2)
+constexpr size_t kReaders = 256;  // answers to others are like those to a stat(2)
 
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 
 bool shorter(const SizedVersion& a, const SizedVersion& b) {
   return a.size != b.size ? a.size < b.size : a.version > b.version;
 }
 
-std::optional<SizedVersion> shortest(const std::optional<SizedVersion>& a, const SizedVersion& b) {
+SizedVersion shortest(const std::optional<SizedVersion>& a, const SizedVersion& b) {
   return a && shorter(*a, b) ? *a : b;
 }
 
 }  // namespace
 
-void ToldSizes::take_in(Telling& telling) {
-  telling.readers.clear();
-  telling.before.reset();
-  telling.taken_in = true;
+// ---- who reads ------------------------------------------------------------------------------
+
+ToldSizes::Asking::Asking(ToldSizes* sizes, Ino ino, int32_t thread)
+    : sizes_(sizes), number_(sizes->asks(ino, thread)) {}
+
+ToldSizes::Asking::~Asking() {
+  sizes_->gave_up(number_);
 }
 
-// Whoever has not come for it may go on with what was before.
-void ToldSizes::overtake(Telling& telling) {
-  if (!telling.readers.empty() && telling.before)
-    telling.other = shortest(telling.other, *telling.before);
-  telling.readers.clear();
-  telling.before.reset();
-}
-
-bool ToldSizes::track(int32_t thread, Ino ino) {
-  const auto now = Clock::now();
-  if (reading_.size() >= kReading)
-    std::erase_if(reading_, [&](const auto& r) { return now - r.second.since > kReadComes; });
-  if (reading_.size() >= kReading) return false;
-  reading_[thread] = Reading{ino, now};
-  anybody_reading_ = true;
-  return true;
-}
-
-bool ToldSizes::told(Ino ino, const SizedVersion& what, uint64_t as_of,
-                     std::optional<int32_t> reader) {
+uint64_t ToldSizes::asks(Ino ino, int32_t thread) {
   std::lock_guard lock(mutex_);
+  const auto now = Steady::now();
+  if (readers_.size() >= kReaders)
+    std::erase_if(readers_, [&](const Reader& r) { return !awaited(r, now); });
+  if (readers_.size() >= kReaders) return 0;
+  any_reader_ = true;
+  readers_.push_back(Reader{next_number_, thread, ino, now, Version{}});
+  return next_number_++;
+}
+
+void ToldSizes::gave_up(uint64_t number) {
+  {
+    std::lock_guard lock(mutex_);
+    if (std::erase_if(readers_, [&](const Reader& r) { return r.number == number && !r.told; }) ==
+        0)
+      return;
+    any_reader_ = !readers_.empty();
+  }
+  changed_.notify_all();
+}
+
+void ToldSizes::came(int32_t thread, Ino ino) {
+  if (!any_reader_) return;
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = std::find_if(readers_.begin(), readers_.end(), [&](const Reader& r) {
+      return r.told && r.thread == thread && (thread != 0 || r.ino == ino);
+    });
+    if (it == readers_.end()) return;
+    if (Telling* telling = told_.find(it->ino); telling && telling->last.version == it->told)
+      telling->before.reset();
+    readers_.erase(it);
+    any_reader_ = !readers_.empty();
+  }
+  changed_.notify_all();
+}
+
+bool ToldSizes::awaited(const Reader& reader, Instant now) const {
+  return now < reader.since + kReadComes;
+}
+
+bool ToldSizes::being_taken_in(Ino ino, const Telling& telling) const {
+  const auto now = Steady::now();
+  if (telling.plainly && now < *telling.plainly + kTakenIn) return true;
+  return std::any_of(readers_.begin(), readers_.end(),
+                     [&](const Reader& r) { return r.ino == ino && r.told && awaited(r, now); });
+}
+
+// ---- what they are told ---------------------------------------------------------------------
+
+uint64_t ToldSizes::last_notice(Ino ino) {
   const Notice* notice = noticed_.find(ino);
-  const bool sure = notice == nullptr || notice->ended <= as_of;
+  if (all_.under_way > 0 || (notice && notice->under_way > 0)) return UINT64_MAX;
+  return std::max(all_.ended, notice ? notice->ended : 0);
+}
+
+void ToldSizes::await_notice(std::unique_lock<std::mutex>& lock, Ino ino) {
+  changed_.wait_until(lock, Steady::now() + kReadComes,
+                      [&] { return last_notice(ino) != UINT64_MAX; });
+}
+
+bool ToldSizes::told(Ino ino, const SizedVersion& what, uint64_t as_of, const Asking* by) {
+  std::unique_lock lock(mutex_);
+  // Else it could be taken in while a READ of before is under way, and make the file longer.
+  await_notice(lock, ino);
+  bool sure = last_notice(ino) <= as_of;
   Telling* telling = told_.find(ino);
-  // An answer that a later one overtook.
-  if (telling && telling->last.version > what.version) return sure;
+  const bool other = telling && telling->last.version != what.version;
+  // Whichever of the two is taken in first, the kernel ignores the other.
+  if (other && being_taken_in(ino, *telling)) sure = false;
   if (!sure) {
-    if (telling && telling->last.version != what.version)
-      telling->other = shortest(telling->other, what);
+    if (other) telling->other = shortest(telling->other, what);
     return false;
   }
-  const bool again = telling && telling->last.version == what.version && !telling->other;
-  Telling next{what, Clock::now(), {}, {}, again && telling->taken_in, {}};
-  if (again) {
+  if (other && telling->last.version > what.version) return true;  // it has the newer one
+  const auto now = Steady::now();
+  Telling next{what, now, {}, {}, {}, {}};
+  if (telling && !other && !telling->other) {
+    next.plainly = telling->plainly;
     next.before = telling->before;
-    next.readers = std::move(telling->readers);
   } else if (telling) {
-    next.before = shortest(telling->other, telling->last);
+    next.before = shortest(telling->before, shortest(telling->other, telling->last));
   }
-  if (reader && next.before && next.readers.size() < kReaders && track(*reader, ino))
-    next.readers.push_back(*reader);
+  Reader* reader = nullptr;
+  if (by && (!telling || next.before))
+    for (Reader& r : readers_)
+      if (r.number == by->number_) reader = &r;
+  if (reader) {
+    reader->told = what.version;
+    reader->since = now;
+  } else {
+    next.plainly = now;
+  }
   told_.put(ino, std::move(next));
   return true;
 }
@@ -75,22 +130,7 @@ void ToldSizes::made(Ino ino, const SizedVersion& what) {
   std::lock_guard lock(mutex_);
   const Telling* telling = told_.find(ino);
   if (telling && telling->last.version > what.version) return;
-  told_.put(ino, Telling{what, Clock::now(), {}, {}, false, {}});
-}
-
-std::optional<SizedVersion> ToldSizes::last(Ino ino) {
-  std::lock_guard lock(mutex_);
-  const Telling* telling = told_.find(ino);
-  if (!telling) return std::nullopt;
-  // A process that only looks at a mapping never asks for attributes: what the kernel was told
-  // before the last notice ends kUnderWay after it.
-  const Notice* notice = noticed_.find(ino);
-  if (notice && notice->content && telling->at < *notice->content &&
-      Clock::now() - *notice->content > kUnderWay) {
-    told_.erase(ino);
-    return std::nullopt;
-  }
-  return shortest(telling->other, telling->last);
+  told_.put(ino, Telling{what, Steady::now(), {}, {}, {}, {}});
 }
 
 void ToldSizes::untell(Ino ino) {
@@ -98,66 +138,111 @@ void ToldSizes::untell(Ino ino) {
   told_.erase(ino);
 }
 
-void ToldSizes::came(int32_t thread, Ino ino) {
-  if (!anybody_reading_) return;
+std::optional<SizedVersion> ToldSizes::last(Ino ino) {
+  std::lock_guard lock(mutex_);
+  const Telling* telling = told_.find(ino);
+  if (!telling) return std::nullopt;
+  // A process that only looks at a mapping never asks for attributes: what the kernel was told
+  // before a notice ends kUnderWay after it.
+  std::optional<Instant> outdated = telling->outdated;
+  if (!outdated && all_.content && telling->at < *all_.content) outdated = all_.content;
+  if (outdated && Steady::now() - *outdated > kUnderWay) {
+    told_.erase(ino);
+    return std::nullopt;
+  }
+  return shortest(telling->other, telling->last);
+}
+
+// ---- notices --------------------------------------------------------------------------------
+
+// When nothing about it is being taken in any more.
+ToldSizes::Instant ToldSizes::settled_at(Ino ino) {
+  Instant at{};
+  const Telling* telling = told_.find(ino);
+  if (telling && telling->plainly) at = *telling->plainly + kTakenIn;
+  for (const Reader& reader : readers_)
+    if (reader.ino == ino) at = std::max(at, reader.since + kReadComes);
+  return at;
+}
+
+void ToldSizes::notices_begin(const std::vector<RevokedNode>& nodes) {
+  std::unique_lock lock(mutex_);
+  const auto limit = Steady::now() + kReadComes;
+  for (;;) {
+    Instant last{};
+    for (const RevokedNode& node : nodes) last = std::max(last, settled_at(node.ino));
+    last = std::min(last, limit);
+    if (last <= Steady::now()) break;
+    changed_.wait_until(lock, last);
+  }
+  for (const RevokedNode& node : nodes) begin(node.ino, node.content);
+}
+
+void ToldSizes::notice_begins(Ino ino) {
+  std::lock_guard lock(mutex_);
+  begin(ino, false);
+}
+
+void ToldSizes::begin(Ino ino, bool content) {
+  const auto now = Steady::now();
+  const Notice* last = noticed_.find(ino);
+  Notice notice = last ? *last : Notice{};
+  ++notice.under_way;
+  if (content) notice.content = now;
+  noticed_.put(ino, notice);
+  // Who was told and has not come may go on with what was before.
+  const auto late =
+      std::erase_if(readers_, [&](const Reader& r) { return r.ino == ino && r.told; });
+  any_reader_ = !readers_.empty();
+  Telling* telling = told_.find(ino);
+  if (!telling) return;
+  if (late > 0 && telling->before) telling->other = shortest(telling->other, *telling->before);
+  telling->before.reset();
+  if (content && !telling->outdated) telling->outdated = now;
+}
+
+void ToldSizes::notices_ended(const std::vector<RevokedNode>& nodes, uint64_t as_of) {
   {
     std::lock_guard lock(mutex_);
-    const auto it = reading_.find(thread);
-    if (it == reading_.end() || (thread == 0 && it->second.ino != ino)) return;
-    Telling* telling = told_.find(it->second.ino);
-    reading_.erase(it);
-    anybody_reading_ = !reading_.empty();
-    if (!telling || std::find(telling->readers.begin(), telling->readers.end(), thread) ==
-                        telling->readers.end())
-      return;
-    take_in(*telling);
+    for (const RevokedNode& node : nodes) end(node.ino, as_of);
   }
   changed_.notify_all();
 }
 
-// When the kernel will have it for sure.
-std::optional<ToldSizes::Instant> ToldSizes::taken_in_at(Ino ino) {
-  const Telling* telling = told_.find(ino);
-  if (!telling || telling->taken_in) return std::nullopt;
-  return telling->at + (telling->readers.empty() ? kTakenIn : kReadComes);
-}
-
-void ToldSizes::settle(const std::vector<RevokedNode>& nodes) {
-  std::unique_lock lock(mutex_);
-  const auto limit = Clock::now() + kReadComes;
-  for (;;) {
-    Instant last{};
-    for (const RevokedNode& node : nodes)
-      last = std::max(last, taken_in_at(node.ino).value_or(last));
-    last = std::min(last, limit);
-    if (last <= Clock::now()) return;
-    changed_.wait_until(lock, last);
-  }
-}
-
-void ToldSizes::notice_begins(Ino ino, bool content) {
-  std::lock_guard lock(mutex_);
-  const Notice* last = noticed_.find(ino);
-  Notice notice{UINT64_MAX, last ? last->content : std::nullopt};
-  if (content) notice.content = Clock::now();
-  noticed_.put(ino, notice);
-  if (Telling* telling = told_.find(ino)) overtake(*telling);
-}
-
 void ToldSizes::notice_ended(Ino ino, uint64_t as_of) {
-  std::lock_guard lock(mutex_);
-  if (Notice* notice = noticed_.find(ino)) notice->ended = as_of;
+  {
+    std::lock_guard lock(mutex_);
+    end(ino, as_of);
+  }
+  changed_.notify_all();
 }
 
-void ToldSizes::noticed(Ino ino) {
+void ToldSizes::end(Ino ino, uint64_t as_of) {
+  Notice* notice = noticed_.find(ino);
+  if (!notice || notice->under_way == 0) return;  // forgotten meanwhile
+  --notice->under_way;
+  notice->ended = as_of;
+}
+
+void ToldSizes::all_notices_begin() {
   std::lock_guard lock(mutex_);
-  if (Telling* telling = told_.find(ino)) overtake(*telling);
+  ++all_.under_way;
+  all_.content = Steady::now();
+}
+
+void ToldSizes::all_notices_ended(uint64_t as_of) {
+  {
+    std::lock_guard lock(mutex_);
+    --all_.under_way;
+    all_.ended = as_of;
+  }
+  changed_.notify_all();
 }
 
 bool ToldSizes::changed_within(Ino ino, std::chrono::milliseconds time) {
   std::lock_guard lock(mutex_);
   const Notice* last = noticed_.find(ino);
-  return last && last->content && Clock::now() - *last->content < time;
+  return last && last->content && Steady::now() - *last->content < time;
 }
 
 }  // namespace linkspan::vfs

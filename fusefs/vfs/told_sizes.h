@@ -4,16 +4,13 @@
 //
 // A read that begins after a revocation asks for attributes first (they are invalid;
 // FUSE_AUTO_INVAL_DATA), and so is told the new size; one that began before goes on with the old.
-// But the kernel ignores attributes that one of our notices overtook (fuse_change_attributes: by
-// its attr_version), and goes on with the size that it had. So
-//  - a notice waits until the answers of before were taken in (`settle`): the answer to a read
-//  until
-//    its thread comes with the READ, the others for a context switch;
-//  - an answer to a request of before the end of the last notice may or may not be taken in. It
-//  must
-//    not be kept, and until the next one the shorter of the two versions is read: the kernel cuts a
-//    file to a READ that is short (fuse_short_read). Neither is stale: a read that is under way
-//    began before whoever changed the file was answered.
+// But the kernel ignores an answer if since its request a notice was sent, or another answer was
+// taken in (fuse_change_attributes, by attr_version), and goes on with the size that it had. So
+//  - a notice waits (`settle`) until what was asked before it was taken in: by a read until its
+//    thread comes with the READ, by others for a context switch;
+//  - an answer that may be ignored is not sure: it must not be kept, and until the next one the
+//    shorter of the two versions is read, since the kernel cuts a file to a READ that is short
+//    (fuse_short_read). Neither is stale: whoever changed the file is answered after the notice.
 //
 // Threads: any. A leaf's lock, under an OpenFile's too.
 #pragma once
@@ -24,7 +21,6 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "fusefs/cache/lru.h"
@@ -34,18 +30,32 @@ namespace linkspan::vfs {
 
 // Between an answer and the kernel's taking it in: a context switch. There is no event to await.
 inline constexpr std::chrono::milliseconds kTakenIn{2};
-// The same where there is one, the READ that follows. It may not come: at the end of a file, or
-// when the thread was killed.
+// The same where there is one, the READ that follows. It may not come: at the end of a file, after
+// lseek(2), or when the thread was killed.
 inline constexpr std::chrono::milliseconds kReadComes{50};
 // No read that began before a notice is still under way so long after it.
 inline constexpr std::chrono::milliseconds kUnderWay{1000};
 
 class ToldSizes {
  public:
-  // The kernel is about to be answered; `as_of` is the gate's count of when its request came.
-  // `reader`: the thread whose read(2) asks (0: of a foreign pid namespace). False: a notice may
-  // overtake the answer, which must not be kept.
-  bool told(Ino ino, const SizedVersion& what, uint64_t as_of, std::optional<int32_t> reader);
+  // While one lives a read(2) of this thread (0: of a foreign pid namespace) asks for attributes.
+  class Asking {
+   public:
+    Asking(ToldSizes* sizes, Ino ino, int32_t thread);
+    ~Asking();
+    Asking(const Asking&) = delete;
+    Asking& operator=(const Asking&) = delete;
+
+   private:
+    friend class ToldSizes;
+    ToldSizes* const sizes_;
+    const uint64_t number_;
+  };
+
+  // The kernel is about to be answered; `as_of` is the gate's count of when its request came, `by`
+  // null if no read asks. False: the answer may be ignored, and must not be kept. Waits for a
+  // notice that is under way, for kReadComes at most.
+  bool told(Ino ino, const SizedVersion& what, uint64_t as_of, const Asking* by = nullptr);
   // Our own commit made it: the kernel's size is what was written.
   void made(Ino ino, const SizedVersion& what);
   // Nothing: the head.
@@ -56,14 +66,16 @@ class ToldSizes {
   // A request of this thread has come, so it took in what it was told. `ino` matters for thread 0.
   void came(int32_t thread, Ino ino);
 
-  // Before notices about the nodes: waits for what is being taken in, for kReadComes at most.
-  void settle(const std::vector<RevokedNode>& nodes);
-  // `content`: others changed it.
-  void notice_begins(Ino ino, bool content);
-  // `as_of`: requests that come from now on have this count.
+  // Around notices that others changed the nodes: first waits for what is being taken in, for
+  // kReadComes at most. `as_of`: of requests that come from now on.
+  void notices_begin(const std::vector<RevokedNode>& nodes);
+  void notices_ended(const std::vector<RevokedNode>& nodes, uint64_t as_of);
+  // Around one that nobody waits for: of what this mount did.
+  void notice_begins(Ino ino);
   void notice_ended(Ino ino, uint64_t as_of);
-  // A notice that nobody waited for.
-  void noticed(Ino ino);
+  // Around notices about all files.
+  void all_notices_begin();
+  void all_notices_ended(uint64_t as_of);
   // Others changed the content so short a time ago.
   bool changed_within(Ino ino, std::chrono::milliseconds time);
 
@@ -72,30 +84,42 @@ class ToldSizes {
   struct Telling {
     SizedVersion last;
     Instant at;
+    std::optional<Instant> plainly;      // when somebody was told it who does not come for it
     std::optional<SizedVersion> before;  // what the kernel has until it takes `last` in
-    std::vector<int32_t> readers;        // that were told `last` and have not come since; few
-    bool taken_in = false;               // one of them has come
     std::optional<SizedVersion> other;   // or it has this one
+    std::optional<Instant> outdated;     // the first notice since `at`
   };
   struct Notice {
-    uint64_t ended = 0;  // UINT64_MAX: not yet
+    unsigned under_way = 0;
+    uint64_t ended = 0;  // the gate's count when the last one was
     std::optional<Instant> content;
   };
-  static void take_in(Telling& telling);
-  static void overtake(Telling& telling);
-  std::optional<Instant> taken_in_at(Ino ino);
+  struct Reader {
+    uint64_t number;
+    int32_t thread;
+    Ino ino;
+    Instant since;
+    Version told;  // 0: it still asks
+  };
+
+  uint64_t asks(Ino ino, int32_t thread);
+  void gave_up(uint64_t number);
+  void await_notice(std::unique_lock<std::mutex>& lock, Ino ino);
+  void begin(Ino ino, bool content);
+  void end(Ino ino, uint64_t as_of);
+  uint64_t last_notice(Ino ino);  // when it ended; UINT64_MAX: not yet
+  bool awaited(const Reader& reader, Instant now) const;
+  bool being_taken_in(Ino ino, const Telling& telling) const;
+  Instant settled_at(Ino ino);
 
   std::mutex mutex_;
   std::condition_variable changed_;
   cache::LruMap<Ino, Telling> told_{65536};
   cache::LruMap<Ino, Notice> noticed_{65536};
-  struct Reading {
-    Ino ino;
-    Instant since;
-  };
-  bool track(int32_t thread, Ino ino);
-  std::unordered_map<int32_t, Reading> reading_;  // by thread; at most kReading
-  std::atomic<bool> anybody_reading_{false};
+  Notice all_;                   // about every file
+  std::vector<Reader> readers_;  // who asks, or was told and has not come since; at most kReaders
+  uint64_t next_number_ = 1;
+  std::atomic<bool> any_reader_{false};
 };
 
 }  // namespace linkspan::vfs

@@ -9,7 +9,7 @@ RouteVfs::RouteVfs(client::RouterClient* client, KernelCache* kernel, VfsOptions
       client_(client),
       tree_(client, &content_, &gate_, &options_),
       contents_(client, &content_),
-      kernel_(kernel),
+      kernel_(kernel, &gate_),
       relatime_(&tree_, &options_),
       commits_(Commits::Parts{&tree_, &files_, &kernel_, &bases_, &content_, &options_}),
       locks_(Locks::Parts{client_, &files_, &commits_, &options_}) {
@@ -50,32 +50,30 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
     return;
   }
   gate_.advance();
-  kernel_.sizes().settle(revocation.nodes);
   kernel_.drop_names(revocation.names);
-  std::vector<Ino> contents;
+  kernel_.sizes().notices_begin(revocation.nodes);
+  std::vector<Ino> attributes, contents;
   for (const RevokedNode& node : revocation.nodes) {
     // A rename over a file renumbers versions; what changed no content needs no old bytes.
     if (!node.content || !revocation.names.empty()) kernel_.sizes().untell(node.ino);
-    kernel_.sizes().notice_begins(node.ino, node.content);
     const auto file = node.content ? files_.find(node.ino) : nullptr;
     const auto view = file ? file->view() : std::nullopt;
     if (!node.content || view) {
-      kernel_.drop_attributes(node.ino);
+      attributes.push_back(node.ino);
       continue;
     }
     content_.drop(node.ino);
     contents.push_back(node.ino);
   }
-  kernel_.drop_contents(std::move(contents), [this] { return client_->lease_valid(); });
-  // Whatever was asked before this may have been overtaken.
+  kernel_.drop_revoked(attributes, std::move(contents), [this] { return client_->lease_valid(); });
   gate_.advance();
-  const uint64_t now = gate_.now();
-  for (const RevokedNode& node : revocation.nodes) kernel_.sizes().notice_ended(node.ino, now);
+  kernel_.sizes().notices_ended(revocation.nodes, gate_.now());
 }
 
 void RouteVfs::on_caches_lost() {
   const cache::Evicted known = tree_.lose(/*keep_stale=*/!options_.route.writable);
   gate_.advance();
+  kernel_.sizes().all_notices_begin();
   kernel_.drop_all(
       known,
       [this](Ino ino) {
@@ -83,6 +81,8 @@ void RouteVfs::on_caches_lost() {
         return file && file->dirty();
       },
       [this] { return client_->lease_valid(); });
+  gate_.advance();
+  kernel_.sizes().all_notices_ended(gate_.now());
 }
 
 // Called now and then from operations that fill the caches.

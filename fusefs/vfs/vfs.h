@@ -172,7 +172,8 @@ class Vfs {
   virtual ~Vfs() = default;
 
   virtual Result<Entry> lookup(const Caller& c, Ino parent, const std::string& name) = 0;
-  // With a handle: a read through it asks (FUSE_GETATTR_FH), and goes on by what it is told.
+  // With a handle (FUSE_GETATTR_FH): a read(2) or lseek(2) through it asks, and goes on by what it
+  // is told.
   virtual Result<AttrReply> getattr(const Caller& c, Ino ino, std::optional<Handle> handle) = 0;
   virtual Result<AttrReply> setattr(const Caller& c, Ino ino, const SetAttr& set,
                                     std::optional<Handle> handle) = 0;
