@@ -131,7 +131,7 @@ TEST_P(Concurrency, AtomicSavesOfOneName) {
     }
   });
   const Node head = *world().find(root(), "MEMORY.md");
-  const uint64_t saves = static_cast<uint64_t>(kThreads * (rounds() / 2));
+  const uint64_t saves = static_cast<uint64_t>(kThreads) * static_cast<uint64_t>(rounds() / 2);
   EXPECT_EQ(head.attr.version.value, 2 + saves);
   EXPECT_EQ(head.attr.nlink, 1u);
   const auto versions = world().versions(head.attr.ino, {}, limits::kHistoryPage);

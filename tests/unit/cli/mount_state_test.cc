@@ -37,8 +37,7 @@ TEST(MountStateTest, RoundTrip) {
 TEST(MountStateTest, RefusesWhatItDoesNotKnow) {
   for (const char* text :
        {"", "[]", "{", "{\"dir\": 1}", "{\"dir\": \"/x\", \"pid\": 1, \"pid_start\": 2}",
-        "{\"dir\": \"/x\", \"pid\": 1, \"pid_start\": 2, \"steps\": [{\"kind\": \"format\", "
-        "\"path\": \"/\"}]}"})
+        R"({"dir": "/x", "pid": 1, "pid_start": 2, "steps": [{"kind": "format", "path": "/"}]})"})
     EXPECT_FALSE(state_from_json(text).ok()) << text;
 }
 

@@ -286,6 +286,38 @@ TEST_F(TwoMounts, ARenamedFileIsNotReadAsAVersionOfWhatItReplaced) {
   EXPECT_OK(b.close(*h));
 }
 
+// The kernel reads with the size that it was told; bytes of a newer version would be cut off at it.
+TEST_F(TwoMounts, WhoWasToldASizeReadsThatVersion) {
+  ASSERT_OK(a.write("x", "first"));
+  const auto h = b.open("x", O_RDONLY);
+  ASSERT_OK(h);
+  const Ino ino = b.ino("x");
+  ASSERT_OK(b.vfs->getattr(b.me, ino, *h));
+  ASSERT_OK(a.write("x", "the second"));
+  const auto begun = std::chrono::steady_clock::now();
+  const auto told = b.vfs->getattr(b.me, ino, *h);
+  ASSERT_OK(told);
+  EXPECT_EQ(told->attr.size, 10u);
+  b.kernel.forget();
+  Mount c(&router);
+  std::thread writer([&] { EXPECT_OK(a.write("x", "the third, and longer")); });
+  EXPECT_TRUE(eventually([&] { return c.attr("x").size == 21; }, 10s));
+  const bool noticed = b.kernel.dropped_content(ino);
+  const auto got = text(b.pread(*h, 0, 100));
+  if (std::chrono::steady_clock::now() - begun < 40ms) {
+    EXPECT_FALSE(noticed) << "before the reader has come";
+    EXPECT_EQ(got, "the second");
+  } else {  // nobody waits so long for a reader; but what it gets is whole
+    const std::set<std::string> whole = {"first", "the second", "the third, and longer"};
+    EXPECT_TRUE(whole.count(got)) << got;
+  }
+  writer.join();
+  EXPECT_TRUE(b.kernel.dropped_content(ino));
+  ASSERT_OK(b.vfs->getattr(b.me, ino, *h));
+  EXPECT_EQ(text(b.pread(*h, 0, 100)), "the third, and longer");
+  EXPECT_OK(b.close(*h));
+}
+
 // A reply that a revocation overtakes on its way is answered, but neither cached nor left to the
 // kernel.
 TEST_F(TwoMounts, AnOvertakenReplyIsNotCached) {
