@@ -31,22 +31,23 @@ double RouteVfs::entry_time(bool cached) const {
   return cached && (!options_.route.writable || kernel_.can_drop_names()) ? kUntilPush : 0;
 }
 
-Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of) {
-  const AttrReply attr = attr_reply(KnownNode{node, node_cached}, as_of);
+Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of,
+                      int32_t tid) {
+  const AttrReply attr = attr_reply(KnownNode{node, node_cached}, as_of, {tid});
   return Entry{attr.attr, CacheTimes{entry_time(name_cached), attr.timeout, as_of}, false};
 }
 
-Entry RouteVfs::entry_of(const cache::Name& name, const Node& node) {
+Entry RouteVfs::entry_of(const Caller& c, const cache::Name& name, const Node& node) {
   const uint64_t as_of = gate_.now();
   const bool lease = tree_.use() == cache::Use::current;
   const auto named = tree_.known_name(name);
   const auto known = tree_.known_node(node.attr.ino);
   return entry(known ? known->node : node, lease && named && *named == node.attr.ino,
-               known && known->cached, as_of);
+               known && known->cached, as_of, c.tid);
 }
 
 // While a file is dirty the kernel keeps nothing: its times and blocks move with the commit.
-AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of, const ToldSizes::Asking* by) {
+AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of, const ToldSizes::Asker& by) {
   const Ino ino = known.node.attr.ino;
   const bool is_file = known.node.attr.kind == Kind::file;
   const auto file = is_file ? files_.find(ino) : nullptr;
@@ -71,7 +72,7 @@ Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino, std::optional<Hand
   if (handle) asking.emplace(&kernel_.sizes(), ino, c.tid);
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   forget_evicted();
-  return attr_reply(std::move(known), as_of, asking ? &*asking : nullptr);
+  return attr_reply(std::move(known), as_of, {c.tid, asking ? &*asking : nullptr});
 }
 
 // ---- setattr --------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
     LINKSPAN_CHECK(send_attributes(c, doing, ino, rest));
   const uint64_t as_of = gate_.now();
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
-  return attr_reply(std::move(known), as_of);
+  return attr_reply(std::move(known), as_of, {c.tid});
 }
 
 // Whether an owner is to be sent at all. Squashed, every node is the mount user's already.

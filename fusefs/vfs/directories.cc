@@ -43,7 +43,7 @@ Result<std::vector<DirItem>> RouteVfs::readdir(const Caller& c, Ino ino, Handle 
   LINKSPAN_TRY(KnownPage page,
                tree_.page(doing, ino, Cookie{offset - kDotDotOffset}, limit - items.size()));
   for (KnownPage::Entry& e : page.entries) {
-    const AttrReply attr = attr_reply(KnownNode{std::move(e.node), e.node_cached}, as_of);
+    const AttrReply attr = attr_reply(KnownNode{std::move(e.node), e.node_cached}, as_of, {c.tid});
     items.push_back({std::move(e.name), e.cookie.value + kDotDotOffset, attr.attr,
                      CacheTimes{entry_time(e.name_cached), attr.timeout, as_of}});
   }

@@ -108,11 +108,10 @@ class RouteVfs final : public Vfs {
   // -- how callers see it (attributes.cc) --
   double while_leased() const;
   double entry_time(bool cached) const;
-  Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of);
+  Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of, int32_t tid);
   // After an own mutation: what of it may be cached stands in the caches.
-  Entry entry_of(const cache::Name& name, const Node& node);
-  // `by`: null if no read asks.
-  AttrReply attr_reply(KnownNode known, uint64_t as_of, const ToldSizes::Asking* by = nullptr);
+  Entry entry_of(const Caller& c, const cache::Name& name, const Node& node);
+  AttrReply attr_reply(KnownNode known, uint64_t as_of, const ToldSizes::Asker& by);
 
   // -- mutations --
   Result<Entry> make(const Caller& c, CreateRequest request);

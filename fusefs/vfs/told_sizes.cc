@@ -72,7 +72,7 @@ bool ToldSizes::awaited(const Reader& reader, Instant now) const {
 
 bool ToldSizes::being_taken_in(Ino ino, const Telling& telling) const {
   const auto now = Steady::now();
-  if (telling.plainly && now < *telling.plainly + kTakenIn) return true;
+  if (telling.plainly && now < telling.plainly->at + kTakenIn) return true;
   return std::any_of(readers_.begin(), readers_.end(),
                      [&](const Reader& r) { return r.ino == ino && r.told && awaited(r, now); });
 }
@@ -90,37 +90,37 @@ void ToldSizes::await_notice(std::unique_lock<std::mutex>& lock, Ino ino) {
                       [&] { return last_notice(ino) != UINT64_MAX; });
 }
 
-bool ToldSizes::told(Ino ino, const SizedVersion& what, uint64_t as_of, const Asking* by) {
+bool ToldSizes::told(Ino ino, const SizedVersion& what, uint64_t as_of, const Asker& by) {
   std::unique_lock lock(mutex_);
   // Else it could be taken in while a READ of before is under way, and make the file longer.
   await_notice(lock, ino);
   bool sure = last_notice(ino) <= as_of;
   Telling* telling = told_.find(ino);
-  const bool other = telling && telling->last.version != what.version;
+  const bool differs = telling && telling->last.version != what.version;
   // Whichever of the two is taken in first, the kernel ignores the other.
-  if (other && being_taken_in(ino, *telling)) sure = false;
+  if (differs && being_taken_in(ino, *telling)) sure = false;
   if (!sure) {
-    if (other) telling->other = shortest(telling->other, what);
+    if (differs) telling->other = shortest(telling->other, what);
     return false;
   }
-  if (other && telling->last.version > what.version) return true;  // it has the newer one
+  if (differs && telling->last.version > what.version) return true;  // it has the newer one
   const auto now = Steady::now();
   Telling next{what, now, {}, {}, {}, {}};
-  if (telling && !other && !telling->other) {
+  if (telling && !differs && !telling->other) {
     next.plainly = telling->plainly;
     next.before = telling->before;
   } else if (telling) {
     next.before = shortest(telling->before, shortest(telling->other, telling->last));
   }
   Reader* reader = nullptr;
-  if (by && (!telling || next.before))
+  if (by.reading && (!telling || next.before))
     for (Reader& r : readers_)
-      if (r.number == by->number_) reader = &r;
+      if (r.number == by.reading->number_) reader = &r;
   if (reader) {
     reader->told = what.version;
     reader->since = now;
   } else {
-    next.plainly = now;
+    next.plainly = Plain{now, by.thread};
   }
   told_.put(ino, std::move(next));
   return true;
@@ -138,8 +138,33 @@ void ToldSizes::untell(Ino ino) {
   told_.erase(ino);
 }
 
-std::optional<SizedVersion> ToldSizes::last(Ino ino) {
-  std::lock_guard lock(mutex_);
+ToldSizes::Instant ToldSizes::taken_in_at(Ino ino, const Telling& telling) const {
+  Instant at{};
+  if (telling.plainly) at = telling.plainly->at + kOthersTakeIn;
+  for (const Reader& r : readers_)
+    if (r.ino == ino && r.told) at = std::max(at, r.since + kReadComes);
+  return at;
+}
+
+void ToldSizes::take_in_longer(std::unique_lock<std::mutex>& lock, Ino ino, int32_t thread) {
+  const auto limit = Steady::now() + kReadComes;
+  for (;;) {
+    Telling* telling = told_.find(ino);
+    if (!telling || !telling->before) return;
+    if (telling->plainly && thread != 0 && telling->plainly->thread == thread) {
+      telling->before.reset();  // it took that in
+      return;
+    }
+    if (telling->before->size >= telling->last.size) return;
+    const Instant at = std::min(taken_in_at(ino, *telling), limit);
+    if (at <= Steady::now()) return;
+    changed_.wait_until(lock, at);
+  }
+}
+
+std::optional<SizedVersion> ToldSizes::to_read(Ino ino, int32_t thread) {
+  std::unique_lock lock(mutex_);
+  take_in_longer(lock, ino, thread);
   const Telling* telling = told_.find(ino);
   if (!telling) return std::nullopt;
   // A process that only looks at a mapping never asks for attributes: what the kernel was told
@@ -159,7 +184,7 @@ std::optional<SizedVersion> ToldSizes::last(Ino ino) {
 ToldSizes::Instant ToldSizes::settled_at(Ino ino) {
   Instant at{};
   const Telling* telling = told_.find(ino);
-  if (telling && telling->plainly) at = *telling->plainly + kTakenIn;
+  if (telling && telling->plainly) at = telling->plainly->at + kTakenIn;
   for (const Reader& reader : readers_)
     if (reader.ino == ino) at = std::max(at, reader.since + kReadComes);
   return at;

@@ -6,11 +6,13 @@
 // FUSE_AUTO_INVAL_DATA), and so is told the new size; one that began before goes on with the old.
 // But the kernel ignores an answer if since its request a notice was sent, or another answer was
 // taken in (fuse_change_attributes, by attr_version), and goes on with the size that it had. So
-//  - a notice waits (`settle`) until what was asked before it was taken in: by a read until its
-//    thread comes with the READ, by others for a context switch;
+//  - a notice waits (`notices_begin`) until what was asked before it was taken in: by a read until
+//    its thread comes with the READ, by others for a context switch;
 //  - an answer that may be ignored is not sure: it must not be kept, and until the next one the
 //    shorter of the two versions is read, since the kernel cuts a file to a READ that is short
-//    (fuse_short_read). Neither is stale: whoever changed the file is answered after the notice.
+//    (fuse_short_read). Neither is stale: whoever changed the file is answered after the notice;
+//  - a READ waits (`to_read`) until a longer size that another thread was told was taken in: it may
+//    be of a read that began before, whose bytes the kernel cuts at the size that it has then.
 //
 // Threads: any. A leaf's lock, under an OpenFile's too.
 #pragma once
@@ -33,6 +35,8 @@ inline constexpr std::chrono::milliseconds kTakenIn{2};
 // The same where there is one, the READ that follows. It may not come: at the end of a file, after
 // lseek(2), or when the thread was killed.
 inline constexpr std::chrono::milliseconds kReadComes{50};
+// For a READ to wait for who does not come with one: longer than a notice, since it is rare.
+inline constexpr std::chrono::milliseconds kOthersTakeIn{10};
 // No read that began before a notice is still under way so long after it.
 inline constexpr std::chrono::milliseconds kUnderWay{1000};
 
@@ -52,14 +56,20 @@ class ToldSizes {
     const uint64_t number_;
   };
 
-  // The kernel is about to be answered; `as_of` is the gate's count of when its request came, `by`
-  // null if no read asks. False: the answer may be ignored, and must not be kept. Waits for a
-  // notice that is under way, for kReadComes at most.
-  bool told(Ino ino, const SizedVersion& what, uint64_t as_of, const Asking* by = nullptr);
+  // Who asks, by the thread that FUSE reports; `reading` null if no read does.
+  struct Asker {
+    int32_t thread = 0;
+    const Asking* reading = nullptr;
+  };
+
+  // The kernel is about to be answered; `as_of` is the gate's count of when its request came.
+  // False: the answer may be ignored, and must not be kept. Waits for a notice that is under way,
+  // for kReadComes at most.
+  bool told(Ino ino, const SizedVersion& what, uint64_t as_of, const Asker& by);
   // Our own commit made it: the kernel's size is what was written.
   void made(Ino ino, const SizedVersion& what);
-  // Nothing: the head.
-  std::optional<SizedVersion> last(Ino ino);
+  // What a READ of this thread gets; nothing: the head. Waits for kReadComes at most.
+  std::optional<SizedVersion> to_read(Ino ino, int32_t thread);
   // Its versions were renumbered, or are of nobody knows what.
   void untell(Ino ino);
 
@@ -81,13 +91,17 @@ class ToldSizes {
 
  private:
   using Instant = std::chrono::steady_clock::time_point;
+  struct Plain {
+    Instant at;
+    int32_t thread;
+  };
   struct Telling {
     SizedVersion last;
     Instant at;
-    std::optional<Instant> plainly;      // when somebody was told it who does not come for it
+    std::optional<Plain> plainly;        // the last one who was told it and does not come for it
     std::optional<SizedVersion> before;  // what the kernel has until it takes `last` in
     std::optional<SizedVersion> other;   // or it has this one
-    std::optional<Instant> outdated;     // the first notice since `at`
+    std::optional<Instant> outdated;     // when others first changed the content since `at`
   };
   struct Notice {
     unsigned under_way = 0;
@@ -110,6 +124,8 @@ class ToldSizes {
   uint64_t last_notice(Ino ino);  // when it ended; UINT64_MAX: not yet
   bool awaited(const Reader& reader, Instant now) const;
   bool being_taken_in(Ino ino, const Telling& telling) const;
+  Instant taken_in_at(Ino ino, const Telling& telling) const;
+  void take_in_longer(std::unique_lock<std::mutex>& lock, Ino ino, int32_t thread);
   Instant settled_at(Ino ino);
 
   std::mutex mutex_;

@@ -54,8 +54,8 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
   kernel_.sizes().notices_begin(revocation.nodes);
   std::vector<Ino> attributes, contents;
   for (const RevokedNode& node : revocation.nodes) {
-    // A rename over a file renumbers versions; what changed no content needs no old bytes.
-    if (!node.content || !revocation.names.empty()) kernel_.sizes().untell(node.ino);
+    // With names it is a rename over another file, which renumbers the versions of the moved one.
+    if (node.content && !revocation.names.empty()) kernel_.sizes().untell(node.ino);
     const auto file = node.content ? files_.find(node.ino) : nullptr;
     const auto view = file ? file->view() : std::nullopt;
     if (!node.content || view) {

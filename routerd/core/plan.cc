@@ -70,9 +70,14 @@ Plan plan(const RemoveRequest& request, const MutationReply& reply) {
 }
 
 Plan plan(const RenameRequest& request, const MutationReply& reply) {
+  Plan plan = changed(named(request), reply, false);
   // A file that replaces another goes on with its versions: what is cached under its old version
-  // numbers is void.
-  Plan plan = changed(named(request), reply, static_cast<bool>(reply.version));
+  // numbers is void. What it replaced keeps its own.
+  if (reply.version && !reply.nodes.empty()) {
+    const Ino moved = reply.nodes.front().attr.ino;
+    for (RevokedNode& node : plan.nodes)
+      if (node.ino == moved) node.content = true;
+  }
   plan.names.push_back({request.from_parent, request.from_name});
   plan.names.push_back({request.to_parent, request.to_name});
   return plan;

@@ -149,7 +149,7 @@ def main(names, each_seconds=300, known=None, recover=None, **options):
         print("SKIPPED: needs root for mounts of a lab")
         sys.exit(77)
     lab = Lab(**options) if options else None
-    passed = failed = 0
+    passed, failures = 0, []
     try:
         for name, test in tests:
             begun = time.monotonic()
@@ -168,12 +168,13 @@ def main(names, each_seconds=300, known=None, recover=None, **options):
                 if name in known:
                     print(f"KNOWN {name}: {known[name]} ({str(error)[:200]})", flush=True)
                     continue
-                failed += 1
                 print(f"FAIL {name} ({time.monotonic() - begun:.1f} s)\n{traceback.format_exc()}", flush=True)
-                if lab and failed == 1:
+                failures.append(f"FAIL {name}: {error!s:.3000}")
+                if lab and len(failures) == 1:
                     print(lab.logs(), flush=True)
     finally:
         if lab:
             lab.down()
-    print(f"{passed} passed, {failed} failed", flush=True)
-    sys.exit(1 if failed or not tests else 0)
+    # Once more: of a long output often only the end is kept.
+    print(*failures, f"{passed} passed, {len(failures)} failed", sep="\n", flush=True)
+    sys.exit(1 if failures or not tests else 0)

@@ -42,7 +42,7 @@ class ScriptedVfs final : public vfs::Vfs {
   using Script = std::function<T>;
 
   Script<Result<vfs::Entry>(const Caller&, Ino, const std::string&)> on_lookup;
-  Script<Result<vfs::AttrReply>(const Caller&, Ino)> on_getattr;
+  Script<Result<vfs::AttrReply>(const Caller&, Ino, std::optional<vfs::Handle>)> on_getattr;
   Script<Result<vfs::AttrReply>(const Caller&, Ino, const vfs::SetAttr&)> on_setattr;
   Script<Result<vfs::Opened>(const Caller&, Ino, int)> on_open;
   Script<Result<std::pair<vfs::Entry, vfs::Opened>>(const std::string&, uint32_t, int)> on_create;
@@ -63,8 +63,9 @@ class ScriptedVfs final : public vfs::Vfs {
   Result<vfs::Entry> lookup(const Caller& c, Ino parent, const std::string& name) override {
     return on_lookup ? on_lookup(c, parent, name) : Result<vfs::Entry>(unsupported());
   }
-  Result<vfs::AttrReply> getattr(const Caller& c, Ino ino, std::optional<vfs::Handle>) override {
-    return on_getattr ? on_getattr(c, ino) : Result<vfs::AttrReply>(unsupported());
+  Result<vfs::AttrReply> getattr(const Caller& c, Ino ino,
+                                 std::optional<vfs::Handle> handle) override {
+    return on_getattr ? on_getattr(c, ino, handle) : Result<vfs::AttrReply>(unsupported());
   }
   Result<vfs::AttrReply> setattr(const Caller& c, Ino ino, const vfs::SetAttr& set,
                                  std::optional<vfs::Handle>) override {

@@ -40,7 +40,7 @@ TEST_F(Wire, ListingsBringNamesOnlyWhereTheyAreDroppedOneByOne) {
 TEST_F(Wire, RootIsOneOutsideAndItsOwnNumberInside) {
   connect();
   Ino asked;
-  vfs.on_getattr = [&](const vfs::Caller& c, Ino ino) {
+  vfs.on_getattr = [&](const vfs::Caller& c, Ino ino, std::optional<vfs::Handle>) {
     asked = ino;
     EXPECT_EQ(c.tid, 77);
     return Result<vfs::AttrReply>({file_attr(ino.value), double(kMinute), vfs.gate.now()});
@@ -53,9 +53,26 @@ TEST_F(Wire, RootIsOneOutsideAndItsOwnNumberInside) {
   EXPECT_EQ(out.attr.mtimensec, 123456789u);
 }
 
+// The kernel names the handle when a read(2) asks, and only then the answer is waited for.
+TEST_F(Wire, WhoAsksThroughAHandleIsToldApart) {
+  connect();
+  std::optional<vfs::Handle> through;
+  vfs.on_getattr = [&](const vfs::Caller&, Ino ino, std::optional<vfs::Handle> handle) {
+    through = handle;
+    return Result<vfs::AttrReply>({file_attr(ino.value), 0, vfs.gate.now()});
+  };
+  fuse_getattr_in in = {};
+  in.fh = 5;
+  EXPECT_EQ(kernel->call(FUSE_GETATTR, 300, Bytes().add(in).str()).error(), 0);
+  EXPECT_EQ(through, std::nullopt);
+  in.getattr_flags = FUSE_GETATTR_FH;
+  EXPECT_EQ(kernel->call(FUSE_GETATTR, 300, Bytes().add(in).str()).error(), 0);
+  EXPECT_EQ(through, 5u);
+}
+
 TEST_F(Wire, StatxBringsTheBirthTime) {
   connect();
-  vfs.on_getattr = [&](const vfs::Caller&, Ino ino) {
+  vfs.on_getattr = [&](const vfs::Caller&, Ino ino, std::optional<vfs::Handle>) {
     Attr attr = file_attr(ino.value);
     attr.btime = Time{1'400'000'000'000'000'001};
     return Result<vfs::AttrReply>({attr, 1.5, vfs.gate.now()});

@@ -118,7 +118,9 @@ TEST_F(OwnCalls, ThePassageIsFoundByNobodyElse) {
     asked.push_back(text);
     return vfs::Entry{{}, {}, true};
   };
-  vfs.on_getattr = [](const vfs::Caller&, Ino ino) { return vfs::AttrReply{file(ino), 0, 0}; };
+  vfs.on_getattr = [](const vfs::Caller&, Ino ino, std::optional<vfs::Handle>) {
+    return vfs::AttrReply{file(ino), 0, 0};
+  };
   EXPECT_EQ(ask(FUSE_LOOKUP, kRoot, name(own.passage())).error(), ENOENT);
   own.reach(kFile);
   const auto passage = ask(FUSE_LOOKUP, kRoot, name(own.passage())).as<fuse_entry_out>();
@@ -141,7 +143,9 @@ TEST_F(OwnCalls, AWriteChangesNothing) {
     ++opened;
     return vfs::Opened{7, false};
   };
-  vfs.on_getattr = [](const vfs::Caller&, Ino ino) { return vfs::AttrReply{file(ino), 0, 0}; };
+  vfs.on_getattr = [](const vfs::Caller&, Ino ino, std::optional<vfs::Handle>) {
+    return vfs::AttrReply{file(ino), 0, 0};
+  };
   vfs.on_setattr = [&](const vfs::Caller&, Ino ino, const vfs::SetAttr&) {
     ++changed;
     return vfs::AttrReply{file(ino), 0, 0};
@@ -170,7 +174,8 @@ TEST_F(OwnCalls, AWriteChangesNothing) {
 // All workers wait for the router; what is not in the caches is not waited for either.
 TEST_F(OwnCalls, NeverWait) {
   Event leave;
-  vfs.on_getattr = [&](const vfs::Caller& c, Ino ino) -> Result<vfs::AttrReply> {
+  vfs.on_getattr = [&](const vfs::Caller& c, Ino ino,
+                       std::optional<vfs::Handle>) -> Result<vfs::AttrReply> {
     if (c.cancel && c.cancel->cancelled()) return fail(Code::interrupted, "not known");
     leave.wait();
     return vfs::AttrReply{file(ino), 0, 0};

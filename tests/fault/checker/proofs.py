@@ -8,7 +8,7 @@
   names    a name is made, removed or moved in turns
   bad      no process stumbles over its own retry
   note     every line whose save succeeded is in the merged text, once
-  lock     who holds a lock holds it alone
+  lock     who holds a lock, and could write under it in the end, held it alone
 
 A promise is about what happened before an operation began: an operation that overlaps another may
 see it or not. What is left out of a proof, and why, stands in Windows and in Dirty.
@@ -60,15 +60,12 @@ class Windows:
     stop-mount-long: nothing in a stopped process can drop what the kernel caches for its mount; that is
       the exception of paused machines (SEMANTICS.md): until one lease after it went on.
     kill-mount: from the kill until another mount has taken the place, the path leads to an error, or
-      to the cover, in which there is no file. Locks ended with the mount.
-    cut-long, cut-one: locks ended with the session's lease.
+      to the cover, in which there is no file.
     """
 
     def __init__(self, faults, lease):
         self.blind = [(f["mount"], f["begin"], f["end"] + lease) for f in faults if f["kind"] == "stop-mount-long"]
         self.dead = [(f["mount"], f["begin"], f["end"] + 10**9) for f in faults if f["kind"] == "kill-mount"]
-        self.lockless = self.blind + self.dead + [(f["mount"], f["begin"], f["end"] + lease) for f in faults
-                                                  if f["kind"] in ("cut-long", "cut-one")]
 
     @staticmethod
     def hit(windows, mount, begin, end):
@@ -79,9 +76,6 @@ class Windows:
 
     def excuse_absence(self, r):
         return self.hit(self.dead, r["mount"], r["call"], r["return"])
-
-    def excuse_lock(self, r):
-        return self.hit(self.lockless, r["mount"], r["call"], r["return"])
 
 
 class Dirty:
@@ -320,15 +314,15 @@ class Proof:
             if "lock" in r:
                 by_key[r["lock"]].append(r)
         for key, records in by_key.items():
-            held = sorted((r for r in records if not self.windows.excuse_lock(r)), key=lambda r: r["taken"])
+            held = sorted((r for r in records if "released" in r), key=lambda r: r["taken"])
             self.checked["locks"] += len(held)
             until, holder = -1, None
             for r in held:
                 if r["taken"] < until:
                     self.note("lock", r, f"{key} was held by {holder['who']} at the same time")
-                if (end := r.get("released", r["taken"])) > until:
-                    until, holder = end, r
-            if len(held) == len(records) and not any("error" in r for r in records):
+                if r["released"] > until:
+                    until, holder = r["released"], r
+            if len(held) == len(records):
                 counter = int(self.finals.get(key.replace("/k", "/c"), b"0"))
                 if counter != len(records):
                     self.note("lock", {"key": key}, f"{len(records)} counted under it, the counter is {counter}")

@@ -107,7 +107,7 @@ class Run:
                 self.differing.append(f"stale: in the end mount {mount + 1} shows another {key} than mount 1")
 
     def history(self, key, value):
-        """In which version a line of a merged text was last, and what came next."""
+        """In which version a line of a merged text was last, and what came next. For people, when a proof failed."""
         path, line = f"{self.lab.mounts[0]}/memory/{self.folder}/{key}", f"- note {value}"
         linkspan = f"{labtest.BUILD}/fusefs/cli/linkspan"
         log = labtest.sh(f"{linkspan} log --json -n 1000000 {path}").splitlines()
@@ -117,14 +117,14 @@ class Run:
             said = f"version {version['version']} of {version['principal']} ({version['what']} of {version['time']})"
             if before and line in before[1] and line not in text:
                 gone = [l for l in before[1] if l not in text]
-                return f"note: '{line}' was last in {before[0]}; {said} lacks {gone}, has {[l for l in text if l not in before[1]]}"
+                return f"'{line}' was last in {before[0]}; {said} lacks {gone}, has {[l for l in text if l not in before[1]]}"
             before = said, text
-        return f"note: '{line}' is in no version" if before and line not in before[1] else f"note: '{line}' is there now"
+        return f"'{line}' is in the last version" if before and line in before[1] else f"'{line}' is in no version"
 
     def prove(self, records):
         proof = proofs.Proof(records, self.finals, self.faults.done, int(self.lease * 1e9)).run()
         proof.problems += self.differing
-        proof.problems += [self.history(r["note"], r["value"]) for r in proof.lost_notes[:3]]
+        proof.history = self.history
         slowest = max(records, key=lambda r: r["return"] - r["call"])
         print(f"  {len(records)} operations, {dict(proof.checked)}, {proof.counted['errors']} errors, "
               f"{proof.counted['conflicts']} conflicts; slowest {slowest['op']} "
@@ -144,4 +144,6 @@ def require(proof):
     if 0 < len(known) <= KNOWN_TORN:
         print(f"KNOWN {len(known)} torn held reads, such as {known[0][:300]}")
         proof.problems = [p for p in proof.problems if p not in known]
+    for record in proof.lost_notes[:3]:
+        print(f"  {proof.history(record['note'], record['value'])}", flush=True)
     check(not proof.problems, "\n".join(proof.problems[:12]) + f"\n... {len(proof.problems)} violations: {kinds}")

@@ -514,7 +514,11 @@ class Worker:
             record["lock"], record["taken"] = self.key(name), taken
             put(counter, f"{number + 1}\n".encode())
             record["counted"] = number + 1
-            record["released"] = time.monotonic_ns()
+            until = time.monotonic_ns()
+            # What is written under a lock that was lost meanwhile is refused (EIO); else it was held till here.
+            os.pwrite(fd, f"{self.me}\n".encode(), 0)
+            os.fsync(fd)
+            record["released"] = until
         except BlockingIOError:
             record["busy"] = True
         finally:

@@ -93,10 +93,13 @@ TEST_F(CoreTest, ASaveRevokesThatFileAndItsNameOnly) {
   b.ack(1);
   const Ino moved = temp.get()->nodes.front().attr.ino;
   EXPECT_TRUE(a.start_write(moved, "text").answered());
+  ASSERT_TRUE(router_->getattr(b.who, {moved}).ok());
   const Pending renamed = a.start_rename(dir, "tmp", dir, "MEMORY.md");
   revoke = sink->next();
-  // The directory's attributes and listing are gone from B already; of nodes it had the old file.
-  EXPECT_EQ(revoke.revocation.nodes, (std::vector<RevokedNode>{{old_file, true, false}}));
+  // The directory's attributes and listing are gone from B already. The moved file's versions are
+  // renumbered; the old one lost a name.
+  EXPECT_EQ(revoke.revocation.nodes,
+            (std::vector<RevokedNode>{{moved, true, false}, {old_file, false, false}}));
   EXPECT_EQ(revoke.revocation.names, (std::vector<RevokedName>{{dir, "tmp"}, {dir, "MEMORY.md"}}));
   for (const RevokedNode& node : revoke.revocation.nodes) EXPECT_NE(node.ino, other);
   b.ack(2);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "fusefs/vfs/told_sizes.h"
 #include "mounts.h"
 
 namespace linkspan::vfs::testing {
@@ -315,6 +316,28 @@ TEST_F(TwoMounts, WhoWasToldASizeReadsThatVersion) {
   EXPECT_TRUE(b.kernel.dropped_content(ino));
   ASSERT_OK(b.vfs->getattr(b.me, ino, *h));
   EXPECT_EQ(text(b.pread(*h, 0, 100)), "the third, and longer");
+  EXPECT_OK(b.close(*h));
+}
+
+// Another mount's save replaces the file just after a rewrite of it: neither is for a read that is
+// under way.
+TEST_F(TwoMounts, WhoWasToldASizeReadsThatVersionOfAReplacedFile) {
+  ASSERT_OK(a.write("x", "first"));
+  const auto h = b.open("x", O_RDONLY);
+  ASSERT_OK(h);
+  const Ino old = b.ino("x");
+  ASSERT_OK(b.vfs->getattr(b.me, old, *h));
+  const auto begun = std::chrono::steady_clock::now();
+  ASSERT_OK(a.write("x", "the second"));
+  ASSERT_OK(a.write("temporary", "the third, and longer"));
+  ASSERT_OK(a.rename("temporary", "x"));
+  const auto got = text(b.pread(*h, 0, 100));
+  if (std::chrono::steady_clock::now() - begun < kUnderWay) {
+    EXPECT_EQ(got, "first");
+  }
+  ASSERT_OK(b.vfs->getattr(b.me, old, *h));
+  EXPECT_EQ(text(b.pread(*h, 0, 100)), "the second");
+  EXPECT_EQ(text(b.read("x")), "the third, and longer");
   EXPECT_OK(b.close(*h));
 }
 
