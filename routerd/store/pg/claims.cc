@@ -26,12 +26,12 @@ Status Claims::connect() {
 void Claims::give_up(TenantId tenant) {
   if (held_.erase(tenant) == 0) return;
   const auto id = static_cast<int32_t>(tenant.value);
-  (void)conn_->run(sql::kGiveUpClaim, std::move(Params().i32(kClaimLock).i32(id))).ok();
+  (void)conn_->run(sql::kGiveUpClaim, Params().i32(kClaimLock).i32(id)).ok();
 }
 
 Result<std::vector<Status>> Claims::check(const std::vector<Ownership>& owned) {
   LINKSPAN_TRY(const Rows rows,
-               conn_->run(sql::kOwners, std::move(Params().i64_array(numbers(owned)))));
+               conn_->run(sql::kOwners, Params().i64_array(numbers(owned)))));
   std::map<uint64_t, int> row_of;
   for (int row = 0; row < rows.count(); ++row)
     row_of[static_cast<uint64_t>(rows.i32(row, 0))] = row;
@@ -59,7 +59,7 @@ void Claims::claim(const std::vector<Ownership>& mine) {
     if (held_.count(own.tenant) == 0) missing.push_back(own);
   if (missing.empty()) return;
   const auto rows =
-      conn_->run(sql::kClaim, std::move(Params().i32(kClaimLock).i64_array(numbers(missing))));
+      conn_->run(sql::kClaim, Params().i32(kClaimLock).i64_array(numbers(missing))));
   for (int row = 0; rows.ok() && row < rows->count(); ++row)
     if (rows->boolean(row, 1)) held_.insert(TenantId{rows->u64(row, 0)});
 }

@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 using Steady = std::chrono::steady_clock;
 
 constexpr Ino kFile{7}, kOtherFile{8};
-constexpr int32_t kReader = 100, kSecond = 101, kOther = 102;
+constexpr int32_t kReader = 100, kSecond = 101, kThird = 102;
 const std::vector<RevokedNode> kNodes = {{kFile, true}};
 
 SizedVersion version(uint64_t number, uint64_t size) {
@@ -27,7 +27,7 @@ class ToldSizesTest : public ::testing::Test {
     const auto last = sizes.to_read(kFile, kSecond);
     return last ? last->version.value : 0;
   }
-  bool tell(const SizedVersion& what) { return sizes.told(kFile, what, as_of, {kOther}); }
+  bool tell(const SizedVersion& what) { return sizes.told(kFile, what, as_of, {kThird}); }
   bool tell_reader(const SizedVersion& what, int32_t thread = kReader, Ino ino = kFile) {
     const ToldSizes::Asking asking(&sizes, ino, thread);
     return sizes.told(ino, what, as_of, {thread, &asking});
@@ -140,20 +140,20 @@ TEST_F(ToldSizesTest, WhatIsAskedBeforeANoticeEndsIsNotSure) {
   known(version(1, 10));
   const uint64_t before = as_of;
   others_change();
-  EXPECT_FALSE(sizes.told(kFile, version(2, 8), before, {kOther}));
+  EXPECT_FALSE(sizes.told(kFile, version(2, 8), before, {kThird}));
   EXPECT_EQ(last(), 2u);
-  EXPECT_FALSE(sizes.told(kFile, version(3, 30), before, {kOther}));
+  EXPECT_FALSE(sizes.told(kFile, version(3, 30), before, {kThird}));
   EXPECT_EQ(last(), 2u);
   EXPECT_TRUE(tell(version(3, 30)));
   EXPECT_EQ(last(), 3u);
   own_notice();
-  EXPECT_FALSE(sizes.told(kFile, version(4, 40), before + 1, {kOther}));
-  EXPECT_TRUE(sizes.told(kOtherFile, version(3, 30), 0, {kOther}))
+  EXPECT_FALSE(sizes.told(kFile, version(4, 40), before + 1, {kThird}));
+  EXPECT_TRUE(sizes.told(kOtherFile, version(3, 30), 0, {kThird}))
       << "the notice was of another file";
   sizes.all_notices_begin();
   sizes.all_notices_ended(++as_of);
-  EXPECT_FALSE(sizes.told(kOtherFile, version(3, 30), as_of - 1, {kOther}));
-  EXPECT_TRUE(sizes.told(kOtherFile, version(3, 30), as_of, {kOther}));
+  EXPECT_FALSE(sizes.told(kOtherFile, version(3, 30), as_of - 1, {kThird}));
+  EXPECT_TRUE(sizes.told(kOtherFile, version(3, 30), as_of, {kThird}));
 }
 
 TEST_F(ToldSizesTest, AnAnswerWaitsForTheEndOfANotice) {
@@ -215,7 +215,7 @@ TEST_F(ToldSizesTest, AReadDoesNotWaitForItselfNorForAShorterSize) {
     sizes.untell(kFile);
   };
   for (int i = 0; i < 10; ++i) {
-    fastest(&own, kOther, 20);
+    fastest(&own, kThird, 20);
     fastest(&shorter, kSecond, 9);
     fastest(&same, kSecond, 10);
   }
