@@ -30,8 +30,7 @@ void Claims::give_up(TenantId tenant) {
 }
 
 Result<std::vector<Status>> Claims::check(const std::vector<Ownership>& owned) {
-  LINKSPAN_TRY(const Rows rows,
-               conn_->run(sql::kOwners, Params().i64_array(numbers(owned)))));
+  LINKSPAN_TRY(const Rows rows, conn_->run(sql::kOwners, Params().i64_array(numbers(owned))));
   std::map<uint64_t, int> row_of;
   for (int row = 0; row < rows.count(); ++row)
     row_of[static_cast<uint64_t>(rows.i32(row, 0))] = row;
@@ -58,8 +57,7 @@ void Claims::claim(const std::vector<Ownership>& mine) {
   for (const Ownership& own : mine)
     if (held_.count(own.tenant) == 0) missing.push_back(own);
   if (missing.empty()) return;
-  const auto rows =
-      conn_->run(sql::kClaim, Params().i32(kClaimLock).i64_array(numbers(missing))));
+  const auto rows = conn_->run(sql::kClaim, Params().i32(kClaimLock).i64_array(numbers(missing)));
   for (int row = 0; rows.ok() && row < rows->count(); ++row)
     if (rows->boolean(row, 1)) held_.insert(TenantId{rows->u64(row, 0)});
 }
