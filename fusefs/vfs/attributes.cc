@@ -33,7 +33,7 @@ double RouteVfs::entry_time(bool cached) const {
 
 Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of,
                       int32_t tid) {
-  const AttrReply attr = attr_reply(KnownNode{node, node_cached}, as_of, {tid});
+  const AttrReply attr = attr_reply(KnownNode{node, node_cached}, as_of, ToldSizes::Asker{tid});
   return Entry{attr.attr, CacheTimes{entry_time(name_cached), attr.timeout, as_of}, false};
 }
 
@@ -47,7 +47,8 @@ Entry RouteVfs::entry_of(const Caller& c, const cache::Name& name, const Node& n
 }
 
 // While a file is dirty the kernel keeps nothing: its times and blocks move with the commit.
-AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of, const ToldSizes::Asker& by) {
+AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of,
+                               const std::optional<ToldSizes::Asker>& by) {
   const Ino ino = known.node.attr.ino;
   const bool is_file = known.node.attr.kind == Kind::file;
   const auto file = is_file ? files_.find(ino) : nullptr;
@@ -58,7 +59,8 @@ AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of, const ToldSizes:
   if (is_file && !view)
     if (auto newest = tree_.known_node(ino); newest && newest->cached) known = std::move(*newest);
   Attr attr = shown(options_, known.node.attr);
-  const bool sure = !is_file || kernel_.sizes().told(ino, {attr.version, attr.size}, as_of, by);
+  const bool sure =
+      !is_file || !by || kernel_.sizes().told(ino, {attr.version, attr.size}, as_of, *by);
   if (view) lay_over(&attr, *file, *view);
   return AttrReply{attr, known.cached && !view && sure ? while_leased() : 0, as_of};
 }
@@ -72,7 +74,7 @@ Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino, std::optional<Hand
   if (handle) asking.emplace(&kernel_.sizes(), ino, c.tid);
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   forget_evicted();
-  return attr_reply(std::move(known), as_of, {c.tid, asking ? &*asking : nullptr});
+  return attr_reply(std::move(known), as_of, ToldSizes::Asker{c.tid, asking ? &*asking : nullptr});
 }
 
 // ---- setattr --------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
     LINKSPAN_CHECK(send_attributes(c, doing, ino, rest));
   const uint64_t as_of = gate_.now();
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
-  return attr_reply(std::move(known), as_of, {c.tid});
+  return attr_reply(std::move(known), as_of, ToldSizes::Asker{c.tid});
 }
 
 // Whether an owner is to be sent at all. Squashed, every node is the mount user's already.
@@ -113,6 +115,7 @@ Status RouteVfs::set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t
     LINKSPAN_CHECK(edit(c, doing, *open->file, [&](const Beneath& beneath, const Editor& by) {
       return open->file->truncate(beneath, by, size);
     }));
+    LINKSPAN_CHECK(under_its_locks(*open));
     commits_.schedule(ino, limits::kCommitDelay);
     return ok();
   }

@@ -243,6 +243,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   mark_orphans(reply);
   bases_.forget_name(process, source);
 
+  if (reply.version) kernel_.sizes().untell(moved.ino);
   const Version before = moved_before ? moved_before->node.attr.version : Version{};
   if (reply.merged) {
     content_.drop(moved.ino, moved.version);

@@ -111,7 +111,8 @@ class RouteVfs final : public Vfs {
   Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of, int32_t tid);
   // After an own mutation: what of it may be cached stands in the caches.
   Entry entry_of(const Caller& c, const cache::Name& name, const Node& node);
-  AttrReply attr_reply(KnownNode known, uint64_t as_of, const ToldSizes::Asker& by);
+  // `by`: nothing if the kernel takes in no attributes.
+  AttrReply attr_reply(KnownNode known, uint64_t as_of, const std::optional<ToldSizes::Asker>& by);
 
   // -- mutations --
   Result<Entry> make(const Caller& c, CreateRequest request);
@@ -149,6 +150,7 @@ class RouteVfs final : public Vfs {
   using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
   // Makes the edit on what lies beneath; the kernel may hold page locks.
   Status edit(const Caller& c, const Doing& doing, OpenFile& file, const Edit& edit);
+  Status under_its_locks(const FileHandle& handle);
   bool commits_go() const;
   Status when_there_is_room(const Doing& doing, Ino ino, const std::function<Status()>& write);
   void make_room(const Doing& doing, Ino ino);

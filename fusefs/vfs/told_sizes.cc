@@ -100,7 +100,10 @@ bool ToldSizes::told(Ino ino, const SizedVersion& what, uint64_t as_of, const As
   // Whichever of the two is taken in first, the kernel ignores the other.
   if (differs && being_taken_in(ino, *telling)) sure = false;
   if (!sure) {
-    if (differs) telling->other = shortest(telling->other, what);
+    if (differs) {
+      telling->other = shortest(telling->other, what);
+      if (!telling->outdated) telling->outdated = Steady::now();
+    }
     return false;
   }
   if (differs && telling->last.version > what.version) return true;  // it has the newer one
@@ -127,30 +130,44 @@ bool ToldSizes::told(Ino ino, const SizedVersion& what, uint64_t as_of, const As
 }
 
 void ToldSizes::made(Ino ino, const SizedVersion& what) {
-  std::lock_guard lock(mutex_);
-  const Telling* telling = told_.find(ino);
-  if (telling && telling->last.version > what.version) return;
-  told_.put(ino, Telling{what, Steady::now(), {}, {}, {}, {}});
+  {
+    std::lock_guard lock(mutex_);
+    const Telling* telling = told_.find(ino);
+    if (telling && telling->last.version > what.version) return;
+    told_.put(ino, Telling{what, Steady::now(), {}, {}, {}, {}});
+  }
+  changed_.notify_all();
 }
 
 void ToldSizes::untell(Ino ino) {
-  std::lock_guard lock(mutex_);
-  told_.erase(ino);
+  {
+    std::lock_guard lock(mutex_);
+    told_.erase(ino);
+  }
+  changed_.notify_all();
+}
+
+// Else no read of before it can be under way.
+bool ToldSizes::changed_lately(Ino ino) {
+  const Notice* notice = noticed_.find(ino);
+  const auto since = Steady::now() - kUnderWay;
+  return (notice && notice->last > since) || all_.last > since;
 }
 
 ToldSizes::Instant ToldSizes::taken_in_at(Ino ino, const Telling& telling) const {
   Instant at{};
-  if (telling.plainly) at = telling.plainly->at + kOthersTakeIn;
+  if (telling.plainly)
+    at = telling.plainly->at + (telling.plainly->thread == 0 ? kTakenIn : kOthersTakeIn);
   for (const Reader& r : readers_)
-    if (r.ino == ino && r.told) at = std::max(at, r.since + kReadComes);
+    if (r.ino == ino && r.told) at = std::max(at, r.since + kOthersTakeIn);
   return at;
 }
 
 void ToldSizes::take_in_longer(std::unique_lock<std::mutex>& lock, Ino ino, int32_t thread) {
-  const auto limit = Steady::now() + kReadComes;
+  const auto limit = Steady::now() + kOthersTakeIn;
   for (;;) {
     Telling* telling = told_.find(ino);
-    if (!telling || !telling->before) return;
+    if (!telling || !telling->before || !changed_lately(ino)) return;
     if (telling->plainly && thread != 0 && telling->plainly->thread == thread) {
       telling->before.reset();  // it took that in
       return;
@@ -170,7 +187,7 @@ std::optional<SizedVersion> ToldSizes::to_read(Ino ino, int32_t thread) {
   // A process that only looks at a mapping never asks for attributes: what the kernel was told
   // before a notice ends kUnderWay after it.
   std::optional<Instant> outdated = telling->outdated;
-  if (!outdated && all_.content && telling->at < *all_.content) outdated = all_.content;
+  if (!outdated && all_.last && telling->at < *all_.last) outdated = all_.last;
   if (outdated && Steady::now() - *outdated > kUnderWay) {
     told_.erase(ino);
     return std::nullopt;
@@ -200,19 +217,25 @@ void ToldSizes::notices_begin(const std::vector<RevokedNode>& nodes) {
     if (last <= Steady::now()) break;
     changed_.wait_until(lock, last);
   }
-  for (const RevokedNode& node : nodes) begin(node.ino, node.content);
+  for (const RevokedNode& node : nodes) begin(node.ino, true, node.content);
+  lock.unlock();
+  changed_.notify_all();
 }
 
 void ToldSizes::notice_begins(Ino ino) {
-  std::lock_guard lock(mutex_);
-  begin(ino, false);
+  {
+    std::lock_guard lock(mutex_);
+    begin(ino, false, false);
+  }
+  changed_.notify_all();
 }
 
-void ToldSizes::begin(Ino ino, bool content) {
+void ToldSizes::begin(Ino ino, bool of_others, bool content) {
   const auto now = Steady::now();
   const Notice* last = noticed_.find(ino);
   Notice notice = last ? *last : Notice{};
   ++notice.under_way;
+  if (of_others) notice.last = now;
   if (content) notice.content = now;
   noticed_.put(ino, notice);
   // Who was told and has not come may go on with what was before.
@@ -221,9 +244,12 @@ void ToldSizes::begin(Ino ino, bool content) {
   any_reader_ = !readers_.empty();
   Telling* telling = told_.find(ino);
   if (!telling) return;
-  if (late > 0 && telling->before) telling->other = shortest(telling->other, *telling->before);
+  const bool unsure = late > 0 || (telling->plainly && now < telling->plainly->at + kTakenIn);
+  if (unsure && telling->before) telling->other = shortest(telling->other, *telling->before);
   telling->before.reset();
-  if (content && !telling->outdated) telling->outdated = now;
+  // Also if only attributes changed: the router does not tell of the next change then, unless
+  // somebody asks.
+  if ((of_others || telling->other) && !telling->outdated) telling->outdated = now;
 }
 
 void ToldSizes::notices_ended(const std::vector<RevokedNode>& nodes, uint64_t as_of) {
@@ -252,7 +278,7 @@ void ToldSizes::end(Ino ino, uint64_t as_of) {
 void ToldSizes::all_notices_begin() {
   std::lock_guard lock(mutex_);
   ++all_.under_way;
-  all_.content = Steady::now();
+  all_.last = Steady::now();
 }
 
 void ToldSizes::all_notices_ended(uint64_t as_of) {

@@ -35,7 +35,8 @@ inline constexpr std::chrono::milliseconds kTakenIn{2};
 // The same where there is one, the READ that follows. It may not come: at the end of a file, after
 // lseek(2), or when the thread was killed.
 inline constexpr std::chrono::milliseconds kReadComes{50};
-// For a READ to wait for who does not come with one: longer than a notice, since it is rare.
+// For a READ that waits for it: longer than a notice, since it is rare; not until a READ comes,
+// which may itself wait for this one's page.
 inline constexpr std::chrono::milliseconds kOthersTakeIn{10};
 // No read that began before a notice is still under way so long after it.
 inline constexpr std::chrono::milliseconds kUnderWay{1000};
@@ -68,7 +69,7 @@ class ToldSizes {
   bool told(Ino ino, const SizedVersion& what, uint64_t as_of, const Asker& by);
   // Our own commit made it: the kernel's size is what was written.
   void made(Ino ino, const SizedVersion& what);
-  // What a READ of this thread gets; nothing: the head. Waits for kReadComes at most.
+  // What a READ of this thread gets; nothing: the head. Waits for kOthersTakeIn at most.
   std::optional<SizedVersion> to_read(Ino ino, int32_t thread);
   // Its versions were renumbered, or are of nobody knows what.
   void untell(Ino ino);
@@ -101,12 +102,13 @@ class ToldSizes {
     std::optional<Plain> plainly;        // the last one who was told it and does not come for it
     std::optional<SizedVersion> before;  // what the kernel has until it takes `last` in
     std::optional<SizedVersion> other;   // or it has this one
-    std::optional<Instant> outdated;     // when others first changed the content since `at`
+    std::optional<Instant> outdated;     // from when on the head may be another
   };
   struct Notice {
     unsigned under_way = 0;
-    uint64_t ended = 0;  // the gate's count when the last one was
-    std::optional<Instant> content;
+    uint64_t ended = 0;              // the gate's count when the last one was
+    std::optional<Instant> last;     // that others changed it
+    std::optional<Instant> content;  // the same
   };
   struct Reader {
     uint64_t number;
@@ -119,11 +121,12 @@ class ToldSizes {
   uint64_t asks(Ino ino, int32_t thread);
   void gave_up(uint64_t number);
   void await_notice(std::unique_lock<std::mutex>& lock, Ino ino);
-  void begin(Ino ino, bool content);
+  void begin(Ino ino, bool of_others, bool content);
   void end(Ino ino, uint64_t as_of);
   uint64_t last_notice(Ino ino);  // when it ended; UINT64_MAX: not yet
   bool awaited(const Reader& reader, Instant now) const;
   bool being_taken_in(Ino ino, const Telling& telling) const;
+  bool changed_lately(Ino ino);
   Instant taken_in_at(Ino ino, const Telling& telling) const;
   void take_in_longer(std::unique_lock<std::mutex>& lock, Ino ino, int32_t thread);
   Instant settled_at(Ino ino);

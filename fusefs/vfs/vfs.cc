@@ -56,13 +56,15 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
   for (const RevokedNode& node : revocation.nodes) {
     // With names it is a rename over another file, which renumbers the versions of the moved one.
     if (node.content && !revocation.names.empty()) kernel_.sizes().untell(node.ino);
-    const auto file = node.content ? files_.find(node.ino) : nullptr;
+    const auto file = files_.find(node.ino);
     const auto view = file ? file->view() : std::nullopt;
-    if (!node.content || view) {
+    // The router counts us out from now on. Who asks again counts, and a mapping asks only for
+    // pages that are not there.
+    if (view || (!node.content && !file)) {
       attributes.push_back(node.ino);
       continue;
     }
-    content_.drop(node.ino);
+    if (node.content) content_.drop(node.ino);
     contents.push_back(node.ino);
   }
   kernel_.drop_revoked(attributes, std::move(contents), [this] { return client_->lease_valid(); });

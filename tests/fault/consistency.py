@@ -71,14 +71,23 @@ def test_proofs_refuse_made_up_records():
     def record(op, call, end, **more):
         return {"op": op, "who": 1, "mount": 0, "writes": [], "saw": [], "call": call, "return": end, **more}
 
-    def kinds(*records, finals=None):
-        return {p.split(":")[0] for p in proofs.Proof(list(records), finals or {}).run().problems}
+    def kinds(*records, finals=None, faults=()):
+        return {p.split(":")[0] for p in proofs.Proof(list(records), finals or {}, faults).run().problems}
 
-    held = [record("locked", 0, 50, lock="0/k0", taken=10, released=40), record("locked", 20, 90, lock="0/k0", taken=60, released=80)]
+    held = [record("locked", 0, 50, lock="0/k0", taken=10, released=40, counted=1),
+            record("locked", 20, 90, lock="0/k0", taken=60, released=80, counted=2)]
     labtest.equal(kinds(*held, finals={"0/k0": b"", "0/c0": b"2"}), set(), "locks held in turns")
     labtest.equal(kinds(*held, finals={"0/c0": b"1"}), {"lock"}, "an update lost under a lock")
-    held[1]["taken"] = 39
+    held[1]["counted"] = 1
+    labtest.equal(kinds(*held, finals={"0/c0": b"2"}), {"lock"}, "a count lost under a lock, and made up for")
+    held[1] |= {"taken": 39, "counted": 2}
     labtest.equal(kinds(*held, finals={"0/c0": b"2"}), {"lock"}, "a lock held twice")
+    lost = record("locked", 0, 90, lock="0/k0", taken=20, error=5)
+    fault = {"kind": "cut-long", "mount": 0, "begin": 15, "end": 30}
+    labtest.equal(kinds(held[0], lost, faults=[fault]), set(), "a lock taken, lost, and held by another then")
+    labtest.equal(kinds(held[0], lost), {"lock"}, "a lock lost without a fault")
+    lost["call"] = 11
+    labtest.equal(kinds(held[0], lost, faults=[fault]), {"lock"}, "a lock that another gets while it is held")
     races = [record("race", 0, 9, race="0/x1", won=True), record("race", 5, 12, race="0/x1", won=False)]
     labtest.equal(kinds(*races), set(), "one winner")
     races[1]["won"] = True

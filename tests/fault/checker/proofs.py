@@ -65,11 +65,15 @@ class Windows:
 
     def __init__(self, faults, lease):
         self.blind = [(f["mount"], f["begin"], f["end"] + lease) for f in faults if f["kind"] == "stop-mount-long"]
+        self.faults, self.lease = faults, lease
         self.dead = [(f["mount"], f["begin"], f["end"] + 10**9) for f in faults if f["kind"] == "kill-mount"]
 
     @staticmethod
     def hit(windows, mount, begin, end):
         return any(m == mount and b <= end and begin <= e for m, b, e in windows)
+
+    def any_fault(self, begin, end):
+        return any(f["begin"] <= end and begin <= f["end"] + self.lease for f in self.faults)
 
     def excuse_observation(self, r):
         return self.hit(self.blind, r["mount"], r["call"], r["return"]) or self.excuse_absence(r)
@@ -315,14 +319,24 @@ class Proof:
                 by_key[r["lock"]].append(r)
         for key, records in by_key.items():
             held = sorted((r for r in records if "released" in r), key=lambda r: r["taken"])
+            unproved = [r for r in records if "released" not in r]
             self.checked["locks"] += len(held)
             until, holder = -1, None
-            for r in held:
-                if r["taken"] < until:
+            for r in sorted(records, key=lambda r: r["taken"]):
+                # One that lost its lock can have got it before the holder did, if its call began before.
+                if r["taken"] < until and ("released" in r or r["call"] > holder["taken"]):
                     self.note("lock", r, f"{key} was held by {holder['who']} at the same time")
-                if r["released"] > until:
+                if r.get("released", -1) > until:
                     until, holder = r["released"], r
-            if len(held) == len(records):
+            for r in unproved:
+                if not self.windows.any_fault(r["taken"], r["return"]):
+                    self.note("lock", r, f"{key} was lost without a fault")
+            # Who lost a lock can have written the counter, which is another file, then or later.
+            unsure = min((r["call"] for r in unproved), default=EVER)
+            counted = [r["counted"] for r in held if r["released"] < unsure]
+            if counted != list(range(1, len(counted) + 1)):
+                self.note("lock", {"key": key}, f"under it was counted {counted}")
+            if not unproved:
                 counter = int(self.finals.get(key.replace("/k", "/c"), b"0"))
                 if counter != len(records):
                     self.note("lock", {"key": key}, f"{len(records)} counted under it, the counter is {counter}")

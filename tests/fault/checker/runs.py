@@ -145,5 +145,8 @@ def require(proof):
         print(f"KNOWN {len(known)} torn held reads, such as {known[0][:300]}")
         proof.problems = [p for p in proof.problems if p not in known]
     for record in proof.lost_notes[:3]:
-        print(f"  {proof.history(record['note'], record['value'])}", flush=True)
+        try:
+            print(f"  {proof.history(record['note'], record['value'])}", flush=True)
+        except AssertionError as error:
+            print(f"  no history of {record['note']}: {error}", flush=True)
     check(not proof.problems, "\n".join(proof.problems[:12]) + f"\n... {len(proof.problems)} violations: {kinds}")

@@ -509,16 +509,22 @@ class Worker:
         try:
             lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             taken = time.monotonic_ns()
+            record["lock"], record["taken"] = self.key(name), taken
+            mine = f"{self.unique()}\n".encode()
+            os.pwrite(fd, mine, 0)
+            os.fsync(fd)
             counter = f"{self.root}/c{index}"
             number = int(get(counter))
-            record["lock"], record["taken"] = self.key(name), taken
             put(counter, f"{number + 1}\n".encode())
             record["counted"] = number + 1
             until = time.monotonic_ns()
+            seen = os.pread(fd, 100, 0)
             # What is written under a lock that was lost meanwhile is refused (EIO); else it was held till here.
-            os.pwrite(fd, f"{self.me}\n".encode(), 0)
+            os.pwrite(fd, mine, 0)
             os.fsync(fd)
             record["released"] = until
+            if seen[:len(mine)] != mine:
+                record["bad"] = f"{seen!r} in a file that it locked and wrote {mine!r} into"
         except BlockingIOError:
             record["busy"] = True
         finally:

@@ -319,6 +319,29 @@ TEST_F(TwoMounts, WhoWasToldASizeReadsThatVersion) {
   EXPECT_OK(b.close(*h));
 }
 
+// After a notice the router counts this mount out, until it asks again: for a mapping that is when
+// a page is missing.
+TEST_F(TwoMounts, AChangeOfAttributesDropsThePagesOfAnOpenFile) {
+  ASSERT_OK(a.write("x", "first"));
+  const Ino ino = b.ino("x");
+  SetAttr mode;
+  mode.mode = 0600;
+  ASSERT_OK(a.vfs->setattr(a.me, ino, mode, {}));
+  EXPECT_TRUE(b.kernel.dropped_attributes(ino));
+  EXPECT_FALSE(b.kernel.dropped_content(ino));
+  const auto h = b.open("x", O_RDONLY);
+  ASSERT_OK(h);
+  EXPECT_EQ(text(b.pread(*h, 0, 100)), "first");
+  mode.mode = 0640;
+  ASSERT_OK(a.vfs->setattr(a.me, ino, mode, {}));
+  EXPECT_TRUE(b.kernel.dropped_content(ino));
+  EXPECT_EQ(text(b.pread(*h, 0, 100)), "first");  // the mapping's fault
+  b.kernel.forget();
+  ASSERT_OK(a.write("x", "the second"));
+  EXPECT_TRUE(b.kernel.dropped_content(ino));
+  EXPECT_OK(b.close(*h));
+}
+
 // Another mount's save replaces the file just after a rewrite of it: neither is for a read that is
 // under way.
 TEST_F(TwoMounts, WhoWasToldASizeReadsThatVersionOfAReplacedFile) {

@@ -517,5 +517,30 @@ TEST_F(TwoMounts, RandomEditsOfOneFileLookLikeAnArrayOnBothSides) {
   }
 }
 
+// The link comes back without the lock while the write waits for it.
+TEST_F(TwoMounts, AWriteThatOutlivesItsLockIsRefused) {
+  ASSERT_OK(a.write("x", "old"));
+  const Ino ino = a.ino("x");
+  const auto h = a.open("x", O_RDWR);
+  ASSERT_OK(h);
+  const Lock lock{ino, LockKind::flock, 1, LockType::exclusive, {}, 1, false};
+  // The client of these tests grants none; a handle that asked counts as one that may have it.
+  EXPECT_EQ(a.vfs->set_lock(a.me, *h, lock, false).code(), Code::unsupported);
+  SetAttr mode;
+  mode.mode = 0600;
+  ASSERT_OK(b.vfs->setattr(b.me, ino, mode, {}));  // so that the write asks
+  a.client.before = [&](const std::string& what) {
+    if (what == "getattr") a.vfs->on_locks_lost({lock});
+  };
+  EXPECT_EQ(a.vfs->write(a.me, ino, *h, 0, "new", false).code(), Code::io);
+  a.client.before = nullptr;
+  EXPECT_EQ(a.vfs->fsync(a.me, ino, *h).code(), Code::io);
+  EXPECT_EQ(a.vfs->write(a.me, ino, *h, 0, "new", false).code(), Code::io)
+      << "before it is open again";
+  a.vfs->release(ino, *h);
+  EXPECT_EQ(text(b.read("x")), "old");
+  EXPECT_EQ(text(a.read("x")), "old");
+}
+
 }  // namespace
 }  // namespace linkspan::vfs::testing
