@@ -1,12 +1,13 @@
 // Callers that want the same thing at the same time share one fetch. A caller that joined a fetch
-// begun before its own call accepts the result only when the fetch says that it is still current:
-// no revocation overtook it. Otherwise it fetches for itself, so that what a call answers is never
-// older than the call.
+// begun before its own call accepts the result only when the fetch says that it was still current
+// when it was noted, and that was not before a moment at or after the call. Otherwise it fetches
+// for itself, so that what a call answers is never older than the call.
 //
 // Threads: any. The fetch runs on the thread of the caller that came first, without a lock.
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -24,6 +25,7 @@ template <class Value>
 struct Fetched {
   Result<Value> result;
   bool current = false;  // no revocation overtook it
+  uint64_t moment = 0;   // how many changes there had been, read before `current` was decided
 };
 
 template <class Key, class Value, class Hash = std::hash<Key>>
@@ -32,8 +34,10 @@ class SingleFlight {
   using Fetch = std::function<Fetched<Value>()>;
 
   // `patience` bounds the wait for another's fetch. Errors of that fetch are never taken over: they
-  // may be the other caller's own (its deadline, its cancellation).
-  Result<Value> run(const Key& key, const Patience& patience, const Fetch& fetch) {
+  // may be the other caller's own (its deadline, its cancellation). `since`: how many changes there
+  // had been when the call began.
+  Result<Value> run(const Key& key, const Patience& patience, const Fetch& fetch,
+                    uint64_t since = 0) {
     std::shared_ptr<Flight> flight;
     bool leader = false;
     {
@@ -49,7 +53,7 @@ class SingleFlight {
     }
     if (leader) return lead(key, flight, fetch);
     if (!flight) return fetch().result;
-    return follow(*flight, patience, fetch);
+    return follow(*flight, patience, fetch, since);
   }
 
   size_t size() const {
@@ -63,6 +67,7 @@ class SingleFlight {
     std::condition_variable landed;
     bool done = false;
     bool usable = false;
+    uint64_t moment = 0;
     std::shared_ptr<const Value> value;
     unsigned waiters = 0;  // under SingleFlight::mutex_
   };
@@ -77,15 +82,18 @@ class SingleFlight {
       std::lock_guard lock(flight->mutex);
       flight->done = true;
       flight->usable = fetched.current && fetched.result.ok();
+      flight->moment = fetched.moment;
       if (flight->usable) flight->value = std::make_shared<const Value>(fetched.result.value());
     }
     flight->landed.notify_all();
     return std::move(fetched.result);
   }
 
-  Result<Value> follow(Flight& flight, const Patience& patience, const Fetch& fetch) {
+  Result<Value> follow(Flight& flight, const Patience& patience, const Fetch& fetch,
+                       uint64_t since) {
     LINKSPAN_CHECK(patience.wait(flight.mutex, flight.landed, [&] { return flight.done; }));
-    if (flight.usable) return *flight.value;  // not written any more
+    // Not written any more.
+    if (flight.usable && flight.moment >= since) return *flight.value;
     return fetch().result;
   }
 

@@ -202,6 +202,7 @@ void TreeCache::set_atime(Ino ino, Time atime) {
 
 void TreeCache::absorb(Ticket ticket, const MutationReply& reply, const OwnChange& change) {
   std::lock_guard lock(mutex_);
+  moment_.fetch_add(1, std::memory_order_acq_rel);
   for (const Node& node : reply.nodes) {
     const bool admitted = node_fence_.admits(node.attr.ino, reply.as_of);
     changed_node(node.attr.ino, reply.seq);
@@ -235,6 +236,7 @@ void TreeCache::changed_name(const Name& name, Seq seq) {
 
 void TreeCache::revoke(const Revocation& revocation) {
   std::lock_guard lock(mutex_);
+  moment_.fetch_add(1, std::memory_order_acq_rel);
   for (const RevokedNode& node : revocation.nodes) {
     node_fence_.raise(node.ino, revocation.seq);
     nodes_.erase(node.ino);
@@ -257,6 +259,7 @@ void TreeCache::revoke(const Revocation& revocation) {
 Evicted TreeCache::lose(bool keep_stale) {
   std::lock_guard lock(mutex_);
   generation_.fetch_add(1, std::memory_order_acq_rel);
+  moment_.fetch_add(1, std::memory_order_acq_rel);
   Evicted known = std::exchange(evicted_, {});
   nodes_.for_each([&](const Ino& ino, const auto&) { known.nodes.push_back(ino); });
   names_.for_each([&](const Name& name, const auto&) { known.names.push_back(name); });

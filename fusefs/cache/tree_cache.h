@@ -60,6 +60,9 @@ class TreeCache {
   explicit TreeCache(size_t nodes = limits::kCachedNodes);
 
   Ticket ticket() const { return Ticket{generation_.load(std::memory_order_acquire)}; }
+  // How often something was revoked, lost or changed here: what was noted after one of the same
+  // number was current then.
+  uint64_t moment() const { return moment_.load(std::memory_order_acquire); }
 
   // Each returns whether the fact was kept: only then may the kernel keep it, too. (A newer fact
   // that is there already counts as kept only if it is the same.)
@@ -131,6 +134,7 @@ class TreeCache {
   void drop_listing(Ino dir);
 
   std::atomic<uint64_t> generation_{1};
+  std::atomic<uint64_t> moment_{1};
   mutable std::mutex mutex_;  // leaf; guards all below
   LruMap<Ino, Told<Node>> nodes_;
   LruMap<Name, Told<Ino>, NameHash> names_;

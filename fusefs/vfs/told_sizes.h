@@ -37,7 +37,7 @@ inline constexpr std::chrono::milliseconds kTakenIn{2};
 inline constexpr std::chrono::milliseconds kReadComes{50};
 // For a READ that waits for it: longer than a notice, since it is rare; not until a READ comes,
 // which may itself wait for this one's page.
-inline constexpr std::chrono::milliseconds kOthersTakeIn{10};
+inline constexpr std::chrono::milliseconds kOthersTakeIn{20};
 // No read that began before a notice is still under way so long after it.
 inline constexpr std::chrono::milliseconds kUnderWay{1000};
 

@@ -42,13 +42,14 @@ std::optional<KnownNode> Tree::known_node(Ino ino) {
 }
 
 Result<KnownNode> Tree::node(const Doing& doing, Ino ino, bool want_content) {
+  const uint64_t since = cache_.moment();
   if (auto known = known_node(ino)) {
     counters_.attr_hits.fetch_add(1, std::memory_order_relaxed);
     return std::move(*known);
   }
   counters_.attr_misses.fetch_add(1, std::memory_order_relaxed);
-  return node_flights_.run(ino, doing.patience(),
-                           [&] { return fetch_node(doing, ino, want_content); });
+  const auto fetch = [&] { return fetch_node(doing, ino, want_content); };
+  return node_flights_.run(ino, doing.patience(), fetch, since);
 }
 
 cache::Fetched<KnownNode> Tree::fetch_node(const Doing& doing, Ino ino, bool want_content) {
@@ -57,8 +58,9 @@ cache::Fetched<KnownNode> Tree::fetch_node(const Doing& doing, Ino ino, bool wan
   auto reply = client_->getattr(doing.call(), GetAttrRequest{ino, want_content});
   if (!reply.ok()) return {reply.error(), false};
   keep_content(asked, reply->node);
+  const uint64_t moment = cache_.moment();
   const bool cached = cache_.put_node(ticket, reply->node, reply->as_of) && lease();
-  return {KnownNode{without_content(reply->node), cached}, cached};
+  return {KnownNode{without_content(reply->node), cached}, cached, moment};
 }
 
 // ---- names ----------------------------------------------------------------------------------
@@ -68,6 +70,7 @@ std::optional<Ino> Tree::known_name(const cache::Name& name) {
 }
 
 Result<KnownName> Tree::lookup(const Doing& doing, const cache::Name& name) {
+  const uint64_t since = cache_.moment();
   const cache::Use allowed = use();
   const bool lasting = allowed == cache::Use::current;
   if (const auto ino = cache_.name(name, allowed)) {
@@ -82,7 +85,8 @@ Result<KnownName> Tree::lookup(const Doing& doing, const cache::Name& name) {
     return KnownName{std::nullopt, lasting, false};
   }
   counters_.name_misses.fetch_add(1, std::memory_order_relaxed);
-  return name_flights_.run(name, doing.patience(), [&] { return fetch_name(doing, name); });
+  const auto fetch = [&] { return fetch_name(doing, name); };
+  return name_flights_.run(name, doing.patience(), fetch, since);
 }
 
 cache::Fetched<KnownName> Tree::fetch_name(const Doing& doing, const cache::Name& name) {
@@ -91,6 +95,7 @@ cache::Fetched<KnownName> Tree::fetch_name(const Doing& doing, const cache::Name
   auto reply = client_->lookup(doing.call(), LookupRequest{name.parent, name.name, true});
   if (!reply.ok()) return {reply.error(), false};
   KnownName known;
+  const uint64_t moment = cache_.moment();
   if (reply->node) {
     keep_content(asked, *reply->node);
     known.node_cached = cache_.put_node(ticket, *reply->node, reply->as_of) && lease();
@@ -99,7 +104,7 @@ cache::Fetched<KnownName> Tree::fetch_name(const Doing& doing, const cache::Name
   const Ino ino = known.node ? known.node->attr.ino : Ino{};
   known.name_cached = cache_.put_name(ticket, name, ino, reply->as_of) && lease();
   const bool current = known.name_cached && (!known.node || known.node_cached);
-  return {std::move(known), current};
+  return {std::move(known), current, moment};
 }
 
 // ---- directories ----------------------------------------------------------------------------
@@ -122,9 +127,10 @@ std::optional<KnownPage> Tree::known_page(Ino dir, Cookie after, size_t limit) {
 }
 
 Result<KnownPage> Tree::page(const Doing& doing, Ino dir, Cookie after, size_t limit) {
+  const uint64_t since = cache_.moment();
   if (auto known = known_page(dir, after, limit)) return std::move(*known);
-  auto fetched = page_flights_.run(PageKey{dir, after}, doing.patience(),
-                                   [&] { return fetch_page(doing, dir, after); });
+  const auto fetch = [&] { return fetch_page(doing, dir, after); };
+  auto fetched = page_flights_.run(PageKey{dir, after}, doing.patience(), fetch, since);
   if (fetched.ok() && fetched->entries.size() > limit) {
     fetched->entries.resize(limit);
     fetched->end = false;
@@ -139,6 +145,7 @@ cache::Fetched<KnownPage> Tree::fetch_page(const Doing& doing, Ino dir, Cookie a
   auto reply = client_->readdir(doing.call(), request);
   if (!reply.ok()) return {reply.error(), false};
   for (const DirEntry& entry : reply->entries) keep_content(asked, entry.node);
+  const uint64_t moment = cache_.moment();
   bool current = cache_.put_page(ticket, request, *reply) && lease();
   KnownPage page;
   page.end = reply->end;
@@ -152,7 +159,7 @@ cache::Fetched<KnownPage> Tree::fetch_page(const Doing& doing, Ino dir, Cookie a
     page.entries.push_back({std::move(entry.name), entry.cookie, without_content(entry.node),
                             name_cached, node_cached});
   }
-  return {std::move(page), current};
+  return {std::move(page), current, moment};
 }
 
 // ---- extended attributes --------------------------------------------------------------------

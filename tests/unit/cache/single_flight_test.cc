@@ -80,6 +80,35 @@ TEST(SingleFlight, AnOvertakenFetchIsNotShared) {
   }
 }
 
+// The leader's thread need not run for a while after its answer was noted.
+TEST(SingleFlight, WhatWasCurrentBeforeTheCallBeganIsNotShared) {
+  for (const uint64_t since : {4, 5, 6}) {
+    Flights flights;
+    Gate gate;
+    auto leader = std::async(std::launch::async, [&] {
+      return flights.run(1, Patience{}, [&]() -> Fetched<int> {
+        gate.entered.set_value();
+        gate.opened.wait();
+        return {1, true, 5};
+      });
+    });
+    gate.entered.get_future().wait();
+    std::promise<void> waits;
+    auto follower = std::async(std::launch::async, [&] {
+      Patience patience;
+      patience.on_cancel = [&](auto wake) {
+        if (wake) waits.set_value();
+      };
+      const auto fetch = []() -> Fetched<int> { return {2, true, 6}; };
+      return flights.run(1, patience, fetch, since);
+    });
+    waits.get_future().wait();
+    gate.open.set_value();
+    EXPECT_EQ(*leader.get(), 1);
+    EXPECT_EQ(*follower.get(), since > 5 ? 2 : 1);
+  }
+}
+
 TEST(SingleFlight, ACancelledWaiterLeavesAndADeadlineEndsAWait) {
   Flights flights;
   Gate gate;

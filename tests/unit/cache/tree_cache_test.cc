@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace linkspan::cache {
 namespace {
 
@@ -48,6 +50,23 @@ TEST(TreeCache, ARevokedNodeIsGoneAndAnOvertakenReplyStaysOut) {
   EXPECT_FALSE(cache.put_node(ticket, node(kFile, 5), Seq{11}));
   EXPECT_TRUE(cache.put_node(ticket, node(kFile, 6, 2), Seq{12}));
   EXPECT_EQ(cache.node(kFile, Use::current)->attr.size, 6u);
+}
+
+TEST(TreeCache, EachChangeIsAMoment) {
+  TreeCache cache;
+  uint64_t before = cache.moment();
+  const auto later = [&] { return cache.moment() > std::exchange(before, cache.moment()); };
+  cache.put_node(cache.ticket(), node(kFile, 5), Seq{10});
+  EXPECT_FALSE(later());
+  cache.revoke(revocation(12, {{kFile, true, false}}));
+  EXPECT_TRUE(later());
+  MutationReply own;
+  own.seq = own.as_of = Seq{13};
+  own.nodes = {node(kFile, 7, 3)};
+  cache.absorb(cache.ticket(), own, {});
+  EXPECT_TRUE(later());
+  cache.lose(false);
+  EXPECT_TRUE(later());
 }
 
 TEST(TreeCache, AnOlderReplyDoesNotReplaceANewerOne) {
