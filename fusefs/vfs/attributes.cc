@@ -86,14 +86,20 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
   LINKSPAN_TRY(const bool owner, owner_change(set));
   if (set.size && handle)
     if (const auto open = files_.handle(*handle)) LINKSPAN_CHECK(Locks::intact(*open));
-  if (set.size) LINKSPAN_CHECK(set_size(c, doing, ino, *set.size, handle));
+  if (set.size) {
+    const ToldSizes::Resizing resizing(&kernel_.sizes(), ino);
+    LINKSPAN_CHECK(set_size(c, doing, ino, *set.size, handle));
+  }
   SetAttr rest = set;
   rest.size.reset();
   if (rest.mode || owner || rest.atime || rest.mtime || rest.atime_now || rest.mtime_now)
     LINKSPAN_CHECK(send_attributes(c, doing, ino, rest));
   const uint64_t as_of = gate_.now();
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
-  return attr_reply(std::move(known), as_of, ToldSizes::Asker{c.tid});
+  AttrReply reply = attr_reply(std::move(known), as_of, ToldSizes::Asker{c.tid});
+  // The kernel takes this answer in even if a notice overtook it.
+  if (set.size) reply.timeout = 0;
+  return reply;
 }
 
 // Whether an owner is to be sent at all. Squashed, every node is the mount user's already.

@@ -147,10 +147,10 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
                            : 0;
   if (run == 0) handle.sequential.store(0, std::memory_order_relaxed);
   for (unsigned attempt = 0; attempt < kReadTries; ++attempt) {
+    if (!handle.direct) kernel_.sizes().await_others(file.ino, c.tid);
     LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino, /*want_content=*/true));
     // What goes on where the last read ended is of the same version until that one's end is seen.
-    const auto told =
-        handle.direct ? handle.going_on(run > 0) : kernel_.sizes().to_read(file.ino, c.tid);
+    const auto told = handle.direct ? handle.going_on(run > 0) : kernel_.sizes().to_read(file.ino);
     const auto seen = told.value_or(SizedVersion{known.node.attr.version, known.node.attr.size});
     note_read(c, file.ino, seen.version);  // first: our own commits go on from there meanwhile
     if (offset >= seen.size) {

@@ -28,6 +28,16 @@ ToldSizes::Asking::~Asking() {
   sizes_->gave_up(number_);
 }
 
+ToldSizes::Resizing::Resizing(ToldSizes* sizes, Ino ino) : sizes_(sizes), ino_(ino) {
+  std::lock_guard lock(sizes_->mutex_);
+  sizes_->resized_.insert(ino_);
+}
+
+ToldSizes::Resizing::~Resizing() {
+  std::lock_guard lock(sizes_->mutex_);
+  sizes_->resized_.erase(sizes_->resized_.find(ino_));
+}
+
 uint64_t ToldSizes::asks(Ino ino, int32_t thread) {
   std::lock_guard lock(mutex_);
   const auto now = Steady::now();
@@ -94,7 +104,7 @@ bool ToldSizes::told(Ino ino, const SizedVersion& what, uint64_t as_of, const As
   std::unique_lock lock(mutex_);
   // Else it could be taken in while a READ of before is under way, and make the file longer.
   await_notice(lock, ino);
-  bool sure = last_notice(ino) <= as_of;
+  bool sure = last_notice(ino) <= as_of && resized_.count(ino) == 0;
   Telling* telling = told_.find(ino);
   const bool differs = telling && telling->last.version != what.version;
   // Whichever of the two is taken in first, the kernel ignores the other.
@@ -163,7 +173,8 @@ ToldSizes::Instant ToldSizes::taken_in_at(Ino ino, const Telling& telling) const
   return at;
 }
 
-void ToldSizes::take_in_longer(std::unique_lock<std::mutex>& lock, Ino ino, int32_t thread) {
+void ToldSizes::await_others(Ino ino, int32_t thread) {
+  std::unique_lock lock(mutex_);
   const auto limit = Steady::now() + kOthersTakeIn;
   for (;;) {
     Telling* telling = told_.find(ino);
@@ -179,9 +190,8 @@ void ToldSizes::take_in_longer(std::unique_lock<std::mutex>& lock, Ino ino, int3
   }
 }
 
-std::optional<SizedVersion> ToldSizes::to_read(Ino ino, int32_t thread) {
-  std::unique_lock lock(mutex_);
-  take_in_longer(lock, ino, thread);
+std::optional<SizedVersion> ToldSizes::to_read(Ino ino) {
+  std::lock_guard lock(mutex_);
   const Telling* telling = told_.find(ino);
   if (!telling) return std::nullopt;
   // A process that only looks at a mapping never asks for attributes: what the kernel was told

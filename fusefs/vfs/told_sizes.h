@@ -11,7 +11,8 @@
 //  - an answer that may be ignored is not sure: it must not be kept, and until the next one the
 //    shorter of the two versions is read, since the kernel cuts a file to a READ that is short
 //    (fuse_short_read). Neither is stale: whoever changed the file is answered after the notice;
-//  - a READ waits (`to_read`) until a longer size that another thread was told was taken in: it may
+//  - a READ waits (`await_others`) until a longer size that another thread was told was taken in:
+//  it may
 //    be of a read that began before, whose bytes the kernel cuts at the size that it has then.
 //
 // Threads: any. A leaf's lock, under an OpenFile's too.
@@ -23,6 +24,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "fusefs/cache/lru.h"
@@ -57,6 +59,21 @@ class ToldSizes {
     const uint64_t number_;
   };
 
+  // While one lives this mount's kernel has asked for another size of the file (truncate(2), or a
+  // write beyond its end). Until it is answered it keeps the size that it has, whatever it is told
+  // (FUSE_I_SIZE_UNSTABLE), and takes that for current: no answer may be kept.
+  class Resizing {
+   public:
+    Resizing(ToldSizes* sizes, Ino ino);
+    ~Resizing();
+    Resizing(const Resizing&) = delete;
+    Resizing& operator=(const Resizing&) = delete;
+
+   private:
+    ToldSizes* const sizes_;
+    const Ino ino_;
+  };
+
   // Who asks, by the thread that FUSE reports; `reading` null if no read does.
   struct Asker {
     int32_t thread = 0;
@@ -69,8 +86,11 @@ class ToldSizes {
   bool told(Ino ino, const SizedVersion& what, uint64_t as_of, const Asker& by);
   // Our own commit made it: the kernel's size is what was written.
   void made(Ino ino, const SizedVersion& what);
-  // What a READ of this thread gets; nothing: the head. Waits for kOthersTakeIn at most.
-  std::optional<SizedVersion> to_read(Ino ino, int32_t thread);
+  // Before what is known of the file is looked at for a READ of this thread: waits for what others
+  // are taking in, for kOthersTakeIn at most.
+  void await_others(Ino ino, int32_t thread);
+  // What a READ gets; nothing: the head.
+  std::optional<SizedVersion> to_read(Ino ino);
   // Its versions were renumbered, or are of nobody knows what.
   void untell(Ino ino);
 
@@ -128,7 +148,6 @@ class ToldSizes {
   bool being_taken_in(Ino ino, const Telling& telling) const;
   bool changed_lately(Ino ino);
   Instant taken_in_at(Ino ino, const Telling& telling) const;
-  void take_in_longer(std::unique_lock<std::mutex>& lock, Ino ino, int32_t thread);
   Instant settled_at(Ino ino);
 
   std::mutex mutex_;
@@ -136,6 +155,7 @@ class ToldSizes {
   cache::LruMap<Ino, Telling> told_{65536};
   cache::LruMap<Ino, Notice> noticed_{65536};
   Notice all_;                   // about every file
+  std::multiset<Ino> resized_;   // at most one a worker of the mount
   std::vector<Reader> readers_;  // who asks, or was told and has not come since; at most kReaders
   uint64_t next_number_ = 1;
   std::atomic<bool> any_reader_{false};

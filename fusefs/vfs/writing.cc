@@ -35,6 +35,7 @@ Status RouteVfs::edit(const Caller& c, const Doing& doing, OpenFile& file, const
     LINKSPAN_TRY(const Edited edited, edit(beneath, by));
     if (edited == Edited::done) return ok();
     beneath.moment = file.moment();
+    const ToldSizes::Resizing resizing(&kernel_.sizes(), file.ino);
     LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino));
     beneath.version = known.node.attr.version;
     beneath.size = known.node.attr.size;

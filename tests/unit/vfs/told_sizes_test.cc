@@ -23,8 +23,12 @@ SizedVersion version(uint64_t number, uint64_t size) {
 
 class ToldSizesTest : public ::testing::Test {
  protected:
+  std::optional<SizedVersion> read_by(Ino ino, int32_t thread) {
+    sizes.await_others(ino, thread);
+    return sizes.to_read(ino);
+  }
   uint64_t last() {
-    const auto last = sizes.to_read(kFile, kSecond);
+    const auto last = read_by(kFile, kSecond);
     return last ? last->version.value : 0;
   }
   bool tell(const SizedVersion& what) { return sizes.told(kFile, what, as_of, {kThird}); }
@@ -76,7 +80,7 @@ class ToldSizesTest : public ::testing::Test {
 };
 
 TEST_F(ToldSizesTest, TheLastThatWasTold) {
-  EXPECT_FALSE(sizes.to_read(kFile, kSecond));
+  EXPECT_FALSE(read_by(kFile, kSecond));
   EXPECT_TRUE(tell(version(1, 10)));
   EXPECT_EQ(last(), 1u);
   std::this_thread::sleep_for(kTakenIn);
@@ -88,7 +92,7 @@ TEST_F(ToldSizesTest, TheLastThatWasTold) {
   sizes.made(kFile, version(4, 5));
   EXPECT_EQ(last(), 4u);
   sizes.untell(kFile);
-  EXPECT_FALSE(sizes.to_read(kFile, kSecond));
+  EXPECT_FALSE(read_by(kFile, kSecond));
 }
 
 TEST_F(ToldSizesTest, ANoticeWaitsUntilTheReaderHasCome) {
@@ -227,7 +231,7 @@ TEST_F(ToldSizesTest, AReadDoesNotWaitForItselfNorForAShorterSizeNorWithoutAChan
       }
       EXPECT_TRUE(sizes.told(c.ino, version(2, c.size), as_of, {kThird}));
       const auto begun = Steady::now();
-      EXPECT_EQ(sizes.to_read(c.ino, c.thread)->version, Version(2));
+      EXPECT_EQ(read_by(c.ino, c.thread)->version, Version(2));
       c.fastest = std::min(c.fastest, Steady::now() - begun);
     }
   }
@@ -273,6 +277,18 @@ TEST_F(ToldSizesTest, WhoWasToldTheSameIsNotWaitedFor) {
   EXPECT_LT(fastest, kReadComes / 2);
 }
 
+TEST_F(ToldSizesTest, WhileThisMountResizesNothingIsSure) {
+  known(version(1, 10));
+  {
+    const ToldSizes::Resizing one(&sizes, kFile);
+    const ToldSizes::Resizing two(&sizes, kFile);
+    EXPECT_FALSE(tell(version(2, 20)));
+    EXPECT_TRUE(sizes.told(kOtherFile, version(2, 20), as_of, {kThird}));
+    EXPECT_EQ(last(), 1u);
+  }
+  EXPECT_TRUE(tell(version(2, 20)));
+}
+
 TEST_F(ToldSizesTest, ManyReadersThatNeverComeAreForgotten) {
   for (int32_t thread = 1; thread <= 1000; ++thread) {
     const Ino ino(1000 + static_cast<uint64_t>(thread));
@@ -294,7 +310,7 @@ TEST_F(ToldSizesTest, WhatWasToldBeforeANoticeEnds) {
   std::this_thread::sleep_for(kUnderWay / 2);
   others_change();
   std::this_thread::sleep_for(kUnderWay / 2 + 10ms);
-  EXPECT_FALSE(sizes.to_read(kFile, kSecond)) << "the head";
+  EXPECT_FALSE(read_by(kFile, kSecond)) << "the head";
 }
 
 // The router does not tell of the next change, unless somebody asks meanwhile.
@@ -303,7 +319,7 @@ TEST_F(ToldSizesTest, WhatWasToldBeforeANoticeOfAttributesEnds) {
   others_change(/*content=*/false);
   EXPECT_EQ(last(), 1u);
   std::this_thread::sleep_for(kUnderWay + 10ms);
-  EXPECT_FALSE(sizes.to_read(kFile, kSecond)) << "the head";
+  EXPECT_FALSE(read_by(kFile, kSecond)) << "the head";
 }
 
 TEST_F(ToldSizesTest, WhatWasToldBeforeTheCachesWereLostEnds) {
@@ -312,7 +328,7 @@ TEST_F(ToldSizesTest, WhatWasToldBeforeTheCachesWereLostEnds) {
   sizes.all_notices_ended(++as_of);
   EXPECT_EQ(last(), 1u);
   std::this_thread::sleep_for(kUnderWay + 10ms);
-  EXPECT_FALSE(sizes.to_read(kFile, kSecond)) << "the head";
+  EXPECT_FALSE(read_by(kFile, kSecond)) << "the head";
 }
 
 }  // namespace
