@@ -59,6 +59,7 @@ AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of,
   if (is_file && !view)
     if (auto newest = tree_.known_node(ino); newest && newest->cached) known = std::move(*newest);
   Attr attr = shown(options_, known.node.attr);
+  if (is_file && by && kernel_.sizes().resizing(ino)) kernel_.drop_attributes(ino);
   const bool sure =
       !is_file || !by || kernel_.sizes().told(ino, {attr.version, attr.size}, as_of, *by);
   if (view) lay_over(&attr, *file, *view);

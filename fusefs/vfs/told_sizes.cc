@@ -38,6 +38,11 @@ ToldSizes::Resizing::~Resizing() {
   sizes_->resized_.erase(sizes_->resized_.find(ino_));
 }
 
+bool ToldSizes::resizing(Ino ino) {
+  std::lock_guard lock(mutex_);
+  return resized_.count(ino) != 0;
+}
+
 uint64_t ToldSizes::asks(Ino ino, int32_t thread) {
   std::lock_guard lock(mutex_);
   const auto now = Steady::now();

@@ -60,8 +60,9 @@ class ToldSizes {
   };
 
   // While one lives this mount's kernel has asked for another size of the file (truncate(2), or a
-  // write beyond its end). Until it is answered it keeps the size that it has, whatever it is told
-  // (FUSE_I_SIZE_UNSTABLE), and takes that for current: no answer may be kept.
+  // write beyond its end). Until it is answered it ignores all attributes that it is told
+  // (FUSE_I_SIZE_UNSTABLE) and goes on with those that it has. These may be of before a notice: one
+  // that came before a LOOKUP had made the inode did not find it (Notifier::drop_inode).
   class Resizing {
    public:
     Resizing(ToldSizes* sizes, Ino ino);
@@ -73,6 +74,8 @@ class ToldSizes {
     ToldSizes* const sizes_;
     const Ino ino_;
   };
+
+  bool resizing(Ino ino);
 
   // Who asks, by the thread that FUSE reports; `reading` null if no read does.
   struct Asker {
