@@ -195,6 +195,12 @@ std::optional<Name> TreeCache::last_name(Ino ino) {
   return *name;
 }
 
+std::optional<Name> TreeCache::former_name(Ino ino) {
+  std::lock_guard lock(mutex_);
+  const Name* name = last_names_.find(ino);
+  return name ? std::optional<Name>(*name) : std::nullopt;
+}
+
 void TreeCache::set_atime(Ino ino, Time atime) {
   std::lock_guard lock(mutex_);
   if (auto* told = nodes_.find(ino)) told->fact.attr.atime = atime;

@@ -83,6 +83,8 @@ class TreeCache {
   // The name by which the node was found last; survives revocations (base_versions.h), until it is
   // known to lead elsewhere.
   std::optional<Name> last_name(Ino ino);
+  // The same, though another file may have that name by now.
+  std::optional<Name> former_name(Ino ino);
 
   // An access time that only this mount knows until the router has it.
   void set_atime(Ino ino, Time atime);

@@ -13,10 +13,13 @@ void BaseVersions::note(const Process& process, const Base& what,
 }
 
 void BaseVersions::read(const Process& process, const Base& what,
-                        const std::optional<cache::Name>& name) {
+                        const std::optional<cache::Name>& name,
+                        const std::optional<cache::Name>& former) {
   std::lock_guard lock(mutex_);
   if (process) note(process, what, name);
   note(Process{}, what, name);
+  if (process && !name && former && !by_name_.find(NameKey{process, *former}))
+    by_name_.put(NameKey{process, *former}, newest(process, what));
 }
 
 std::optional<Version> BaseVersions::of_node(const Process& process, Ino ino,

@@ -30,7 +30,10 @@ class BaseVersions {
  public:
   // Also after a commit whose outcome the process knows: it wrote all of it, or a part of what it
   // had read.
-  void read(const Process& process, const Base& what, const std::optional<cache::Name>& name);
+  // `former`: the name that it had, where `name` is none because another file took it just now. Who
+  // found the file by it, before, saves under it what is based on this.
+  void read(const Process& process, const Base& what, const std::optional<cache::Name>& name,
+            const std::optional<cache::Name>& former = std::nullopt);
 
   // What a commit by this process to the node is based on; none: it never read it.
   std::optional<Version> of_node(const Process& process, Ino ino,

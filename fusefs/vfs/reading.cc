@@ -93,14 +93,16 @@ bool RouteVfs::changed_lately(const Attr& attr) {
 // The process has read this version now, or the local view over it.
 void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
   if (!options_.route.writable) return;
-  bases_.read(processes_.of_thread(c.tid), Base{ino, version}, tree_.last_name(ino));
+  bases_.read(processes_.of_thread(c.tid), Base{ino, version}, tree_.last_name(ino),
+              tree_.former_name(ino));
 }
 
 Reader RouteVfs::reader(const Caller& c, Ino ino) {
   if (!options_.route.writable) return Reader{{}, [](Version) {}};
   const Process process = processes_.of_thread(c.tid);
-  return Reader{process, [this, process, ino, name = tree_.last_name(ino)](Version version) {
-                  bases_.read(process, Base{ino, version}, name);
+  return Reader{process, [this, process, ino, name = tree_.last_name(ino),
+                          former = tree_.former_name(ino)](Version version) {
+                  bases_.read(process, Base{ino, version}, name, former);
                 }};
 }
 

@@ -59,6 +59,7 @@ class Tree {
   std::optional<KnownNode> known_node(Ino ino);
   std::optional<Ino> known_name(const cache::Name& name);  // Ino 0: known not to be there
   std::optional<cache::Name> last_name(Ino ino) { return cache_.last_name(ino); }
+  std::optional<cache::Name> former_name(Ino ino) { return cache_.former_name(ino); }
 
   // Facts of a reply enter the caches. `ticket` is from before the request.
   cache::Ticket ticket() const { return cache_.ticket(); }

@@ -37,6 +37,17 @@ TEST(BaseVersions, ARenameIsBasedOnWhatWasReadUnderTheName) {
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{20}), (Base{Ino{20}, Version{3}}));
 }
 
+TEST(BaseVersions, WhatWasReadAsItWasReplacedCountsForItsFormerName) {
+  BaseVersions bases;
+  bases.read(kOther, {Ino{40}, Version{4}}, kName);  // who replaced it
+  bases.read(kMine, {Ino{20}, Version{3}}, std::nullopt, kName);
+  EXPECT_EQ(bases.of_name(kMine, kName, Ino{40}), (Base{Ino{20}, Version{3}}));
+  EXPECT_EQ(bases.of_name(Process{300, 1}, kName, Ino{40}), (Base{Ino{40}, Version{4}}));
+  bases.read(kMine, {Ino{40}, Version{4}}, kName);
+  bases.read(kMine, {Ino{20}, Version{3}}, std::nullopt, kName);  // by an old descriptor
+  EXPECT_EQ(bases.of_name(kMine, kName, Ino{40}), (Base{Ino{40}, Version{4}}));
+}
+
 TEST(BaseVersions, WhatWasReadByAnotherLinkCountsForTheName) {
   BaseVersions bases;
   bases.read(kMine, {Ino{20}, Version{2}}, kName);

@@ -517,6 +517,28 @@ TEST_F(TwoMounts, RandomEditsOfOneFileLookLikeAnArrayOnBothSides) {
   }
 }
 
+// The kernel had found the old file by the name when another process of this mount replaced it.
+TEST_F(TwoMounts, WhoReadsAFileAsItIsReplacedHasNotReadTheNewOne) {
+  ASSERT_OK(a.write("x", "one\ntwo\n"));
+  const Ino old = a.ino("x");
+  ASSERT_OK(a.write("temporary", "one\ntwo\nfirst\n"));
+  ASSERT_OK(a.rename("temporary", "x"));
+  OtherProcess other;
+  Caller reader = a.me;
+  reader.tid = other.tid();
+  const auto h = a.vfs->open(reader, old, O_RDONLY);
+  ASSERT_TRUE(h.ok());
+  EXPECT_EQ(text(a.vfs->read(reader, old, h->handle, 0, 100)), "one\ntwo\n");
+  a.vfs->release(old, h->handle);
+  ASSERT_OK(a.write("temporary", "one\nsecond\ntwo\n"));
+  const Status saved = a.vfs->rename(reader, a.root, "temporary", a.root, "x", 0);
+  if (saved.ok()) {
+    EXPECT_EQ(text(a.read("x")), "one\nsecond\ntwo\nfirst\n");
+  } else {
+    EXPECT_EQ(saved.code(), Code::conflict);
+  }
+}
+
 // The kernel ignores what it is told meanwhile, and would go on with what it has.
 TEST_F(TwoMounts, WhileATruncationIsUnderWayTheKernelHasToAskAgain) {
   ASSERT_OK(a.write("x", "old"));
