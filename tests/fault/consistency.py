@@ -102,6 +102,15 @@ def test_proofs_refuse_made_up_records():
     labtest.equal(kinds(wrote, record("read", 8, 12, saw=[["0/r0", "0.0"]])), set(), "a read beside a write")
     labtest.equal(kinds(wrote, record("read", 10, 12, saw=[["0/r0", "0.0"]])), {"stale"}, "a read after a write")
     labtest.equal(kinds(wrote, record("read", 10, 12, torn=["0/r0", "a mix"])), {"torn"}, "a mix")
+    mixed = [record("held_rewrite", 0, 9, writes=[["0/h0", "1.1"]], dirty="0/h0", slow=False),
+             record("held_rewrite", 8, 12, writes=[["0/h0", "2.1"]], dirty="0/h0", slow=False),
+             record("held_read", 20, 22, torn=["0/h0", "a mix"], ends=["1.1", "1.1"], values=["1.1", "2.1"])]
+    mixed[2]["mount"] = 1
+    labtest.equal(kinds(*mixed), set(), "a mix that two processes of one mount made")
+    mixed[1]["mount"] = 1
+    labtest.equal(kinds(*mixed), {"torn"}, "a mix of two mounts")
+    mixed[1] |= {"mount": 0, "call": 10}
+    labtest.equal(kinds(*mixed), {"torn"}, "a mix of two rewrites, one after the other")
     lines = [record("append", 0, 9, append="0/l0", value="1.1"), record("append", 10, 19, append="0/l0", value="1.2")]
     texts = [(worker.line_of(v) + "\n").encode() for v in ("1.1", "1.2")]
     labtest.equal(kinds(*lines, finals={"0/l0": b"".join(texts)}), set(), "appends in order")

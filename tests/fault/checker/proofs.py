@@ -102,10 +102,15 @@ class Dirty:
         return any(m == r["mount"] and b <= r["return"] and r["call"] <= e for m, b, e, _ in self.spans[key])
 
     def mixture(self, key, r):
-        """Of two rewrites that overlapped on one mount: the beginning of one and the end of the other;
-        or the emptiness that the later one began with, which the other's close committed."""
+        """Of rewrites that overlapped on one mount: parts of each, of which all are named in it; the beginning of
+        one and the end of the other; or the emptiness that the later one began with, which the other's close
+        committed."""
         if "ends" not in r:
             return False
+        named = [self.rewrites.get(v) for v in r["values"]]
+        if len(named) > 1 and all(a and a["dirty"] == key and a["mount"] == named[0]["mount"] and
+                                  a["call"] <= b["return"] and b["call"] <= a["return"] for a in named for b in named if b):
+            return True
         first, last = ([self.rewrites[v]] if v in self.rewrites else
                        [w for w in self.rewrites.values() if w["dirty"] == key and
                         w["call"] <= r["return"] and r["call"] <= w["return"]] for v in r["ends"])

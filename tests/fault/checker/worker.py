@@ -27,6 +27,7 @@ import zlib
 
 SLOT_SECONDS = 15
 REGISTERS, HELD, NAMES, LOGS, ATTRIBUTED, MOVED, LOCKS = 3, 2, 4, 2, 2, 2, 2
+VALUE = re.compile(r"\d+\.\d+")
 FIRST = "0.0"  # the value of every content register when a slot begins
 FIRST_MTIME = 1_600_000_000_000_000_000
 MODES = (0o600, 0o640, 0o644, 0o660, 0o664, 0o666)
@@ -228,7 +229,9 @@ class Worker:
             record["saw"].append([key, value])
         else:
             record["torn"] = [key, shown(data)]
-            record["ends"] = [value, data.rstrip(b"\n").split(b"\n")[-1].decode(errors="replace")]
+            lines = [line.decode(errors="replace") for line in data.rstrip(b"\n").split(b"\n")]
+            record["ends"] = [value, lines[-1]]
+            record["values"] = sorted({line for line in lines if VALUE.fullmatch(line)})
 
     def read(self, record):
         name = f"r{self.rng.randrange(REGISTERS)}"
