@@ -1,7 +1,7 @@
 // Callers that want the same thing at the same time share one fetch. A caller that joined a fetch
-// begun before its own call accepts the result only when the fetch says that it was still current
-// when it was noted, and that was not before a moment at or after the call. Otherwise it fetches
-// for itself, so that what a call answers is never older than the call.
+// begun before its own call accepts the result only when it was current at a moment that is not
+// before the call: moments count the changes, and the fetch says at which one its result still
+// stood. Otherwise it fetches for itself, so that what a call answers is never older than the call.
 //
 // Threads: any. The fetch runs on the thread of the caller that came first, without a lock.
 #pragma once
@@ -34,8 +34,8 @@ class SingleFlight {
   using Fetch = std::function<Fetched<Value>()>;
 
   // `patience` bounds the wait for another's fetch. Errors of that fetch are never taken over: they
-  // may be the other caller's own (its deadline, its cancellation). `since`: how many changes there
-  // had been when the call began.
+  // may be the other caller's own (its deadline, its cancellation). `since`: the moment when the
+  // call began; 0 for what never changes.
   Result<Value> run(const Key& key, const Patience& patience, const Fetch& fetch,
                     uint64_t since = 0) {
     std::shared_ptr<Flight> flight;

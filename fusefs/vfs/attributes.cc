@@ -98,8 +98,8 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
   const uint64_t as_of = gate_.now();
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   AttrReply reply = attr_reply(std::move(known), as_of, ToldSizes::Asker{c.tid});
-  // The kernel takes this answer in even if a notice overtook it.
-  if (set.size) reply.timeout = 0;
+  // The kernel takes this answer in even if a notice overtook it (fuse_do_setattr).
+  reply.timeout = 0;
   return reply;
 }
 

@@ -109,7 +109,7 @@ bool ToldSizes::told(Ino ino, const SizedVersion& what, uint64_t as_of, const As
   std::unique_lock lock(mutex_);
   // Else it could be taken in while a READ of before is under way, and make the file longer.
   await_notice(lock, ino);
-  bool sure = last_notice(ino) <= as_of && resized_.count(ino) == 0;
+  bool sure = last_notice(ino) <= as_of;
   Telling* telling = told_.find(ino);
   const bool differs = telling && telling->last.version != what.version;
   // Whichever of the two is taken in first, the kernel ignores the other.
@@ -166,7 +166,7 @@ void ToldSizes::untell(Ino ino) {
 bool ToldSizes::changed_lately(Ino ino) {
   const Notice* notice = noticed_.find(ino);
   const auto since = Steady::now() - kUnderWay;
-  return (notice && notice->last > since) || all_.last > since;
+  return (notice && notice->changed > since) || all_.changed > since;
 }
 
 ToldSizes::Instant ToldSizes::taken_in_at(Ino ino, const Telling& telling) const {
@@ -202,7 +202,7 @@ std::optional<SizedVersion> ToldSizes::to_read(Ino ino) {
   // A process that only looks at a mapping never asks for attributes: what the kernel was told
   // before a notice ends kUnderWay after it.
   std::optional<Instant> outdated = telling->outdated;
-  if (!outdated && all_.last && telling->at < *all_.last) outdated = all_.last;
+  if (!outdated && all_.changed && telling->at < *all_.changed) outdated = all_.changed;
   if (outdated && Steady::now() - *outdated > kUnderWay) {
     told_.erase(ino);
     return std::nullopt;
@@ -250,7 +250,7 @@ void ToldSizes::begin(Ino ino, bool of_others, bool content) {
   const Notice* last = noticed_.find(ino);
   Notice notice = last ? *last : Notice{};
   ++notice.under_way;
-  if (of_others) notice.last = now;
+  if (of_others) notice.changed = now;
   if (content) notice.content = now;
   noticed_.put(ino, notice);
   // Who was told and has not come may go on with what was before.
@@ -293,7 +293,7 @@ void ToldSizes::end(Ino ino, uint64_t as_of) {
 void ToldSizes::all_notices_begin() {
   std::lock_guard lock(mutex_);
   ++all_.under_way;
-  all_.last = Steady::now();
+  all_.changed = Steady::now();
 }
 
 void ToldSizes::all_notices_ended(uint64_t as_of) {

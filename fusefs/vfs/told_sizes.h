@@ -12,8 +12,7 @@
 //    shorter of the two versions is read, since the kernel cuts a file to a READ that is short
 //    (fuse_short_read). Neither is stale: whoever changed the file is answered after the notice;
 //  - a READ waits (`await_others`) until a longer size that another thread was told was taken in:
-//  it may
-//    be of a read that began before, whose bytes the kernel cuts at the size that it has then.
+//    it may be of a read that began before, whose bytes the kernel cuts at the size it has then.
 //
 // Threads: any. A leaf's lock, under an OpenFile's too.
 #pragma once
@@ -75,6 +74,7 @@ class ToldSizes {
     const Ino ino_;
   };
 
+  // Whoever answers with attributes then drops the kernel's first, so that its answer is not sure.
   bool resizing(Ino ino);
 
   // Who asks, by the thread that FUSE reports; `reading` null if no read does.
@@ -115,6 +115,7 @@ class ToldSizes {
 
  private:
   using Instant = std::chrono::steady_clock::time_point;
+  // Told to one who is not known to come back with a READ.
   struct Plain {
     Instant at;
     int32_t thread;
@@ -122,7 +123,7 @@ class ToldSizes {
   struct Telling {
     SizedVersion last;
     Instant at;
-    std::optional<Plain> plainly;        // the last one who was told it and does not come for it
+    std::optional<Plain> plainly;        // the last such one
     std::optional<SizedVersion> before;  // what the kernel has until it takes `last` in
     std::optional<SizedVersion> other;   // or it has this one
     std::optional<Instant> outdated;     // from when on the head may be another
@@ -130,8 +131,8 @@ class ToldSizes {
   struct Notice {
     unsigned under_way = 0;
     uint64_t ended = 0;              // the gate's count when the last one was
-    std::optional<Instant> last;     // that others changed it
-    std::optional<Instant> content;  // the same
+    std::optional<Instant> changed;  // that others changed it, attributes alone included
+    std::optional<Instant> content;  // that others changed its content
   };
   struct Reader {
     uint64_t number;

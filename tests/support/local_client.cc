@@ -231,6 +231,7 @@ void LocalClient::stream() {
 }
 
 bool LocalClient::lease_valid() const {
+  if (on_lease_valid) on_lease_valid();
   std::lock_guard lock(mutex_);
   return !lost_ && std::chrono::steady_clock::now() < lease_until_;
 }

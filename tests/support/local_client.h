@@ -59,6 +59,8 @@ class LocalClient final : public client::RouterClient {
   std::function<void(const std::string&)> before;
   // The same after the router answered, before the caller has it.
   std::function<void(const std::string&)> after;
+  // Called by whoever asks whether the lease is valid, before he is answered.
+  std::function<void()> on_lease_valid;
   uint64_t calls(const std::string& what) const;
   uint64_t calls() const;  // all of them
 

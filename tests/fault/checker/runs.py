@@ -108,6 +108,12 @@ class Run:
 
     def history(self, key, value):
         """In which version a line of a merged text was last, and what came next. For people, when a proof failed."""
+        try:
+            return self.last_seen(key, value)
+        except Exception as error:  # the lab may be broken; the proof's own words shall still be printed
+            return f"no history of '{value}': {error}"
+
+    def last_seen(self, key, value):
         path, line = f"{self.lab.mounts[0]}/memory/{self.folder}/{key}", f"- note {value}"
         linkspan = f"{labtest.BUILD}/fusefs/cli/linkspan"
         log = labtest.sh(f"{linkspan} log --json -n 1000000 {path}").splitlines()

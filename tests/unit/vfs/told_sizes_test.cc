@@ -277,16 +277,15 @@ TEST_F(ToldSizesTest, WhoWasToldTheSameIsNotWaitedFor) {
   EXPECT_LT(fastest, kReadComes / 2);
 }
 
-TEST_F(ToldSizesTest, WhileThisMountResizesNothingIsSure) {
-  known(version(1, 10));
+TEST_F(ToldSizesTest, EachWhoResizesCounts) {
+  EXPECT_FALSE(sizes.resizing(kFile));
   {
     const ToldSizes::Resizing one(&sizes, kFile);
-    const ToldSizes::Resizing two(&sizes, kFile);
-    EXPECT_FALSE(tell(version(2, 20)));
-    EXPECT_TRUE(sizes.told(kOtherFile, version(2, 20), as_of, {kThird}));
-    EXPECT_EQ(last(), 1u);
+    { const ToldSizes::Resizing two(&sizes, kFile); }
+    EXPECT_TRUE(sizes.resizing(kFile));
+    EXPECT_FALSE(sizes.resizing(kOtherFile));
   }
-  EXPECT_TRUE(tell(version(2, 20)));
+  EXPECT_FALSE(sizes.resizing(kFile));
 }
 
 TEST_F(ToldSizesTest, ManyReadersThatNeverComeAreForgotten) {

@@ -539,32 +539,6 @@ TEST_F(TwoMounts, WhoReadsAFileAsItIsReplacedHasNotReadTheNewOne) {
   }
 }
 
-// The kernel ignores what it is told meanwhile, and would go on with what it has.
-TEST_F(TwoMounts, WhileATruncationIsUnderWayTheKernelHasToAskAgain) {
-  ASSERT_OK(a.write("x", "old"));
-  const Ino ino = a.ino("x");
-  double timeout = -1;
-  a.client.before = [&](const std::string& what) {
-    if (what != "set_attributes") return;
-    a.kernel.forget();
-    const auto told = a.vfs->getattr(a.me, ino, {});
-    timeout = told.ok() ? told->timeout : -1;
-  };
-  SetAttr size;
-  size.size = 1;
-  const auto set = a.vfs->setattr(a.me, ino, size, {});
-  a.client.before = nullptr;
-  ASSERT_OK(set);
-  EXPECT_EQ(set->timeout, 0);
-  EXPECT_EQ(timeout, 0);
-  EXPECT_TRUE(a.kernel.dropped_attributes(ino));
-  a.kernel.forget();
-  const auto after = a.vfs->getattr(a.me, ino, {});
-  ASSERT_OK(after);
-  EXPECT_EQ(after->attr.size, 1u);
-  EXPECT_FALSE(a.kernel.dropped_attributes(ino));
-}
-
 // The link comes back without the lock while the write waits for it.
 TEST_F(TwoMounts, AWriteThatOutlivesItsLockIsRefused) {
   ASSERT_OK(a.write("x", "old"));
