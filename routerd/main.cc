@@ -21,7 +21,7 @@ int new_token() {
     return 1;
   }
   std::printf("{\"token\":\"%s\",\"sha256\":\"%s\"}\n", token->c_str(),
-              config::to_hex(config::hash_token(*token)).c_str());
+              config::to_hex(store::hash_token(*token)).c_str());
   return 0;
 }
 

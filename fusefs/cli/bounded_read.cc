@@ -96,4 +96,9 @@ Status stat_within(const std::string& path, std::chrono::milliseconds timeout) {
   return ok();
 }
 
+bool has_control_files(const std::string& root, std::chrono::milliseconds timeout) {
+  const Status status = stat_within(root + "/.linkspan/status.json", timeout);
+  return status.ok() || status.code() == Code::timed_out || status.code() == Code::unavailable;
+}
+
 }  // namespace linkspan::cli

@@ -14,4 +14,7 @@ Result<std::string> read_within(const std::string& path, std::chrono::millisecon
 // Whether a mount answers; errors as above, `access_denied` for another user's.
 Status stat_within(const std::string& path, std::chrono::milliseconds timeout);
 
+// Whether control files are at `root` ("" for /): also when they do not answer, or not any more.
+bool has_control_files(const std::string& root, std::chrono::milliseconds timeout);
+
 }  // namespace linkspan::cli

@@ -12,6 +12,7 @@
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/console.h"
 #include "fusefs/cli/file_lock.h"
+#include "fusefs/cli/json_text.h"
 #include "fusefs/cli/local_stack.h"
 
 namespace linkspan::cli {
@@ -94,16 +95,14 @@ int local_status_command(const LocalOptions& options) {
   const bool kept = ::access(layout->keep().c_str(), F_OK) == 0;
   const auto users = supervisor ? lock_holders(layout->users_lock()) : std::vector<pid_t>();
   if (options.json) {
-    std::cout << nlohmann::json{{"running", supervisor.has_value()},
-                                {"pid", supervisor ? supervisor->pid : 0},
-                                {"kept", kept},
-                                {"users", users},
-                                {"router", layout->router_address()},
-                                {"token_file", layout->agent_token()},
-                                {"publisher_token_file", layout->publisher_token()},
-                                {"state_dir", layout->root}}
-                     .dump(2)
-              << "\n";
+    std::cout << dump_text({{"running", supervisor.has_value()},
+                            {"pid", supervisor ? supervisor->pid : 0},
+                            {"kept", kept},
+                            {"users", users},
+                            {"router", layout->router_address()},
+                            {"token_file", layout->agent_token()},
+                            {"publisher_token_file", layout->publisher_token()},
+                            {"state_dir", layout->root}});
   } else if (supervisor) {
     std::cout << coloured(1, Colour::good, "running") << "  pid " << supervisor->pid << ", "
               << users.size() << (users.size() == 1 ? " user" : " users")

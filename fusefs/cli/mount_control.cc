@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fusefs/cli/conflict_folders.h"
+#include "fusefs/cli/json_text.h"
 #include "fusefs/cli/mount_session.h"
 #include "linkspan/clock.h"
 #include "linkspan/limits.h"
@@ -68,15 +69,18 @@ std::string MountSession::changes(bool json) {
   request.limit = kChangesShown;
   request.newest = true;
   const auto link = client_->link();
-  if (link.link == client::Link::connected) {
+  // One asks, whoever comes meanwhile is shown what is known: a slow router gets one thread, not
+  // all.
+  if (link.link == client::Link::connected && !asking_changes_.exchange(true)) {
     auto reply = client_->changes(call_within(kChangesTimeout), request);
+    asking_changes_ = false;
     if (reply.ok()) {
       const std::lock_guard lock(mutex_);
       changes_ = std::move(reply->changes);
     } else {
       stale = "the router did not answer (" + reply.error().message + "): the log as last seen";
     }
-  } else {
+  } else if (link.link != client::Link::connected) {
     stale = "the router is away since " + format_time(link.since) + ": the log as last seen";
   }
   std::vector<Change> shown;
@@ -147,13 +151,11 @@ MountReport MountSession::report() const {
 std::string MountSession::ready_line() const {
   nlohmann::json routes = nlohmann::json::array();
   for (const auto& route : info_.routes) routes.push_back(route.path);
-  return nlohmann::json{{"dir", options_.dir},
-                        {"pid", ::getpid()},
-                        {"router", options_.router},
-                        {"routes", std::move(routes)},
-                        {"exposed", exposed_}}
-             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
-         "\n";
+  return dump_line({{"dir", options_.dir},
+                    {"pid", ::getpid()},
+                    {"router", options_.router},
+                    {"routes", std::move(routes)},
+                    {"exposed", exposed_}});
 }
 
 }  // namespace linkspan::cli

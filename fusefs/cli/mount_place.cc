@@ -35,7 +35,7 @@ std::string as_named(const std::string& path) {
 Result<std::string> find_dir(const std::string& path) {
   for (std::string dir = path;; dir = dir_name(dir)) {
     const std::string root = dir == "/" ? "" : dir;
-    if (::access((root + "/.linkspan/status.json").c_str(), F_OK) == 0) return root;
+    if (has_control_files(root, kTimeout)) return root;
     if (dir == "/")
       return fail(Code::not_found,
                   path + " is not on a Linkspan mount (`linkspan status` lists the mounts)");
@@ -107,7 +107,7 @@ Result<MountRoot> find_mount_root(const std::string& dir) {
 
 std::vector<std::string> all_mount_dirs() {
   std::vector<std::string> dirs;
-  if (::access("/.linkspan/status.json", F_OK) == 0) dirs.emplace_back("/");
+  if (has_control_files("", kTimeout)) dirs.emplace_back("/");
   if (const auto states = mounts_directory(""); states.ok())
     for (const auto& state : load_all_states(*states)) dirs.push_back(state.dir);
   return dirs;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "fusefs/cli/json_text.h"
 #include "fusefs/cli/query_json.h"
 
 namespace linkspan::cli {
@@ -198,10 +199,6 @@ void add_watcher_metrics(Metrics& metrics, const MountReport& report) {
   }
 }
 
-std::string dump(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
 }  // namespace
 
 std::string format_time(Time time) {
@@ -376,7 +373,7 @@ std::string status_json(const MountReport& report) {
   json["token_expires"] = report.session.token_expires.ns == 0
                               ? Json()
                               : Json(format_time(report.session.token_expires));
-  return dump(json, 2);
+  return dump_text(json);
 }
 
 std::string whoami_text(const MountReport& report) {

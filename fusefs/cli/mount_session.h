@@ -6,6 +6,7 @@
 // client's stream thread. Owns all of it; members are destroyed last to first.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -125,6 +126,7 @@ class MountSession final : public client::SessionListener {
   fuse::Watchers watchers_;  // before the client, whose thread calls it; joined by close()
   std::unique_ptr<client::RouterClient> client_;
 
+  std::atomic<bool> asking_changes_{false};  // somebody asks the router for them
   mutable std::mutex mutex_;  // leaf, of the next five; not held during any call but of mountinfo
   std::vector<std::pair<std::string, dev_t>> binds_;  // the workspace and what is exposed
   std::shared_ptr<const Routes> routes_;

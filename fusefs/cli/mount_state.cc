@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "fusefs/cli/json_text.h"
+
 namespace linkspan::cli {
 
 namespace {
@@ -16,12 +18,6 @@ using StepKind = MountStep::Kind;
 constexpr std::pair<StepKind, std::string_view> kKinds[] = {
     {StepKind::cover, "cover"},     {StepKind::fuse, "fuse"},           {StepKind::bind, "bind"},
     {StepKind::symlink, "symlink"}, {StepKind::directory, "directory"}, {StepKind::mode, "mode"}};
-
-// Paths are bytes; JSON wants UTF-8. Bytes that are none are replaced, which only costs the
-// clean-up after a kill of a mount at such a path.
-std::string dump(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
 
 }  // namespace
 
@@ -40,13 +36,14 @@ std::string to_json(const MountState& state) {
     if (!step.device.empty()) entry["device"] = step.device;
     steps.push_back(std::move(entry));
   }
-  return dump(Json{{"dir", state.dir},
-                   {"pid", state.process.pid},
-                   {"pid_start", state.process.start},
-                   {"router", state.router},
-                   {"workspace", state.workspace},
-                   {"started", state.started},
-                   {"steps", std::move(steps)}});
+  // A path that is no UTF-8 is not kept as it is, which only costs the clean-up after a kill.
+  return dump_text(Json{{"dir", state.dir},
+                        {"pid", state.process.pid},
+                        {"pid_start", state.process.start},
+                        {"router", state.router},
+                        {"workspace", state.workspace},
+                        {"started", state.started},
+                        {"steps", std::move(steps)}});
 }
 
 Result<MountState> state_from_json(const std::string& text) {

@@ -157,7 +157,14 @@ Result<PostgresPrograms> find_postgres() {
 }
 
 Result<bool> prepare_cluster(const ClusterOptions& options) {
-  if (::access((options.data + "/linkspan-complete").c_str(), F_OK) == 0) return false;
+  const std::string complete = options.data + "/linkspan-complete";
+  if (::access(complete.c_str(), F_OK) == 0) return false;
+  if (errno != ENOENT) return system_error(complete, errno);
+  // A cluster that served once has more than initdb makes: nobody but its owner may remove that.
+  if (::access((options.data + "/postmaster.opts").c_str(), F_OK) == 0)
+    return fail(Code::io, complete + " is missing, though a cluster ran in " + options.data +
+                              "; if it was restored whole: touch " + complete +
+                              "; else move the directory away");
   std::error_code error;
   std::filesystem::remove_all(options.data, error);
   if (::mkdir(options.data.c_str(), 0700) != 0) return system_error(options.data, errno);

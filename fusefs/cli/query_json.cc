@@ -99,10 +99,6 @@ std::string session_text(SessionId session) {
   return text;
 }
 
-std::string dump_line(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
 Json to_json(const Change& change) {
   Json json{{"seq", change.seq.value},
             {"what", change.what},

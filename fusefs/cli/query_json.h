@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "fusefs/cli/json_text.h"
 #include "linkspan/ops.h"
 
 namespace linkspan::cli {
@@ -26,8 +27,6 @@ Json to_json(const Conflict& conflict);
 Conflict conflict_from(const Json& json);
 
 std::string session_text(SessionId session);  // 16 hex digits, as user.linkspan.session
-// One line; what is no UTF-8 is replaced.
-std::string dump_line(const Json& json);
 
 // {"ok": false, ...} and back. `error_from`: of a header that is not ok.
 Json to_json(const Error& error);

@@ -1,6 +1,4 @@
 // linkspan status
-#include <unistd.h>
-
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -8,6 +6,7 @@
 #include "fusefs/cli/cleanup.h"
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/console.h"
+#include "fusefs/cli/json_text.h"
 #include "fusefs/cli/mount_state.h"
 #include "fusefs/cli/paths.h"
 
@@ -76,7 +75,7 @@ int print(const std::vector<MountAnswer>& answers, bool json, bool one) {
                 << answer.text;
     }
   }
-  if (json) std::cout << (one ? all.at(0) : all).dump(2) << "\n";
+  if (json) std::cout << dump_text(one ? all.at(0) : all);
   return healthy ? kSuccess : kFailure;
 }
 
@@ -98,7 +97,7 @@ int status_command(const StatusOptions& options) {
     return print(answers, options.json, true);
   }
   // Inside `linkspan run` (or --expose /) the control files are at /.linkspan.
-  if (::access("/.linkspan/status", F_OK) == 0) answers.push_back(ask("/", std::nullopt, timeout));
+  if (has_control_files("", timeout)) answers.push_back(ask("/", std::nullopt, timeout));
   if (mounts_dir.ok())
     for (const auto& state : load_all_states(*mounts_dir))
       answers.push_back(ask(state.dir, state, timeout));

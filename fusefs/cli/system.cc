@@ -123,8 +123,13 @@ Status write_file(const std::string& path, std::string_view content, mode_t mode
   if (written.ok() && (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0 ||
                        ::rename(temporary.c_str(), path.c_str()) != 0))
     written = system_error(path, errno);
-  if (!written.ok()) ::unlink(temporary.c_str());
-  return written;
+  if (!written.ok()) {
+    ::unlink(temporary.c_str());
+    return written;
+  }
+  const UniqueFd dir(::open(dir_name(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir || ::fsync(dir.get()) != 0) return system_error(dir_name(path), errno);
+  return ok();
 }
 
 Status make_directories(const std::string& path, mode_t mode) {

@@ -1,7 +1,8 @@
 // The top connection: DIR itself, with an empty directory for each route and the workspace (they
 // are mounted over), and .linkspan/ with the control files. Nothing can be changed in it. Its files
-// are told from memory and answer when the router does not; what has to ask the router (queries and
-// live folders) gets so many of the connection's threads and no more (kSlowRequests).
+// are told from memory, or ask the router for a moment and say what is known when it does not
+// answer; what is nothing without the router (queries and live folders) gets so many of the
+// connection's threads and no more (kSlowRequests).
 #pragma once
 
 #include <functional>

@@ -160,10 +160,6 @@ void KernelView::drop_content_later(Ino ino) {
   later([this, ino] { drop_content(ino); });
 }
 
-void KernelView::drop_names_later(std::vector<RevokedName> names) {
-  later([this, names = std::move(names)] { drop_names(names); });
-}
-
 // What our caches forgot, the kernel shall forget, too: when the lease is lost, nobody would know
 // what to tell it. Names need it only where each is dropped by itself.
 void KernelView::evicted(cache::Evicted evicted, bool read_only) {

@@ -76,7 +76,6 @@ class KernelView {
 
   // From the thread of notices, soon. Safe wherever a request of the mount is under way.
   void drop_content_later(Ino ino);
-  void drop_names_later(std::vector<RevokedName> names);
   void evicted(cache::Evicted evicted, bool read_only);
 
   bool can_drop_names() const { return kernel_ && kernel_->can_drop_names(); }

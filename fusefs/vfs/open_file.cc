@@ -193,11 +193,6 @@ Status OpenFile::take_turn(const cache::Patience& patience) {
   });
 }
 
-bool OpenFile::try_turn() {
-  std::lock_guard lock(mutex_);
-  return !std::exchange(turn_taken_, true);
-}
-
 void OpenFile::end_turn() {
   {
     std::lock_guard lock(mutex_);

@@ -125,7 +125,6 @@ class OpenFile {
   // -- commits --------------------------------------------------------------------------------
   // One thread at a time commits, or changes attributes that must keep their order with commits.
   Status take_turn(const cache::Patience& patience);
-  bool try_turn();
   void end_turn();
 
   bool dirty() const;

@@ -261,7 +261,7 @@ class Vfs {
     (void)ino, (void)h, (void)flock_owner;
   }
 
-  // Commits every dirty file; the first error. For umount and syncfs.
+  // Commits every dirty file; the first error. For umount.
   virtual Status sync_all(const Caller& c) = 0;
 
   // From the session's listener; see client::SessionListener.

@@ -28,8 +28,9 @@ inline constexpr size_t kXattrTotalBytes = 256 << 10;  // of one node, names and
 inline constexpr size_t kDirtyMemoryBytes = 8 << 20;   // per file; beyond it a temporary file
 inline constexpr size_t kContentCacheBytes = 64 << 20;
 inline constexpr size_t kCachedNodes = 200000;
-inline constexpr size_t kRouterQueue = 4096;       // operations that wait for a worker
-inline constexpr size_t kRevocationQueue = 65536;  // unacknowledged per session, then it is ended
+inline constexpr size_t kRouterQueue = 4096;  // operations that wait for a worker
+inline constexpr size_t kRevocationQueue =
+    65536;  // unacknowledged per session; then its caches end with its lease
 inline constexpr size_t kSessionsPerToken = 1024;
 inline constexpr size_t kInterestsPerSession =
     2 * kCachedNodes;  // remembered; beyond, some are revoked
@@ -47,7 +48,7 @@ inline constexpr size_t kLabelBytes = 255;       // principal, sandbox, tenant, 
 inline constexpr size_t kErrorTextBytes = 1024;  // of an error's message on the wire
 
 inline constexpr std::chrono::milliseconds kLease = 5s;
-inline constexpr std::chrono::milliseconds kRouteTimeout = 30s;
+inline constexpr std::chrono::milliseconds kRouteTimeout = 30s;   // unless the route says another
 inline constexpr std::chrono::milliseconds kCommitDelay = 100ms;  // latest commit after a write
 inline constexpr std::chrono::milliseconds kLeaseMin = 50ms, kLeaseMax = 1h;
 inline constexpr std::chrono::milliseconds kRouteTimeoutMax = 24h;

@@ -324,8 +324,9 @@ struct VersionsRequest {
 //
 // A commit or replacing rename whose base was not the head any more, and that the policy would not
 // or could not merge, was refused with Code::conflict. Its content, whole, is kept as version 1 of
-// a node of its own that has no name (`theirs`): it is read like any other, and pruned like any
-// node without a name. Each is told of once, however often the call was retried.
+// a node of its own that has no name (`theirs`): it is read like any other. It stays until it is
+// settled, and then like a file that has just lost its last name. Each is told of once, however
+// often the call was retried.
 
 struct Conflict {
   Seq number;        // of the change that kept it: its name for people

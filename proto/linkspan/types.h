@@ -1,5 +1,5 @@
 // Strong domain types: an inode is not an int. Shared by both halves; depends on nothing but the
-// standard library.
+// standard library (and limits.h, which does likewise).
 #pragma once
 
 #include <compare>
@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "linkspan/limits.h"
 
 namespace linkspan {
 
@@ -28,8 +30,8 @@ using OpNumber = Strong<struct OpNumberTag>;    // of a mutation within its sess
 using SessionId = Strong<struct SessionIdTag>;  // random, never 0
 using TenantId = Strong<struct TenantIdTag>;
 using VolumeId = Strong<struct VolumeIdTag>;
-using Cookie = Strong<struct CookieTag>;        // of a directory entry: its stable position, from 1
-using Epoch = Strong<struct EpochTag>;          // of a router's ownership of a tenant
+using Cookie = Strong<struct CookieTag>;  // of a directory entry: its stable position, from 1
+using Epoch = Strong<struct EpochTag>;    // of a router's ownership of a tenant
 
 // Nanoseconds since 1970-01-01T00:00:00Z; negative before it. Never a duration.
 struct Time {
@@ -74,7 +76,7 @@ struct Route {
   VolumeId volume_id;  // router side only
   bool writable = false;
   Policy policy = Policy::merge;
-  uint32_t timeout_ms = 30000;
+  uint32_t timeout_ms = static_cast<uint32_t>(limits::kRouteTimeout.count());
   Ino root;
   bool operator==(const Route&) const = default;
 };

@@ -39,13 +39,6 @@ Result<std::string> new_token() {
   return "lsp_" + base64url(bytes);
 }
 
-store::TokenHash hash_token(std::string_view token) {
-  store::TokenHash hash{};
-  unsigned size = 0;
-  EVP_Digest(token.data(), token.size(), hash.data(), &size, EVP_sha256(), nullptr);
-  return hash;
-}
-
 std::string to_hex(const store::TokenHash& hash) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string out;

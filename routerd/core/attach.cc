@@ -46,7 +46,7 @@ std::string secret_text(const store::SessionRecord& record) {
 // ---- tokens ----
 
 Result<store::TokenRecord> RouterCore::find_token(const std::string& token) {
-  auto record = store_->find_token(hash_token(token));
+  auto record = store_->find_token(store::hash_token(token));
   if (!record.ok() && record.code() == Code::not_found)
     return fail(Code::unauthenticated,
                 "this router does not know the token; check that it was copied whole, or ask the "

@@ -1,7 +1,5 @@
 #include "routerd/core/grant.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <ctime>
 #include <utility>
@@ -38,12 +36,6 @@ std::optional<Policy> Grant::only_policy() const {
     only = route.policy;
   }
   return only;
-}
-
-store::TokenHash hash_token(std::string_view token) {
-  store::TokenHash hash{};
-  EVP_Digest(token.data(), token.size(), hash.data(), nullptr, EVP_sha256(), nullptr);
-  return hash;
 }
 
 Status check_token(const store::TokenRecord& token, Time now) {

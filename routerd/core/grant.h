@@ -25,9 +25,6 @@ struct Grant {
   std::optional<Policy> only_policy() const;
 };
 
-// SHA-256 of the token's text.
-store::TokenHash hash_token(std::string_view token);
-
 // `unauthenticated`: revoked or expired. The message never holds the token.
 Status check_token(const store::TokenRecord& token, Time now);
 

@@ -9,7 +9,7 @@
 namespace linkspan::core {
 
 inline constexpr size_t kMergeBytes = 1 << 20;  // larger files are never merged
-inline constexpr int kMergeAttempts = 64;        // while others keep moving the head on
+inline constexpr int kMergeAttempts = 64;       // while others keep moving the head on
 
 // The policy for a file of this name under a route's policy: what is no text of independent lines
 // (JSON, databases) is never line-merged but rejected. `path` may be a bare name; empty: not known.

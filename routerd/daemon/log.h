@@ -12,4 +12,7 @@ void set_up_log(const std::string& level, config::LogFormat format);
 // {"time":"2026-01-01T00:00:00.000Z","level":"info","message":"..."}, valid whatever the bytes are.
 std::string json_line(int64_t unix_ms, const std::string& level, const std::string& message);
 
+// A message as the text log has it: nobody's bytes begin a new line or move a terminal's cursor.
+std::string one_line(std::string_view message);
+
 }  // namespace linkspan::daemon

@@ -16,8 +16,5 @@ void log_warning(const std::string& text) {
 void log_error(const std::string& text) {
   spdlog::error("{}", text);
 }
-bool logs_debug() {
-  return spdlog::should_log(spdlog::level::debug);
-}
 
 }  // namespace linkspan::rpc

@@ -10,6 +10,5 @@ void log_debug(const std::string& text);
 void log_info(const std::string& text);
 void log_warning(const std::string& text);
 void log_error(const std::string& text);
-bool logs_debug();
 
 }  // namespace linkspan::rpc

@@ -92,7 +92,7 @@ class GrpcServer final : public Server {
       builder.AddListeningPort(options_.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
     builder.RegisterService(&fs_);
     builder.RegisterService(&session_);
-    // Nobody may connect before the mode is set; the daemon's start is single-threaded here.
+    // Nobody may connect before the mode is set. (No other thread makes files while it starts.)
     const mode_t mask = umask(0177);
     server_ = builder.BuildAndStart();
     umask(mask);

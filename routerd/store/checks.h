@@ -26,8 +26,8 @@ Status check(const SetAttrRequest& request);  // `too_large`; `invalid`: relaxed
 Status check(const CommitRequest& request);   // `too_large`
 Status check(const ConflictsRequest& request);
 Status check(const SettleRequest& request);
-Status check(const KeepRequest& request);  // `too_large`; `invalid`: no operation
-Error no_conflict(Seq number);  // `not_found`
+Status check(const KeepRequest& request);      // `too_large`; `invalid`: no operation
+Error no_conflict(Seq number);                 // `not_found`
 Status check(const SetXattrRequest& request);  // `attribute_too_big`
 // A node has kXattrs attributes already: `no_space`.
 Error too_many_xattrs();

@@ -29,14 +29,13 @@
 //   content come without. `end` is exact.
 #pragma once
 
-#include <array>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "linkspan/ops.h"
+#include "routerd/store/tenancy.h"
 
 namespace linkspan::store {
 
@@ -82,46 +81,6 @@ struct Applied {
   bool replayed = false;  // (session, op number) was applied before: `reply` is that result
 };
 
-struct Volume {
-  VolumeId id;
-  std::string name;
-  Ino root;
-  uint64_t used_bytes = 0;
-  uint64_t used_files = 0;
-  uint64_t quota_bytes = 0;  // 0: none
-  uint64_t quota_files = 0;
-};
-
-// The state with which a router takes a tenant over.
-struct TenantState {
-  TenantId id;
-  std::string name;
-  Epoch epoch;   // of this ownership: older owners' mutations fail from now on
-  Seq last_seq;  // the highest that was ever used
-  std::vector<Volume> volumes;
-  // The longest lease that earlier owners said that they grant; those may still run. 0: not known.
-  std::chrono::milliseconds earlier_lease{};
-};
-
-// What a router says of a tenant that it owns.
-struct Ownership {
-  TenantId tenant;
-  Epoch epoch;
-  // The longest that it grants, or that an earlier owner granted whose leases may still run.
-  std::chrono::milliseconds lease{};
-};
-
-struct VolumeSpec {
-  std::string name;
-  uint64_t quota_bytes = 0, quota_files = 0;
-  uint32_t keep_versions = 1000;  // retention; at least the head stays
-  uint32_t keep_days = 90;
-};
-struct TenantSpec {
-  std::string name;
-  std::vector<VolumeSpec> volumes;
-};
-
 // What a refused writer wrote: the content of `from` at `from_version`, below keep_below, with the
 // extents on top, as CommitRequest says it. (A rename: the moved file, and no extents.)
 struct KeepRequest {
@@ -140,64 +99,8 @@ struct KeepRequest {
   std::shared_ptr<ExtentSource> extents;  // may be null
 };
 
-using TokenHash = std::array<uint8_t, 32>;  // SHA-256 of the whole token text
-struct TokenRecord {
-  TokenHash hash{};
-  std::string tenant;  // name
-  std::string principal;
-  std::string sandbox;        // label; empty: the router makes one up for each session
-  std::vector<Route> routes;  // path, volume, writable, policy, timeout_ms
-  Time expires;               // ns == 0: never
-  bool revoked = false;
-};
-
-struct SessionRecord {
-  SessionId id;
-  TenantId tenant;
-  TokenHash token{};
-  std::array<uint8_t, 16> secret{};
-  std::string principal, sandbox;
-  Time attached;
-};
-
-class Store {
+class Store : public Tenancy {
  public:
-  virtual ~Store() = default;
-
-  // -- tenancy and sessions ----------------------------------------------------------------------
-  // Creates what is missing (tenant, volumes with their root directories: mode 0755, or updated
-  // quotas); never removes.
-  virtual Result<TenantId> provision(const TenantSpec& spec, Time now) = 0;
-  // `not_found`. Takes ownership: a new epoch; waits for mutations of the old owner that are under
-  // way. `lease`: the longest that the new one will grant.
-  virtual Result<TenantState> open_tenant(const std::string& name,
-                                          std::chrono::milliseconds lease) = 0;
-  // Does a router that lives own the tenant: is its claim held, and was its last beat() less than
-  // the lease ago that it said, by the store's clock? (`silence`: where it said none. A clock that
-  // was set back makes it seem silent.) A guess: who takes the tenant over although its owner lives
-  // fences it, no more. False: no such tenant.
-  virtual Result<bool> is_served(const std::string& name, std::chrono::milliseconds silence) = 0;
-  // From the owner, while it lives; of all its tenants at once, and none of them waits for another.
-  // An answer for each, in their order. `fenced`: another took it over, at some time; its claim is
-  // given up. ok: nobody had when the call began; the claim is held where that is possible.
-  // `not_found`.
-  virtual Result<std::vector<Status>> beat(const std::vector<Ownership>& owned) = 0;
-  // `count` inode numbers that were never used, the first of them. From 16 on.
-  virtual Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) = 0;
-  virtual Status put_token(const TokenRecord& token) = 0;  // insert or replace
-  // Revokes every token of the tenant but these; returns how many it revoked. `not_found`: no such
-  // tenant. put_token() makes a revoked token valid again.
-  virtual Result<uint64_t> revoke_other_tokens(const std::string& tenant,
-                                               const std::vector<TokenHash>& kept) = 0;
-  virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;  // not_found
-  // Insert or replace. `fenced`.
-  virtual Status put_session(const SessionRecord& session, Epoch epoch) = 0;
-  virtual Result<SessionRecord> find_session(SessionId id) = 0;  // not_found
-  virtual Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) = 0;
-  // Ends it and forgets its operation results. Idempotent. `fenced`: it may live on at the new
-  // owner.
-  virtual Status end_session(TenantId tenant, SessionId id, Epoch epoch) = 0;
-
   // -- reads (as_of is left for the core) --------------------------------------------------------
   virtual Result<LookupReply> lookup(const Scope& scope, const LookupRequest& request) = 0;
   virtual Result<NodeReply> getattr(const Scope& scope, const GetAttrRequest& request) = 0;
@@ -236,7 +139,8 @@ class Store {
   // keep_versions newer ones exist (the head counted) or it was replaced (not: made) more than
   // keep_days ago; the head stays. In the list that a replaced node keeps for its other names, all
   // but the head count as replaced at that rename. An orphan (nlink 0) goes keep_days after its
-  // ctime, but not within a day: it may be open somewhere. A log entry goes keep_days after its
+  // ctime, but not within a day: it may be open somewhere; a refused writer's not before it is
+  // settled, and keep_days after that. A log entry goes keep_days after its
   // time.
   virtual Result<uint64_t> prune(TenantId tenant, Time now) = 0;
   // Cheap: is the store there? For health checks.

@@ -320,7 +320,7 @@ TEST_P(Conflicts, CountInNoUsage) {
   EXPECT_EQ(after.used_files, before.used_files);
 }
 
-TEST_P(Conflicts, GoWithTheirBytes) {
+TEST_P(Conflicts, KeepTheirBytesUntilTheyAreSettledAndTheirDaysAreOver) {
   must(store_->provision({tenant_, {{"memory", 0, 0, 100, 30}}}, world().now()));
   const Ino ino = world().make_file(root(), "file", "base");
   const Conflict kept = keep(rewrite(ino, Version{2}, "mine"));
@@ -331,9 +331,18 @@ TEST_P(Conflicts, GoWithTheirBytes) {
   EXPECT_EQ(world().content(kept.theirs), "mine");
   EXPECT_EQ(world().content(settled.theirs), "mine too");
   prune(later(31));
+  EXPECT_EQ(list(), std::vector{kept});
+  EXPECT_EQ(world().content(kept.theirs), "mine");
+  EXPECT_EQ(code_of(store_->getattr(world().scope, {settled.theirs, false})), Code::stale_node);
+
+  store::Mutation later_on = world().next();
+  later_on.now = later(40);
+  must(store_->settle(later_on, {world().op(), kept.number}));
+  prune(later(69));
+  EXPECT_EQ(world().content(kept.theirs), "mine");
+  prune(later(71));
   EXPECT_TRUE(list().empty());
   EXPECT_EQ(code_of(store_->getattr(world().scope, {kept.theirs, false})), Code::stale_node);
-  EXPECT_EQ(code_of(store_->getattr(world().scope, {settled.theirs, false})), Code::stale_node);
   EXPECT_EQ(world().content(ino), "base");
 }
 

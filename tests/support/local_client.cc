@@ -20,7 +20,7 @@ Route route(const std::string& name, bool writable, Policy policy) {
 
 void add_token(store::Store& store, const char* text, const char* principal, bool publishes) {
   store::TokenRecord token;
-  token.hash = core::hash_token(text);
+  token.hash = store::hash_token(text);
   token.tenant = "acme";
   token.principal = principal;
   token.routes = {

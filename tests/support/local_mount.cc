@@ -1,5 +1,5 @@
-// local-mount SOURCE DIR: serves SOURCE at DIR through FUSE, as the workspace is where it cannot be a
-// bind mount. Prints "ready" when it answers; ends when its input does.
+// local-mount SOURCE DIR: serves SOURCE at DIR through FUSE, as the workspace is where it cannot be
+// a bind mount. Prints "ready" when it answers; ends when its input does.
 #include <unistd.h>
 
 #include <cstdio>

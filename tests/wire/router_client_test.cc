@@ -77,7 +77,7 @@ class RouterClientTest : public ::testing::Test {
     tenant.volumes = {{"memory"}};
     EXPECT_TRUE(store_->provision(tenant, Time{1}).ok());
     store::TokenRecord token;
-    token.hash = core::hash_token("lsp_test");
+    token.hash = store::hash_token("lsp_test");
     token.tenant = "default";
     token.principal = "agent";
     Route route;

@@ -123,7 +123,7 @@ Result<Conflict> MemStore::keep(const Mutation& m, const KeepRequest& request) {
     where.change.size = make_nameless(tx, *from, std::move(content)).attr.size;
     conflict = describe(m, request, where, tenant, where.change.size);
     tenant.conflicts[m.seq] =
-        MemConflict{conflict, where.volume, where.parent, request.operation, false};
+        MemConflict{conflict, where.volume, where.parent, request.operation, {}};
     const VolumeId volume = where.volume;
     tx.log("conflict", std::move(where));
     return tx.finish(volume, {});
@@ -141,7 +141,7 @@ Result<Applied> MemStore::settle(const Mutation& m, const SettleRequest& request
       return no_conflict(request.number);
     MemConflict& kept = at->second;
     LINKSPAN_CHECK(check_writable(m.scope, tx.tenant().at(kept.conflict.theirs)));
-    kept.settled = true;
+    kept.settled = m.now;
     LoggedChange where{{}, kept.volume, kept.dir, {}};
     where.change.ino = kept.conflict.ino;
     where.change.path = kept.conflict.path;

@@ -106,6 +106,14 @@ Applied Transaction::finish(VolumeId volume, std::initializer_list<const MemNode
   return Applied{std::move(reply), usage_, false};
 }
 
+// Nobody has settled the conflict that it was kept for, or only since the horizon.
+bool kept_for_a_conflict(const Tenant& tenant, Ino ino, Time horizon) {
+  return std::any_of(tenant.conflicts.begin(), tenant.conflicts.end(), [&](const auto& kept) {
+    const MemConflict& conflict = kept.second;
+    return conflict.conflict.theirs == ino && (!conflict.settled || *conflict.settled >= horizon);
+  });
+}
+
 Result<uint64_t> MemStore::prune(TenantId id, Time now) {
   const std::lock_guard lock(mutex_);
   Tenant* tenant = find_tenant(id);
@@ -116,7 +124,9 @@ Result<uint64_t> MemStore::prune(TenantId id, Time now) {
     const auto here = at++;
     MemNode& node = here->second;
     const MemVolume& volume = tenant->volumes.at(node.volume);
-    if (node.attr.nlink == 0 && node.attr.ctime < orphan_horizon(volume, now)) {
+    const Time before = orphan_horizon(volume, now);
+    if (node.attr.nlink == 0 && node.attr.ctime < before &&
+        !kept_for_a_conflict(*tenant, here->first, before)) {
       const Ino gone = here->first;
       tenant->nodes.erase(here);
       ++removed;

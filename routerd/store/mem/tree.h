@@ -56,7 +56,7 @@ struct MemConflict {
   VolumeId volume;
   Ino dir;  // that holds its path
   OpNumber operation;
-  bool settled = false;
+  std::optional<Time> settled;
 };
 
 struct MemVolume {

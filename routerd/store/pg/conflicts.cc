@@ -237,7 +237,7 @@ Result<Applied> settle_in(Transaction& tx, const SettleRequest& request) {
   LINKSPAN_CHECK(check_writable(m.scope, node));
   node.attr.ino = conflict.ino;
   node.attr.size = conflict.size;
-  tx.write(sql::kSettleConflict, tx.params().id(request.number));
+  tx.write(sql::kSettleConflict, tx.params().id(request.number).i64(m.now.ns));
   tx.log({"resolve", &node, Ino{row.u64(0, kDirAt)}, {}, conflict.path, {}});
   return tx.finish(node.volume, {});
 }

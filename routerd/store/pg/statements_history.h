@@ -111,10 +111,12 @@ inline constexpr Statement kConflictOf{
 inline constexpr Statement kLockConflict{
     "lock_conflict", "SELECT " LS_CONFLICT "AND c.number = $2::bigint FOR NO KEY UPDATE OF c"};
 // (tenant, number)
+// Its bytes stay as long as those of a file that lost its last name now.
 inline constexpr Statement kSettleConflict{
     "settle_conflict",
-    "UPDATE linkspan.conflict SET settled = true WHERE tenant = $1::integer "
-    "AND number = $2::bigint"};
+    "WITH c AS (UPDATE linkspan.conflict SET settled = true WHERE tenant = $1::integer "
+    "AND number = $2::bigint RETURNING theirs) UPDATE linkspan.orphan o SET at = $3::bigint "
+    "FROM c WHERE o.tenant = $1::integer AND o.ino = c.theirs"};
 // (tenant, volume, number, ino, dir, base_ino, base, head, theirs, size, session, op, at, what,
 // principal, sandbox, path)
 inline constexpr Statement kAddConflict{
@@ -199,12 +201,15 @@ inline constexpr Statement kCutLog{
     "used_bytes = v.used_bytes + coalesce((SELECT bytes FROM uncounted), 0), "
     "used_files = v.used_files + coalesce((SELECT files FROM uncounted), 0), "
     "pruned_seq = $6::bigint WHERE v.id = $4::integer RETURNING (SELECT count(*) FROM cut)"};
-// (tenant, volume, before time, limit): removes nodes without a name -> removed
+// (tenant, volume, before time, limit): removes nodes without a name, but for those of conflicts
+// that nobody settled -> removed
 inline constexpr Statement kDropOrphans{
     "drop_orphans",
     "WITH o AS (SELECT n.ino, n.history, n.owns_history FROM linkspan.orphan o "
     "JOIN linkspan.node n ON n.tenant = o.tenant AND n.ino = o.ino WHERE o.tenant = $1::integer "
-    "AND o.volume = $2::integer AND o.at < $3::bigint AND n.ctime < $3::bigint ORDER BY o.at "
+    "AND o.volume = $2::integer AND o.at < $3::bigint AND n.ctime < $3::bigint "
+    "AND NOT EXISTS (SELECT 1 FROM linkspan.conflict c WHERE c.tenant = o.tenant "
+    "AND c.theirs = o.ino AND NOT c.settled) ORDER BY o.at "
     "LIMIT $4::bigint FOR UPDATE OF n SKIP LOCKED), "
     "names AS (DELETE FROM linkspan.orphan x WHERE x.tenant = $1::integer "
     "AND x.ino = ANY(ARRAY(SELECT ino FROM o))), nodes AS (DELETE FROM linkspan.node x "

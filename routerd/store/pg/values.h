@@ -127,7 +127,6 @@ class Rows {
 
   int count() const { return result_ ? PQntuples(result_.get()) : 0; }
   bool empty() const { return count() == 0; }
-  int columns() const { return PQnfields(result_.get()); }
   bool null(int row, int column) const { return PQgetisnull(result_.get(), row, column) != 0; }
   int64_t i64(int row, int column) const {
     return static_cast<int64_t>(binary::load<uint64_t>(at(row, column)));

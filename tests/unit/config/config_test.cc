@@ -15,7 +15,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-const std::string kHash = to_hex(hash_token("lsp_test"));
+const std::string kHash = to_hex(store::hash_token("lsp_test"));
 
 std::string all_keys() {
   return R"(store = "mem:"
@@ -76,7 +76,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(volume.keep_days, 7u);
   ASSERT_EQ(config.tokens.size(), 1u);
   const auto& token = config.tokens[0];
-  EXPECT_EQ(token.hash, hash_token("lsp_test"));
+  EXPECT_EQ(token.hash, store::hash_token("lsp_test"));
   EXPECT_EQ(token.tenant, "default");
   EXPECT_EQ(token.principal, "agent");
   EXPECT_EQ(token.sandbox, "box");

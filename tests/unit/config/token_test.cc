@@ -23,11 +23,11 @@ TEST(Token, HasTheFormOfTheContract) {
 
 TEST(Token, HashIsSha256) {
   // FIPS 180-2, appendix B.1
-  EXPECT_EQ(to_hex(hash_token("abc")),
+  EXPECT_EQ(to_hex(store::hash_token("abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  const auto parsed = parse_token_hash(to_hex(hash_token("abc")));
+  const auto parsed = parse_token_hash(to_hex(store::hash_token("abc")));
   ASSERT_TRUE(parsed.ok());
-  EXPECT_EQ(*parsed, hash_token("abc"));
+  EXPECT_EQ(*parsed, store::hash_token("abc"));
 }
 
 }  // namespace

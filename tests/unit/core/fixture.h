@@ -266,7 +266,7 @@ class CoreTest : public ::testing::Test {
   }
   store::TokenRecord token_record(const std::string& text) {
     store::TokenRecord token;
-    token.hash = hash_token(text);
+    token.hash = store::hash_token(text);
     token.tenant = "acme";
     token.principal = "agent";
     token.routes = {route("memory", true, Policy::merge), route("skills", false, Policy::reject),

@@ -239,7 +239,7 @@ class StressTest : public ::testing::TestWithParam<bool> {
     auto memory = store::make_mem_store();
     ASSERT_TRUE(memory->provision({"acme", {{"memory"}}}, RouterClock::system().now()).ok());
     store::TokenRecord token;
-    token.hash = hash_token("t");
+    token.hash = store::hash_token("t");
     token.tenant = "acme";
     token.principal = "agent";
     Route route;

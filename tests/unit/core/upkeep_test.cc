@@ -76,7 +76,7 @@ TEST_F(UpkeepTest, ARevokedTokenEndsItsSessionsAndNoOthers) {
   Mount leaver = mount("leaver"), other = mount();
   const auto sink = leaver.stream(), others = other.stream();
   EXPECT_EQ(sink->next().kind, Frame::welcome);
-  EXPECT_EQ(*memory_->revoke_other_tokens("acme", {hash_token("agent-token")}), 1u);
+  EXPECT_EQ(*memory_->revoke_other_tokens("acme", {store::hash_token("agent-token")}), 1u);
   std::optional<Frame> end;
   run_clock(kLease / 2, [&] {
     leaver.renew();

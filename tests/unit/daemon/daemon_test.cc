@@ -119,6 +119,11 @@ TEST(Log, JsonLinesAreValidWhateverTheBytesAre) {
   EXPECT_THAT(json_line(0, "info", "\xff"), HasSubstr("\xef\xbf\xbd"));
 }
 
+TEST(Log, TextHasOneLineForEachMessage) {
+  EXPECT_EQ(one_line("a\n2026-01-01T00:00:00.000 info: forged\x1b[2J\r\x7f\xc3\xa4"),
+            "a\\n2026-01-01T00:00:00.000 info: forged\\x1b[2J\\x0d\\x7f\xc3\xa4");
+}
+
 TEST(Notify, WritesOneLineOfJsonAndCloses) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
