@@ -837,6 +837,102 @@ def test_large_directory_and_stable_positions(lab):
     check({".", ".."} <= set(labtest.sh(f"ls -a {base}").split()))
 
 
+class Dirent(ctypes.Structure):
+    _fields_ = [("d_ino", ctypes.c_uint64), ("d_off", ctypes.c_int64), ("d_reclen", ctypes.c_ushort),
+                ("d_type", ctypes.c_ubyte), ("d_name", ctypes.c_char * 256)]
+
+
+class Stream:
+    """A directory stream of libc; "." and ".." are left out."""
+
+    def __init__(self, path):
+        for call, result in ((LIBC.opendir, ctypes.c_void_p), (LIBC.readdir, ctypes.POINTER(Dirent)),
+                             (LIBC.telldir, ctypes.c_long)):
+            call.restype = result
+        self.at = ctypes.c_void_p(LIBC.opendir(path.encode()))
+        check(self.at, path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        equal(LIBC.closedir(self.at), 0)
+
+    def next(self):
+        while True:
+            ctypes.set_errno(0)
+            entry = LIBC.readdir(self.at)
+            if not entry:
+                equal(ctypes.get_errno(), 0, "readdir")
+                return None
+            if entry.contents.d_name not in (b".", b".."):
+                return entry.contents.d_name.decode()
+
+    def rest(self):
+        return list(iter(self.next, None))
+
+    def tell(self):
+        return LIBC.telldir(self.at)
+
+    def seek(self, place):
+        LIBC.seekdir(self.at, ctypes.c_long(place))
+
+
+def test_telldir_and_seekdir(lab):
+    base = fresh(lab)
+    there = f"{lab.mounts[1]}/scratch/{os.path.basename(base)}"
+    names = {f"entry-{i:03}-" + "x" * 100 for i in range(800)}  # some of libc's buffers full
+    for name in names:
+        write(f"{base}/{name}")
+    with Stream(base) as stream:
+        places, order = [stream.tell()], []
+        while name := stream.next():
+            order.append(name)
+            places.append(stream.tell())
+        equal(sorted(order), sorted(names))
+        equal(len(set(places)), len(places), "places")
+        # Nothing changed: each place is followed by what followed it.
+        for i in (0, 1, 2, 300, 299, 799, 800):
+            stream.seek(places[i])
+            equal(stream.tell(), places[i])
+            equal(stream.rest(), order[i:], f"after place {i}")
+        # Both mounts remove entries before and after a place, the two beside it too, and make others.
+        gone, made = set(), set()
+        for turn, i in enumerate((400, 3, 797, 200, 600, 0, 800)):
+            stream.seek(places[i])
+            for n, name in enumerate([*order[max(0, i - 1):i + 1], *order[turn::40]]):
+                if name not in gone:
+                    os.unlink(f"{(base, there)[n % 2]}/{name}")
+                    gone.add(name)
+            for n, path in enumerate((base, there)):
+                write(f"{path}/new-{turn}-{n}")
+                made.add(f"new-{turn}-{n}")
+            for again in (stream, None):  # as the stream goes on, and sought anew
+                if not again:
+                    stream.seek(places[i])
+                seen = stream.rest()
+                equal(len(seen), len(set(seen)), f"entries seen twice after place {i}")
+                equal([n for n in seen if n in names and n not in gone], [n for n in order[i:] if n not in gone],
+                      f"entries that stayed, after place {i}")
+                check(set(seen) <= names | made, set(seen) - names - made)
+            check(not gone & set(seen), f"removed, and seen after place {i}: {sorted(gone & set(seen))[:5]}")
+        LIBC.rewinddir(stream.at)
+        equal(sorted(stream.rest()), sorted(names - gone | made), "after rewinddir")
+
+
+def test_syncfs_returns(lab):
+    """No more than that: the kernel does not ask a FUSE mount."""
+    base = fresh(lab)
+    write(f"{base}/f", b"data")
+    for path in (f"{base}/f", base):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            equal(LIBC.syncfs(fd), 0, os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(fd)
+    equal((LIBC.syncfs(-1), ctypes.get_errno()), (-1, errno.EBADF))
+
+
 def test_locks_within_a_mount(lab):
     import fcntl
     base = fresh(lab)
