@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The programs that people and agents run, on the mount: shells, git, SQLite, tar, rsync, make,
-python; each checked by its own means (fsck, integrity_check, diff)."""
+python, npm; each checked by its own means (fsck, integrity_check, diff)."""
 import os
+import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
@@ -13,6 +14,11 @@ def folder(lab, name, mount=0):
     path = f"{lab.mounts[mount]}/memory/{name}"
     os.makedirs(path, exist_ok=True)
     return path
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def test_shell_and_text_tools(lab):
@@ -100,6 +106,34 @@ assert json.load(open('state.json')) == {'a': 1}
 with zipfile.ZipFile('z.zip', 'w') as z: z.writestr('x', 'y' * 100000)
 assert zipfile.ZipFile('z.zip').testzip() is None
 P""", cwd=d)
+
+
+def test_npm_install(lab):
+    """From a packed tarball and a linked folder, without the network."""
+    if shutil.which("npm") is None:
+        print("     npm is not here: not tried", flush=True)
+        return
+    d = folder(lab, "npm")
+    for name, more in (("leaf", '"main": "leaf.js"'), ("dep", '"main": "dep.js", "bin": {"dep-says": "cli.js"}'),
+                       ("app", '"dependencies": {"leaf": "file:../leaf"}')):
+        os.mkdir(f"{d}/{name}")
+        write(f"{d}/{name}/package.json", f'{{"name": "{name}", "version": "1.0.0", {more}}}')
+    write(f"{d}/leaf/leaf.js", "module.exports = 'leaf';\n")
+    write(f"{d}/dep/dep.js", "module.exports = 'dep';\n")
+    write(f"{d}/dep/cli.js", "#!/usr/bin/env node\nconsole.log(require('dep') + ' and ' + require('leaf'));\n")
+    env = dict(os.environ, npm_config_cache=f"{d}/cache", npm_config_userconfig="/dev/null",
+               npm_config_update_notifier="false")
+    sh("cd dep && npm pack -s --pack-destination ../app", cwd=d, env=env)
+    sh("npm install --offline --no-audit --no-fund ./dep-1.0.0.tgz", cwd=f"{d}/app", env=env)
+
+    def installed(tree):
+        equal(sh("node_modules/.bin/dep-says; node -p 'require(\"leaf\")'", cwd=f"{tree}/app"), "dep and leaf\nleaf\n")
+        sh("diff -r --exclude=package.json dep app/node_modules/dep; test -L app/node_modules/leaf", cwd=tree)
+    installed(d)
+    installed(folder(lab, "npm", 1))
+    # Once more, by the lock file, over what is there.
+    sh("npm ci --offline --no-audit --no-fund && npm ls --all", cwd=f"{d}/app", env=env)
+    installed(folder(lab, "npm", 1))
 
 
 def test_proper_lockfile_pattern(lab):
