@@ -6,11 +6,6 @@
 namespace linkspan::core {
 namespace {
 
-uint64_t add(uint64_t used, int64_t delta) {
-  if (delta < 0 && used < static_cast<uint64_t>(-delta)) return 0;
-  return used + static_cast<uint64_t>(delta);
-}
-
 bool fits(uint64_t used, uint64_t reserved, uint64_t more, uint64_t quota) {
   if (quota == 0 || more == 0) return true;
   const uint64_t taken = used + reserved;
@@ -21,8 +16,13 @@ bool fits(uint64_t used, uint64_t reserved, uint64_t more, uint64_t quota) {
 
 Usage::Usage(const std::vector<store::Volume>& volumes) {
   for (const store::Volume& volume : volumes) {
-    accounts_[volume.id] = {volume.name, volume.used_bytes,  volume.used_files, 0,
-                            0,           volume.quota_bytes, volume.quota_files};
+    accounts_[volume.id] = {volume.name,
+                            static_cast<int64_t>(volume.used_bytes),
+                            static_cast<int64_t>(volume.used_files),
+                            0,
+                            0,
+                            volume.quota_bytes,
+                            volume.quota_files};
     any_quota_ |= volume.quota_bytes != 0 || volume.quota_files != 0;
   }
 }
@@ -36,8 +36,8 @@ void Usage::apply(const store::UsageDelta& delta) {
   const std::lock_guard lock(mutex_);
   const auto at = accounts_.find(delta.volume);
   if (at == accounts_.end()) return;
-  at->second.used_bytes = add(at->second.used_bytes, delta.bytes);
-  at->second.used_files = add(at->second.used_files, delta.files);
+  at->second.bytes += delta.bytes;
+  at->second.files += delta.files;
 }
 
 StatFsReply Usage::statfs(VolumeId volume) const {
@@ -48,8 +48,8 @@ StatFsReply Usage::statfs(VolumeId volume) const {
   const auto total = [](uint64_t quota, uint64_t used, uint64_t unlimited) {
     return std::max(quota == 0 ? unlimited : quota, used);
   };
-  return {total(a.quota_bytes, a.used_bytes, kUnlimitedBytes), a.used_bytes,
-          total(a.quota_files, a.used_files, kUnlimitedFiles), a.used_files};
+  return {total(a.quota_bytes, a.used_bytes(), kUnlimitedBytes), a.used_bytes(),
+          total(a.quota_files, a.used_files(), kUnlimitedFiles), a.used_files()};
 }
 
 Status Usage::Reservation::grow(uint64_t bytes, uint64_t files) {
@@ -57,11 +57,11 @@ Status Usage::Reservation::grow(uint64_t bytes, uint64_t files) {
   const auto at = usage_->accounts_.find(volume_);
   if (at == usage_->accounts_.end()) return ok();
   Account& a = at->second;
-  if (!fits(a.used_bytes, a.reserved_bytes, bytes, a.quota_bytes))
+  if (!fits(a.used_bytes(), a.reserved_bytes, bytes, a.quota_bytes))
     return fail(Code::quota, "volume '" + a.name + "' has reached its quota of " +
                                  std::to_string(a.quota_bytes) +
                                  " bytes; remove something or ask the operator for more");
-  if (!fits(a.used_files, a.reserved_files, files, a.quota_files))
+  if (!fits(a.used_files(), a.reserved_files, files, a.quota_files))
     return fail(Code::quota, "volume '" + a.name + "' has reached its quota of " +
                                  std::to_string(a.quota_files) +
                                  " files; remove something or ask the operator for more");

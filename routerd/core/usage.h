@@ -2,6 +2,7 @@
 // asked, so that racing writers never pass a quota together.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -46,8 +47,12 @@ class Usage {
 
  private:
   struct Account {
+    // Deltas come in any order: a removal may be counted before what it removes.
+    uint64_t used_bytes() const { return static_cast<uint64_t>(std::max<int64_t>(bytes, 0)); }
+    uint64_t used_files() const { return static_cast<uint64_t>(std::max<int64_t>(files, 0)); }
+
     std::string name;
-    uint64_t used_bytes = 0, used_files = 0;
+    int64_t bytes = 0, files = 0;
     uint64_t reserved_bytes = 0, reserved_files = 0;
     uint64_t quota_bytes = 0, quota_files = 0;
   };

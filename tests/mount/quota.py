@@ -246,8 +246,5 @@ def test_usage_is_exact_where_a_commit_and_a_removal_meet(lab):
         equal(free(here), (BYTES, FILES), f"free in the empty volume, turn {turn}")
 
 
-KNOWN = {"test_usage_is_exact_where_a_commit_and_a_removal_meet":
-         "Usage::apply takes changes in the order of the answers, and add() cuts below 0 (routerd/core/usage.cc)"}
-
 if __name__ == "__main__":
-    labtest.main(globals(), each_seconds=120, known=KNOWN, mounts=2, quota_bytes=BYTES, quota_files=FILES)
+    labtest.main(globals(), each_seconds=120, mounts=2, quota_bytes=BYTES, quota_files=FILES)

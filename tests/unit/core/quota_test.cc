@@ -1,6 +1,7 @@
 #include <thread>
 
 #include "fixture.h"
+#include "routerd/core/usage.h"
 
 namespace linkspan::core::testing {
 namespace {
@@ -161,6 +162,21 @@ TEST_F(QuotaTest, AnOverwriteIsNotRefusedForAChangeMeanwhile) {
   EXPECT_TRUE(m.start_write(x, std::string(950, 'c')).get().ok());
   EXPECT_GE(looks, 1);
   EXPECT_EQ(statfs(m).used_bytes, 950u);
+}
+
+// Answers come in no fixed order: a removal may be counted before the commit that it follows.
+TEST(Usage, TakesDeltasInAnyOrder) {
+  store::Volume volume;
+  volume.id = VolumeId{1};
+  volume.quota_bytes = 1000;
+  Usage usage({volume});
+  usage.apply({volume.id, -700, -1});
+  EXPECT_EQ(usage.statfs(volume.id).used_bytes, 0u);
+  usage.apply({volume.id, 700, 1});
+  EXPECT_EQ(usage.statfs(volume.id).used_bytes, 0u);
+  EXPECT_EQ(usage.statfs(volume.id).used_files, 0u);
+  Usage::Reservation all(&usage, volume.id);
+  EXPECT_TRUE(all.grow(1000, 0).ok());
 }
 
 }  // namespace
