@@ -335,9 +335,13 @@ std::string status_json(const MountReport& report) {
                {"volume", route.volume},
                {"writable", route.writable && !report.read_only},
                {"policy", policy_name(route.policy)},
+               {"patterns", Json::array()},
                {"timeout_ms", route.timeout_ms},
                {"dirty_files", stats.dirty_files},
                {"dirty_bytes", stats.dirty_bytes}};
+    for (const auto& pattern : route.patterns)
+      entry["patterns"].push_back(
+          Json{{"glob", pattern.glob}, {"policy", policy_name(pattern.policy)}});
     entry["refused"] = stats.refused.empty() ? Json() : Json(stats.refused);
     entry["refused_since"] =
         stats.refused.empty() ? Json() : Json(format_time(stats.refused_since));
@@ -394,6 +398,10 @@ std::string routes_text(const MountReport& report) {
                        "  timeout " + number(route.timeout_ms / 1000) + " s";
     if (stats.dirty_bytes > 0) line += "  unsaved " + number(stats.dirty_bytes) + " bytes";
     text += row("route", line + stale);
+    if (!route.writable || report.read_only) continue;
+    for (const auto& pattern : route.patterns)
+      text += row("pattern", printable(route.path) + "  " + policy_name(pattern.policy) + "  " +
+                                 printable(pattern.glob));
   }
   if (!report.workspace.empty())
     text += row("route", "workspace  local " + printable(report.workspace) +

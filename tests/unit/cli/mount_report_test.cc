@@ -94,6 +94,24 @@ TEST(MountReportTest, HealthyStatus) {
   EXPECT_EQ(json["session"], "0000000000000007");
 }
 
+TEST(MountReportTest, PatternsStandInTheirOrderBelowTheirRoute) {
+  auto report = example();
+  EXPECT_EQ(nlohmann::json::parse(status_json(report))["routes"][0]["patterns"],
+            nlohmann::json::array());
+  report.routes[0].route.patterns = {{"*.csv", Policy::reject},
+                                     {"journal/**/*.log", Policy::last_writer_wins}};
+  report.routes[1].route.patterns = {{"*", Policy::reject}};  // read-only: nothing to decide
+  EXPECT_THAT(routes_text(report),
+              HasSubstr(" s  unsaved 5 bytes\n"
+                        "pattern    memory  reject  *.csv\n"
+                        "pattern    memory  last-writer-wins  journal/**/*.log\n"
+                        "route      skills"));
+  EXPECT_THAT(routes_text(report), Not(HasSubstr("pattern    skills")));
+  EXPECT_EQ(nlohmann::json::parse(status_json(report))["routes"][0]["patterns"].dump(),
+            R"([{"glob":"*.csv","policy":"reject"},)"
+            R"({"glob":"journal/**/*.log","policy":"last-writer-wins"}])");
+}
+
 TEST(MountReportTest, DisconnectedSaysSinceWhenAndWhatIsStale) {
   auto report = example();
   report.link = {client::Link::disconnected, report.now, "connection refused"};
