@@ -383,7 +383,13 @@ TEST_P(Conflicts, TheStoreNamesNodes) {
   EXPECT_EQ(path(ino), "a/b");
   EXPECT_EQ(path(dir), "a");
   EXPECT_EQ(path(root()), "");
-  must(world().unlink(dir, "b"));
+  must(world().link(ino, root(), "0"));
+  EXPECT_EQ(path(ino), "a/b") << "the oldest of its names";
+  must(world().rename(dir, "b", dir, "c"));
+  EXPECT_EQ(path(ino), "0") << "a/c is younger";
+  must(world().unlink(root(), "0"));
+  EXPECT_EQ(path(ino), "a/c");
+  must(world().unlink(dir, "c"));
   EXPECT_EQ(path(ino), "");
   EXPECT_EQ(code_of(store_->path_of(world().scope, Ino{99999999})), Code::stale_node);
 }
