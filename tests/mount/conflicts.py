@@ -268,21 +268,24 @@ def test_last_writer_wins_keeps_both_in_history(lab):
     b.end()
 
 
-# ---- the reject policy: a router and mounts of their own ---------------------------------------
+# ---- other policies: a router and mounts of their own ------------------------------------------
 
-class Strict:
-    """Two mounts of a tenant whose `memory` has the policy `reject`, on the lab's Postgres."""
+class Ruled:
+    """Two mounts of a tenant `name`, on the lab's Postgres, whose `memory` has the rules as the TOML says them."""
 
-    def __init__(self, lab):
-        self.lab, self.processes, base = lab, [], lab.base
+    def __init__(self, lab, name, rules):
+        self.lab, self.name, self.processes = lab, name, []
+        base = f"{lab.base}/{name}"
+        os.mkdir(base)
+        os.chmod(base, 0o755)
         token = eval(labtest.sh(f"{labtest.BUILD}/routerd/linkspan-routerd token new"))  # noqa: S307
-        pathlib.Path(f"{base}/strict.token").write_text(token["token"])
-        os.chmod(f"{base}/strict.token", 0o600)
+        pathlib.Path(f"{base}/token").write_text(token["token"])
+        os.chmod(f"{base}/token", 0o600)
         host = lab.info["postgres"].split("host=")[1].split()[0]
-        pathlib.Path(f"{base}/strict.toml").write_text(f'''store = "postgresql:///linkspan?host={host}&user=linkspan"
-listen = ["unix:{base}/strict.sock"]
+        pathlib.Path(f"{base}/toml").write_text(f'''store = "postgresql:///linkspan?host={host}&user=linkspan"
+listen = ["unix:{base}/sock"]
 [[tenant]]
-name = "strict"
+name = "{name}"
 [[tenant.volume]]
 name = "memory"
 [[tenant.token]]
@@ -292,24 +295,24 @@ principal = "agent"
 path = "memory"
 volume = "memory"
 rights = "rw"
-policy = "reject"
+{rules}
 ''')
-        self.start("router", [f"{labtest.BUILD}/routerd/linkspan-routerd", "--config", f"{base}/strict.toml"])
-        self.mounts = [f"{base}/strict{i}" for i in (1, 2)]
+        self.start("router", [f"{labtest.BUILD}/routerd/linkspan-routerd", "--config", f"{base}/toml"])
+        self.mounts = [f"{base}/mount{i}" for i in (1, 2)]
         for i, tree in enumerate(self.mounts):
             os.mkdir(tree)
             self.start(f"mount{i}", [f"{labtest.BUILD}/fusefs/cli/linkspan", "mount", "--foreground", "--router",
-                                     f"unix:{base}/strict.sock", "--token-file", f"{base}/strict.token",
-                                     "--state-dir", f"{base}/strict-state{i}", tree])
+                                     f"unix:{base}/sock", "--token-file", f"{base}/token",
+                                     "--state-dir", f"{base}/state{i}", tree])
 
     def start(self, name, command):
         r, w = os.pipe()
-        with open(f"{self.lab.base}/strict-{name}.log", "wb") as log:
+        with open(f"{self.lab.base}/{self.name}/{name}.log", "wb") as log:
             self.processes.append(subprocess.Popen(command + ["--ready-fd", str(w)], pass_fds=[w], stdout=log,
                                                    stderr=log))
         os.close(w)
         with os.fdopen(r) as pipe:
-            check(pipe.readline(), pathlib.Path(f"{self.lab.base}/strict-{name}.log").read_text()[-800:])
+            check(pipe.readline(), pathlib.Path(f"{self.lab.base}/{self.name}/{name}.log").read_text()[-800:])
 
     def end(self):
         for process in reversed(self.processes):
@@ -317,8 +320,50 @@ policy = "reject"
             process.wait(30)
 
 
+PATTERNS = '''policy = "merge"
+[[tenant.token.route.pattern]]
+glob = "lists/*.json"
+policy = "merge"
+[[tenant.token.route.pattern]]
+glob = "*.csv"
+policy = "reject"
+[[tenant.token.route.pattern]]
+glob = "journal/**/*.log"
+policy = "last-writer-wins"
+'''
+
+
+def test_patterns_decide_by_name_and_path(lab):
+    ruled = Ruled(lab, "patterns", PATTERNS)
+    try:
+        of = type("Lab", (), {"mounts": ruled.mounts, "info": lab.info, "base": lab.base})
+        one, three = TEXT.replace(b"one", b"ONE"), TEXT.replace(b"three", b"THREE")
+        merged = one.replace(b"three", b"THREE")
+        for directory in ("lists", "journal", "journal/2026"):
+            os.mkdir(f"{of.mounts[0]}/memory/{directory}")
+        # `reject` of what could be merged, wherever it is
+        contest(of, "a.csv", TEXT, ("save", one), ("save", three), one, "rename", three, "rename")
+        contest(of, "journal/b.csv", TEXT, ("rewrite", one), ("rewrite", three), one, "close", three)
+        # `merge` of what the built-in list would refuse, only there
+        contest(of, "lists/a.json", TEXT, ("save", one), ("save", three), merged)
+        contest(of, "lists/b.json", TEXT, ("in_place", 0, b"ONE"), ("in_place", 8, b"THREE"), merged)
+        contest(of, "a.json", TEXT, ("rewrite", one), ("rewrite", three), one, "close", three)
+        # `last-writer-wins` below one directory, at any depth
+        contest(of, "journal/a.log", TEXT, ("rewrite", one), ("rewrite", three), three)
+        contest(of, "journal/2026/a.log", TEXT, ("save", one), ("save", three), three)
+        contest(of, "journal/2026/b.log", TEXT, ("in_place", 0, b"ONE"), ("in_place", 0, b"1st"),
+                TEXT.replace(b"one", b"1st"))
+        contest(of, "a.log", TEXT, ("save", one), ("save", three), merged)
+        routes = pathlib.Path(of.mounts[1], ".linkspan/routes").read_text().splitlines()
+        equal([" ".join(line.split()) for line in routes if line.startswith("pattern")],
+              ["pattern memory merge lists/*.json", "pattern memory reject *.csv",
+               "pattern memory last-writer-wins journal/**/*.log"])
+    finally:
+        ruled.end()
+
+
 def test_reject_refuses_what_could_be_merged(lab):
-    strict = Strict(lab)
+    strict = Ruled(lab, "strict", 'policy = "reject"')
     try:
         lab_of = type("Lab", (), {"mounts": strict.mounts, "info": lab.info, "base": lab.base})
         one, three = TEXT.replace(b"one", b"ONE"), TEXT.replace(b"three", b"THREE")
