@@ -173,7 +173,8 @@ Status RouteVfs::commit_named(const Doing& doing, const cache::Name& name) {
   if (!ino || !*ino) return ok();
   const auto file = files_.find(*ino);
   // What was only truncated is about to be written to, and nobody wants to see it empty till then.
-  return file && !file->only_truncated() ? commits_.commit(doing, *file) : ok();
+  if (!file || file->only_truncated()) return ok();
+  return but_for_conflicts(commits_.commit(doing, *file));
 }
 
 Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name, Ino to,
@@ -268,7 +269,8 @@ Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::st
   LINKSPAN_CHECK(check_name(name));
   LINKSPAN_CHECK(writable());
   const Doing doing = begin(c);
-  if (const auto file = files_.find(ino)) LINKSPAN_CHECK(commits_.commit(doing, *file));
+  if (const auto file = files_.find(ino))
+    LINKSPAN_CHECK(but_for_conflicts(commits_.commit(doing, *file)));
   LinkRequest request;
   request.ino = ino;
   request.parent = parent;

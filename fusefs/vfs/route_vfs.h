@@ -154,7 +154,7 @@ class RouteVfs final : public Vfs {
   bool commits_go() const;
   Status when_there_is_room(const Doing& doing, Ino ino, const std::function<Status()>& write);
   void make_room(const Doing& doing, Ino ino);
-  Status commit_and_report(const Doing& doing, OpenFile& file);
+  Status commit_and_report(const Doing& doing, const FileHandle& handle);
   bool truncation_may_wait(const Caller& c, const FileHandle& handle);
   void accessed_by_pages(FileHandle& handle);
 
