@@ -167,7 +167,7 @@ class OpenFile {
   bool doomed() const;
   void undoom();  // nothing of it is left
 
-  bool orphan() const;  // has no name any more: nothing of it need be committed
+  bool orphan() const;  // was removed: nothing of it need be committed
   void set_orphan();
 
   // -- handles, for the table of open files ---------------------------------------------------

@@ -123,7 +123,7 @@ class RouteVfs final : public Vfs {
   void renamed(const Process& process, const RenameRequest& request, const MutationReply& reply,
                cache::Ticket ticket, const std::optional<Ino>& target_before,
                const std::optional<KnownNode>& moved_before);
-  void mark_orphans(const MutationReply& reply);
+  void without_names(const MutationReply& reply, bool removed);
   Status set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
                   std::optional<Handle> handle);
   Status send_attributes(const Caller& c, const Doing& doing, Ino ino, const SetAttr& set);
