@@ -176,6 +176,11 @@ void to_wire(const Route& route, v1::Route* out) {
   out->set_policy(std::string(to_string(route.policy)));
   out->set_timeout_ms(route.timeout_ms);
   out->set_root_ino(route.root.value);
+  for (const PolicyPattern& pattern : route.patterns) {
+    v1::PolicyPattern* to = out->add_patterns();
+    to->set_glob(clean_text(pattern.glob, limits::kGlobBytes));
+    to->set_policy(std::string(to_string(pattern.policy)));
+  }
 }
 
 Result<Route> from_wire(const v1::Route& m) {
@@ -191,6 +196,14 @@ Result<Route> from_wire(const v1::Route& m) {
   route.writable = m.writable();
   route.timeout_ms = m.timeout_ms();
   route.root = Ino(m.root_ino());
+  LINKSPAN_CHECK(check_range("route.patterns", static_cast<uint64_t>(m.patterns_size()), 0,
+                             limits::kPatterns));
+  for (const v1::PolicyPattern& from : m.patterns()) {
+    LINKSPAN_CHECK(check_bytes("route.pattern.glob", from.glob().size(), 1, limits::kGlobBytes));
+    PolicyPattern pattern{from.glob(), {}};
+    LINKSPAN_TRY(pattern.policy, policy_from(from.policy()));
+    route.patterns.push_back(std::move(pattern));
+  }
   return route;
 }
 

@@ -69,6 +69,17 @@ struct Node {
 // What happens when a commit's base is not the head any more (DESIGN 4, "No lost update").
 enum class Policy : uint8_t { merge, reject, last_writer_wins };
 
+// Files for which a route has another policy. A glob without '/' is matched with the file's name in
+// any directory; one with '/' with its path from the volume's root (a leading '/' is that root),
+// where `*`, `?` and [...] do not cross a '/', and a part that is `**` is any number of
+// directories, also none (as the last part: all that is below). Bytes, with regard to case; `\`
+// takes the next one as it is.
+struct PolicyPattern {
+  std::string glob;  // "*.csv", "journal/**/*.log"
+  Policy policy = Policy::merge;
+  bool operator==(const PolicyPattern&) const = default;
+};
+
 // A path under the mountpoint and what it leads to, as the grant says.
 struct Route {
   std::string path;    // "memory"; no leading slash
@@ -76,6 +87,7 @@ struct Route {
   VolumeId volume_id;  // router side only
   bool writable = false;
   Policy policy = Policy::merge;
+  std::vector<PolicyPattern> patterns;  // the first that matches decides, before `policy`
   uint32_t timeout_ms = static_cast<uint32_t>(limits::kRouteTimeout.count());
   Ino root;
   bool operator==(const Route&) const = default;

@@ -65,9 +65,12 @@ std::string token_summary(const store::TokenRecord& token) {
   std::string out = "  token of " + token.principal +
                     (token.sandbox.empty() ? "" : " in sandbox " + token.sandbox) +
                     (token.expires.ns ? ", expires" : ", never expires") + "\n";
-  for (const Route& route : token.routes)
+  for (const Route& route : token.routes) {
     out += "    " + route.path + " -> " + route.volume + (route.writable ? " (rw, " : " (ro, ") +
            std::string(policy_name(route.policy)) + ")\n";
+    for (const PolicyPattern& pattern : route.patterns)
+      out += "      " + pattern.glob + ": " + std::string(policy_name(pattern.policy)) + "\n";
+  }
   return out;
 }
 

@@ -30,6 +30,9 @@
 //   rights = "rw"
 //   policy = "merge"
 //   timeout_ms = 30000
+//   [[tenant.token.route.pattern]]               # the first that matches decides, else `policy`
+//   glob = "journal/**/*.log"                    # see PolicyPattern in linkspan/types.h
+//   policy = "last-writer-wins"
 #pragma once
 
 #include <chrono>

@@ -17,12 +17,16 @@ constexpr int64_t kKeepMost = 1'000'000;
 constexpr int64_t kTimeoutMsMost = 3'600'000;
 constexpr size_t kLabelBytes = 255;  // names of tenants, volumes, principals, sandboxes
 
-// Names of tenants, volumes and principals are shown and logged: no control characters.
+// What is shown and logged has none: names of tenants, volumes and principals, globs.
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(),
+                     [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
 std::string label_problem(std::string_view text) {
   if (text.empty()) return "must not be empty";
   if (text.size() > kLabelBytes) return "is longer than 255 bytes";
-  if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
-    return "must not hold control characters";
+  if (has_control(text)) return "must not hold control characters";
   return {};
 }
 
@@ -53,6 +57,31 @@ std::string route_path_problem(std::string_view path) {
     begin = end + 1;
   }
   return {};
+}
+
+std::string glob_problem(std::string_view glob) {
+  if (glob.empty()) return "must not be empty; write glob = \"*.csv\"";
+  if (glob.size() > limits::kGlobBytes)
+    return "is longer than " + std::to_string(limits::kGlobBytes) + " bytes";
+  if (has_control(glob)) return "must not hold control characters";
+  if (glob.find('/') != std::string_view::npos && glob.front() == '/') glob.remove_prefix(1);
+  for (;;) {
+    const size_t slash = glob.find('/');
+    const auto part = glob.substr(0, slash);
+    if (part.empty() || part == "." || part == "..")
+      return "must not have empty, '.' or '..' parts; write glob = \"journal/**\" for all below";
+    if (part != "**" && part.find("**") != std::string_view::npos)
+      return "'**' stands for directories and must be a part of its own; write glob = "
+             "\"journal/**/*.log\"";
+    if (slash == std::string_view::npos) return {};
+    glob.remove_prefix(slash + 1);
+  }
+}
+
+std::optional<Policy> policy_in(const Table& table) {
+  constexpr Policy kPolicies[] = {Policy::merge, Policy::reject, Policy::last_writer_wins};
+  const auto choice = table.choice("policy", {"merge", "reject", "last-writer-wins"});
+  return choice ? std::optional(kPolicies[*choice]) : std::nullopt;
 }
 
 class Parser {
@@ -221,7 +250,8 @@ class Parser {
                  {"volume", "volume = \"memory\""},
                  {"rights", "rights = \"rw\""},
                  {"policy", "policy = \"merge\""},
-                 {"timeout_ms", "timeout_ms = 30000"}});
+                 {"timeout_ms", "timeout_ms = 30000"},
+                 {"pattern", "[[tenant.token.route.pattern]]"}});
     if (!(static_cast<int>(table.require("path")) & static_cast<int>(table.require("volume")) &
           static_cast<int>(table.require("rights"))))
       return;
@@ -240,12 +270,33 @@ class Parser {
     out.path = *path;
     out.volume = *volume;
     out.writable = table.choice("rights", {"ro", "rw"}).value_or(0) == 1;
-    constexpr Policy kPolicies[] = {Policy::merge, Policy::reject, Policy::last_writer_wins};
-    if (auto policy = table.choice("policy", {"merge", "reject", "last-writer-wins"}))
-      out.policy = kPolicies[*policy];
+    out.policy = policy_in(table).value_or(out.policy);
+    size_t patterns = 0;
+    table.each("pattern", [&](const toml::table& pattern) {
+      if (++patterns == limits::kPatterns + 1)
+        problems_.add(pattern.source(), "pattern: a route has at most " +
+                                            std::to_string(limits::kPatterns) +
+                                            " patterns; put what is alike under one glob");
+      if (patterns <= limits::kPatterns) this->pattern(pattern, &out.patterns);
+    });
     if (auto ms = table.integer("timeout_ms", 1, kTimeoutMsMost))
       out.timeout_ms = static_cast<uint32_t>(*ms);
     routes->push_back(std::move(out));
+  }
+
+  void pattern(const toml::table& raw, std::vector<PolicyPattern>* patterns) {
+    Table table(problems_, raw, "in [[tenant.token.route.pattern]]",
+                {{"glob", "glob = \"*.csv\""}, {"policy", "policy = \"reject\""}});
+    if (!(static_cast<int>(table.require("glob")) & static_cast<int>(table.require("policy"))))
+      return;
+    const auto glob = table.text("glob");
+    const auto policy = policy_in(table);
+    if (!glob || !policy) return;
+    if (auto problem = glob_problem(*glob); !problem.empty()) return table.wrong("glob", problem);
+    if (std::any_of(patterns->begin(), patterns->end(),
+                    [&](const PolicyPattern& before) { return before.glob == *glob; }))
+      return table.wrong("glob", "\"" + *glob + "\" is there already in this route; remove one");
+    patterns->push_back({*glob, *policy});
   }
 
   Problems problems_;

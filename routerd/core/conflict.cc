@@ -71,7 +71,7 @@ Result<Merger::Text> Merger::text(Ino ino, Version version) {
 }
 
 // The name is what tells a text, which may be merged by lines, from, say, JSON. A file that lost
-// its name goes by the last one.
+// its names goes by the last one.
 Result<std::string> Merger::path_of(Ino ino) {
   LINKSPAN_TRY(std::string path, store_.path_of(mutation_.scope, ino));
   if (!path.empty()) return path;
@@ -85,11 +85,33 @@ Result<std::string> Merger::path_of(Ino ino) {
   return path;
 }
 
+Result<Policy> Merger::policy_of(Ino ino) {
+  LINKSPAN_TRY(const std::string path, path_of(ino));
+  return effective_policy(rules_, path);
+}
+
+Result<Policy> Merger::policy_of(const RenameRequest& request) {
+  std::string path;
+  if (by_path(rules_)) {
+    LINKSPAN_TRY(path, store_.path_of(mutation_.scope, request.to_parent));
+    if (!path.empty()) path += '/';
+  }
+  return effective_policy(rules_, path + request.to_name);
+}
+
 Result<store::Applied> Merger::commit(const CommitRequest& request) {
   auto applied = store_.commit(mutation_, request);
   if (applied.ok() || applied.code() != Code::conflict) return applied;
-  LINKSPAN_TRY(const std::string path, path_of(request.ino));
-  if (effective_policy(Policy::merge, path) != Policy::merge) return applied;
+  LINKSPAN_TRY(const Policy policy, policy_of(request.ino));
+  if (policy == Policy::reject) return applied;
+  if (policy == Policy::merge) return merge(request, std::move(applied));
+  CommitRequest over = request;
+  over.base.reset();
+  if (over.extents) over.extents->rewind();
+  return store_.commit(mutation_, over);
+}
+
+Result<store::Applied> Merger::merge(const CommitRequest& request, Result<store::Applied> applied) {
   LINKSPAN_TRY(const Text base, text(request.ino, *request.base));
   if (!base) return applied;
   const auto mine = apply_commit(*base, request);
@@ -159,10 +181,20 @@ Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request)
 }
 
 Result<store::Applied> Merger::rename(const RenameRequest& asked) {
-  const auto first = store_.rename(mutation_, asked);
-  if (first.ok() || first.code() != Code::conflict || asked.no_replace || asked.exchange ||
-      effective_policy(Policy::merge, asked.to_name) != Policy::merge)
-    return first;
+  auto applied = store_.rename(mutation_, asked);
+  if (applied.ok() || applied.code() != Code::conflict) return applied;
+  LINKSPAN_TRY(const Policy policy, policy_of(asked));
+  if (policy == Policy::last_writer_wins) {
+    RenameRequest over = asked;
+    over.base_ino = Ino{};
+    return store_.rename(mutation_, over);
+  }
+  if (policy == Policy::reject || asked.no_replace || asked.exchange) return applied;
+  return merge(asked, std::move(applied));
+}
+
+Result<store::Applied> Merger::merge(const RenameRequest& asked,
+                                     const Result<store::Applied>& first) {
   for (int attempt = 0; attempt < kMergeAttempts; ++attempt) {
     RenameRequest request;
     LINKSPAN_TRY(const bool can, prepare(asked, &request));

@@ -8,20 +8,23 @@
 
 namespace linkspan::core {
 
-// Applies a mutation that carries a base under the policy `merge`: as it is if the base is still
-// the head, else merged with the head, under the same operation number and seq.
-// MutationReply::merged says which. `conflict` when it cannot be merged.
+// Applies a mutation that carries a base under a route's policy and patterns: as it is if the base
+// is still the head. Else the file's path is asked for, if it is needed, and its policy decides,
+// under the same operation number and seq: merged with the head (MutationReply::merged says so), or
+// over it, or `conflict`: also when it cannot be merged. A file of several names goes by the
+// oldest, a rename by the name that it replaces.
 //
 // `busy`: others moved the head on at every one of kMergeAttempts.
 //
 // Threads: one for each object; blocks for the store.
 class Merger {
  public:
-  Merger(store::Store& store, const store::Mutation& mutation)
-      : store_(store), mutation_(mutation) {}
+  Merger(store::Store& store, const store::Mutation& mutation, const Route& rules)
+      : store_(store), mutation_(mutation), rules_(rules) {}
 
   Result<store::Applied> commit(const CommitRequest& request);
   Result<store::Applied> rename(const RenameRequest& asked);
+  Result<Policy> policy_of(Ino ino);  // of a commit to the node
 
  private:
   using Text = std::optional<std::string>;
@@ -30,10 +33,15 @@ class Merger {
   // Text that may be merged, whole. Nothing: too large, binary, or not there any more.
   Result<Text> text(Ino ino, Version version);
   Result<Text> base_of_name(const RenameRequest& request, Ino head);
+  // Of what was refused so: the answer, too, where it cannot be merged.
+  Result<store::Applied> merge(const CommitRequest& request, Result<store::Applied> applied);
+  Result<store::Applied> merge(const RenameRequest& asked, const Result<store::Applied>& first);
+  Result<Policy> policy_of(const RenameRequest& request);
   Result<std::string> path_of(Ino ino);
 
   store::Store& store_;
   store::Mutation mutation_;
+  const Route& rules_;
 };
 
 // Keeps what a refused commit or rename was to write, whatever quotas say. `mutation` is the
@@ -49,7 +57,8 @@ Result<std::optional<Conflict>> kept_before(store::Store& store, const store::Mu
 // The refusal, with the conflict's number and what can be done about it.
 Error tell_kept(const Conflict& conflict);
 
-// Of a replayed result: was it a merge? Each commit makes the version after the head's.
+// Of a replayed result: was it a merge? Each commit makes the version after the head's. (So is one,
+// for the mount, what was written over another's by a pattern: it trusts no cache of it then.)
 bool was_merged(Version base, const MutationReply& reply);
 
 // The content that a commit makes of `old`. Nothing: the extents failed or pass kMergeBytes.

@@ -22,18 +22,23 @@ void add_once(std::vector<VolumeId>& ids, VolumeId id) {
 
 }  // namespace
 
-Policy Grant::policy(VolumeId volume) const {
+const Route& Grant::rules(VolumeId volume) const {
   for (const Route& route : routes)
-    if (route.writable && route.volume_id == volume) return route.policy;
-  return Policy::reject;
+    if (route.writable && route.volume_id == volume) return route;
+  static const Route none = [] {
+    Route route;
+    route.policy = Policy::reject;
+    return route;
+  }();
+  return none;
 }
 
-std::optional<Policy> Grant::only_policy() const {
-  std::optional<Policy> only;
+const Route* Grant::only_rules() const {
+  const Route* only = nullptr;
   for (const Route& route : routes) {
     if (!route.writable) continue;
-    if (only && *only != route.policy) return std::nullopt;
-    only = route.policy;
+    if (only && (only->policy != route.policy || only->patterns != route.patterns)) return nullptr;
+    only = &route;
   }
   return only;
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,10 +18,10 @@ struct Grant {
   Time expires;  // ns == 0: never
 
   bool expired(Time now) const { return expires.ns != 0 && now >= expires; }
-  // Of the first writable route that leads to the volume.
-  Policy policy(VolumeId volume) const;
-  // All writable routes agree.
-  std::optional<Policy> only_policy() const;
+  // The first writable route that leads to the volume: its policy and patterns count.
+  const Route& rules(VolumeId volume) const;
+  // Of any volume, where all writable routes agree on policy and patterns; else null.
+  const Route* only_rules() const;
 };
 
 // `unauthenticated`: revoked or expired. The message never holds the token.

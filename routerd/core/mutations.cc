@@ -56,20 +56,22 @@ bool has_base(const RenameRequest& request) {
 
 // ---- by policy ----
 
-Result<Policy> RouterCore::policy_of(const Call& call, Ino ino) {
-  if (const auto only = call.grant->only_policy()) return *only;
+Result<const Route*> RouterCore::rules_of(const Call& call, Ino ino) {
+  if (const Route* only = call.grant->only_rules()) return only;
   LINKSPAN_TRY(const VolumeId volume, volume_of(call, ino));
-  return call.grant->policy(volume);
+  return &call.grant->rules(volume);
 }
 
 Result<store::Applied> RouterCore::commit_by_policy(const Call& call, CommitRequest request,
                                                     const store::Mutation& mutation) {
   if (request.append || planted(Fault::no_base)) request.base.reset();  // an append never conflicts
   if (!request.base) return store_->commit(mutation, request);
-  LINKSPAN_TRY(const Policy policy, policy_of(call, request.ino));
-  if (policy == Policy::last_writer_wins) request.base.reset();
-  if (policy != Policy::merge) return store_->commit(mutation, request);
-  LINKSPAN_TRY(auto applied, Merger(*store_, mutation).commit(request));
+  LINKSPAN_TRY(const Route* rules, rules_of(call, request.ino));
+  if (rules->patterns.empty() && rules->policy != Policy::merge) {  // whatever its name
+    if (rules->policy == Policy::last_writer_wins) request.base.reset();
+    return store_->commit(mutation, request);
+  }
+  LINKSPAN_TRY(auto applied, Merger(*store_, mutation, *rules).commit(request));
   if (applied.replayed) applied.reply.merged = was_merged(*request.base, applied.reply);
   return applied;
 }
@@ -78,10 +80,12 @@ Result<store::Applied> RouterCore::rename_by_policy(const Call& call, RenameRequ
                                                     const store::Mutation& mutation) {
   if (planted(Fault::no_base)) request.base_ino = Ino{};
   if (!request.base_ino) return store_->rename(mutation, request);
-  LINKSPAN_TRY(const Policy policy, policy_of(call, request.to_parent));
-  if (policy == Policy::last_writer_wins) request.base_ino = Ino{};
-  if (policy != Policy::merge) return store_->rename(mutation, request);
-  LINKSPAN_TRY(auto applied, Merger(*store_, mutation).rename(request));
+  LINKSPAN_TRY(const Route* rules, rules_of(call, request.to_parent));
+  if (rules->patterns.empty() && rules->policy != Policy::merge) {
+    if (rules->policy == Policy::last_writer_wins) request.base_ino = Ino{};
+    return store_->rename(mutation, request);
+  }
+  LINKSPAN_TRY(auto applied, Merger(*store_, mutation, *rules).rename(request));
   if (applied.replayed) applied.reply.merged = was_merged(request.base_version, applied.reply);
   return applied;
 }
@@ -115,7 +119,11 @@ Result<store::Applied> RouterCore::commit_metered(const Call& call, const Commit
 Result<store::Applied> RouterCore::commit_over_head(const Call& call, const CommitRequest& request,
                                                     const store::Mutation& mutation,
                                                     VolumeId volume, Reserved& reserved) {
-  LINKSPAN_TRY(const Policy policy, policy_of(call, request.ino));
+  LINKSPAN_TRY(const Route* rules, rules_of(call, request.ino));
+  Policy policy = rules->policy;
+  if (request.base && !rules->patterns.empty()) {
+    LINKSPAN_TRY(policy, Merger(*store_, mutation, *rules).policy_of(request.ino));
+  }
   LINKSPAN_TRY(const auto now, store_->getattr(mutation.scope, {request.ino, false}));
   const Attr& attr = now.node.attr;
   const uint64_t size = std::max(request.size, std::min(attr.size, request.keep_below));

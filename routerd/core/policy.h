@@ -1,4 +1,4 @@
-// Which files a commit may be merged for.
+// What becomes of a write whose base is not the head any more, by the file's name.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,17 @@ namespace linkspan::core {
 inline constexpr size_t kMergeBytes = 1 << 20;  // larger files are never merged
 inline constexpr int kMergeAttempts = 64;       // while others keep moving the head on
 
-// The policy for a file of this name under a route's policy: what is no text of independent lines
-// (JSON, databases) is never line-merged but rejected. `path` may be a bare name; empty: not known.
-Policy effective_policy(Policy route, std::string_view path);
+// The policy for the file of this path (from the volume's root on) under a route. The first of the
+// route's patterns that matches decides: it is the operator's word, also where it says `merge` of
+// JSON. Else, under `merge`, what is no text of independent lines (JSON, databases) is never
+// line-merged but rejected. Else the route's policy. An empty path is one that is not known: no
+// pattern matches. Unless by_path(route), a bare name is as good as the path.
+Policy effective_policy(const Route& route, std::string_view path);
+
+// Has the route a pattern with a '/'?
+bool by_path(const Route& route);
+
+// As PolicyPattern says.
+bool matches(std::string_view glob, std::string_view path);
 
 }  // namespace linkspan::core

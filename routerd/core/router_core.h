@@ -165,7 +165,8 @@ class RouterCore final : public Router {
                                           const store::Mutation& mutation);
   Result<store::Applied> rename_by_policy(const Call& call, RenameRequest request,
                                           const store::Mutation& mutation);
-  Result<Policy> policy_of(const Call& call, Ino ino);
+  // The route whose policy and patterns count for the node. It lives as long as the grant.
+  Result<const Route*> rules_of(const Call& call, Ino ino);
   // For each other session that may have what the plan names: what it must forget.
   struct Revoked {
     Holder holder;

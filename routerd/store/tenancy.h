@@ -60,7 +60,7 @@ struct TokenRecord {
   std::string tenant;  // name
   std::string principal;
   std::string sandbox;        // label; empty: the router makes one up for each session
-  std::vector<Route> routes;  // path, volume, writable, policy, timeout_ms
+  std::vector<Route> routes;  // path, volume, writable, policy, patterns, timeout_ms
   Time expires;               // ns == 0: never
   bool revoked = false;
 };

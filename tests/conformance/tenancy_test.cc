@@ -129,6 +129,9 @@ TokenRecord token(const std::string& tenant, uint8_t fill) {
   record.routes[1].path = "skills";
   record.routes[1].volume = "other";
   record.routes[1].policy = Policy::last_writer_wins;
+  record.routes[1].patterns = {{"*.csv", Policy::reject},
+                               {"\xc3\xa4/**/*.log", Policy::last_writer_wins},
+                               {"*", Policy::merge}};
   return record;
 }
 
@@ -146,6 +149,7 @@ void expect_same(const TokenRecord& a, const TokenRecord& b) {
     EXPECT_EQ(a.routes[i].writable, b.routes[i].writable);
     EXPECT_EQ(a.routes[i].policy, b.routes[i].policy);
     EXPECT_EQ(a.routes[i].timeout_ms, b.routes[i].timeout_ms);
+    EXPECT_EQ(a.routes[i].patterns, b.routes[i].patterns);
   }
 }
 
@@ -244,8 +248,13 @@ TEST_P(Tenancy, TokensAreKeptAndReplaced) {
   EXPECT_EQ(code_of(store_->find_token(record.hash)), Code::not_found);
   must(store_->put_token(record));
   expect_same(must(store_->find_token(record.hash)), record);
+  record.routes[0].patterns.swap(record.routes[1].patterns);
+  record.routes[0].patterns.pop_back();
+  must(store_->put_token(record));
+  expect_same(must(store_->find_token(record.hash)), record);
   record.revoked = true;
   record.routes.pop_back();
+  record.routes[0].patterns.clear();
   record.expires = {};
   must(store_->put_token(record));
   expect_same(must(store_->find_token(record.hash)), record);

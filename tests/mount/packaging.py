@@ -24,6 +24,7 @@ def test_samples_are_valid():
                           text=True, timeout=30)
     equal(done.returncode, 0, done.stderr)
     check("memory" in done.stdout and "agent" in done.stdout, done.stdout)
+    check("(rw, merge)\n      *.csv: reject\n      journal/**/*.log: last-writer-wins\n" in done.stdout, done.stdout)
 
 
 def flags_of(*command):

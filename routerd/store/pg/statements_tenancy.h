@@ -129,11 +129,19 @@ inline constexpr Statement kValidTokens{
     "WHERE t.name = $1::text AND NOT k.revoked ORDER BY k.hash FOR UPDATE OF k"};
 inline constexpr Statement kRevokeToken{
     "revoke_token", "UPDATE linkspan.token SET revoked = true WHERE hash = $1::bytea"};
-// (hash) -> path, volume, writable, policy, timeout_ms
+// (hash) -> path, volume, writable, policy, timeout_ms, place, glob, policy of the glob. A row for
+// each pattern, or one with nulls.
 inline constexpr Statement kRoutes{
     "routes",
-    "SELECT path, volume, writable, policy, timeout_ms FROM linkspan.token_route "
-    "WHERE hash = $1::bytea ORDER BY place"};
+    "SELECT r.path, r.volume, r.writable, r.policy, r.timeout_ms, r.place, p.glob, p.policy "
+    "FROM linkspan.token_route r LEFT JOIN linkspan.token_pattern p "
+    "ON p.hash = r.hash AND p.route = r.place WHERE r.hash = $1::bytea "
+    "ORDER BY r.place, p.place"};
+// (hash, place of the route, place, glob, policy)
+inline constexpr Statement kAddPattern{
+    "add_pattern",
+    "INSERT INTO linkspan.token_pattern (hash, route, place, glob, policy) "
+    "VALUES ($1::bytea, $2::integer, $3::integer, $4::text, $5::smallint)"};
 // (id, tenant, attached, token, secret, principal, sandbox, epoch); nothing: another owner
 inline constexpr Statement kPutSession{
     "put_session",

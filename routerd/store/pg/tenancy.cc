@@ -142,6 +142,16 @@ Result<TenantState> open_in(Connection& conn, const std::string& name,
   return state;
 }
 
+Route route_at(const Rows& rows, int row) {
+  Route route;
+  route.path = rows.text(row, 0);
+  route.volume = rows.text(row, 1);
+  route.writable = rows.boolean(row, 2);
+  route.policy = static_cast<Policy>(rows.i16(row, 3));
+  route.timeout_ms = static_cast<uint32_t>(rows.i64(row, 4));
+  return route;
+}
+
 Result<TokenRecord> token_of(const TokenHash& hash, const Rows& token, const Rows& routes) {
   if (token.empty()) return fail(Code::not_found, "there is no such token");
   TokenRecord record;
@@ -152,13 +162,11 @@ Result<TokenRecord> token_of(const TokenHash& hash, const Rows& token, const Row
   record.expires = token.time(0, 3);
   record.revoked = token.boolean(0, 4);
   for (int row = 0; row < routes.count(); ++row) {
-    Route route;
-    route.path = routes.text(row, 0);
-    route.volume = routes.text(row, 1);
-    route.writable = routes.boolean(row, 2);
-    route.policy = static_cast<Policy>(routes.i16(row, 3));
-    route.timeout_ms = static_cast<uint32_t>(routes.i64(row, 4));
-    record.routes.push_back(std::move(route));
+    if (row == 0 || routes.i32(row, 5) != routes.i32(row - 1, 5))
+      record.routes.push_back(route_at(routes, row));
+    if (!routes.null(row, 6))
+      record.routes.back().patterns.push_back(
+          {routes.text(row, 6), static_cast<Policy>(routes.i16(row, 7))});
   }
   return record;
 }
@@ -229,9 +237,16 @@ Status PostgresStore::put_token(const TokenRecord& token) {
     int32_t place = 0;
     for (const Route& route : token.routes) {
       Params p;
-      p.bytes(hash).i32(place++).bytes(route.path).bytes(route.volume).boolean(route.writable);
+      p.bytes(hash).i32(place).bytes(route.path).bytes(route.volume).boolean(route.writable);
       p.i16(static_cast<int16_t>(route.policy)).i64(route.timeout_ms);
       conn.queue(sql::kAddRoute, p);
+      int32_t at = 0;
+      for (const PolicyPattern& pattern : route.patterns) {
+        Params of;
+        of.bytes(hash).i32(place).i32(at++).bytes(pattern.glob);
+        conn.queue(sql::kAddPattern, of.i16(static_cast<int16_t>(pattern.policy)));
+      }
+      ++place;
     }
     return ok();
   });

@@ -49,6 +49,12 @@ volume = "memory"
 rights = "rw"
 policy = "reject"
 timeout_ms = 100
+[[tenant.token.route.pattern]]
+glob = "*.csv"
+policy = "merge"
+[[tenant.token.route.pattern]]
+glob = "journal/**/*.log"
+policy = "last-writer-wins"
 )";
 }
 
@@ -86,6 +92,9 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_TRUE(token.routes[0].writable);
   EXPECT_EQ(token.routes[0].policy, Policy::reject);
   EXPECT_EQ(token.routes[0].timeout_ms, 100u);
+  EXPECT_THAT(token.routes[0].patterns,
+              ElementsAre(PolicyPattern{"*.csv", Policy::merge},
+                          PolicyPattern{"journal/**/*.log", Policy::last_writer_wins}));
 }
 
 TEST(Config, DefaultsAreTheDocumentedOnes) {
@@ -107,6 +116,10 @@ std::string with_token(const std::string& token, const std::string& route) {
 }
 const std::string kToken = "sha256 = \"" + kHash + "\"\nprincipal = \"agent\"\n";
 const std::string kRoute = "path = \"memory\"\nvolume = \"memory\"\nrights = \"rw\"\n";
+
+std::string with_pattern(const std::string& pattern) {
+  return with_token(kToken, kRoute + "[[tenant.token.route.pattern]]\n" + pattern);
+}
 
 struct Case {
   const char* name;
@@ -251,6 +264,36 @@ const Case kCases[] = {
      "r.toml:12: policy: \"ours\" is not one of \"merge\", \"reject\" or \"last-writer-wins\""},
     {"route_timeout", with_token(kToken, kRoute + "timeout_ms = 0\n"),
      "r.toml:12: timeout_ms: 0 is not between 1 and 3600000"},
+    {"pattern_type", with_token(kToken, kRoute + "pattern = \"*.csv\"\n"),
+     "r.toml:12: pattern: expected a list of tables, found a string; write "
+     "[[tenant.token.route.pattern]]"},
+    {"pattern_unknown", with_pattern("glob = \"*\"\npolicy = \"merge\"\npath = \"x\"\n"),
+     "r.toml:15: unknown key 'path' in [[tenant.token.route.pattern]]; known are glob, policy"},
+    {"pattern_no_glob", with_pattern("policy = \"merge\"\n"),
+     "r.toml:12: 'glob' is missing in [[tenant.token.route.pattern]]; write glob = \"*.csv\""},
+    {"pattern_no_policy", with_pattern("glob = \"*.csv\"\n"),
+     "r.toml:12: 'policy' is missing in [[tenant.token.route.pattern]]; write policy = \"reject\""},
+    {"pattern_policy", with_pattern("glob = \"*.csv\"\npolicy = \"ours\"\n"),
+     "r.toml:14: policy: \"ours\" is not one of \"merge\", \"reject\" or \"last-writer-wins\""},
+    {"pattern_empty", with_pattern("glob = \"\"\npolicy = \"merge\"\n"),
+     "r.toml:13: glob: must not be empty; write glob = \"*.csv\""},
+    {"pattern_long", with_pattern("glob = \"" + std::string(513, 'x') + "\"\npolicy = \"merge\"\n"),
+     "r.toml:13: glob: is longer than 512 bytes"},
+    {"pattern_control", with_pattern("glob = \"a\\tb\"\npolicy = \"merge\"\n"),
+     "r.toml:13: glob: must not hold control characters"},
+    {"pattern_directory", with_pattern("glob = \"journal/\"\npolicy = \"merge\"\n"),
+     "r.toml:13: glob: must not have empty, '.' or '..' parts; write glob = \"journal/**\" for all "
+     "below"},
+    {"pattern_dots", with_pattern("glob = \"./a\"\npolicy = \"merge\"\n"),
+     "r.toml:13: glob: must not have empty, '.' or '..' parts; write glob = \"journal/**\" for all "
+     "below"},
+    {"pattern_stars", with_pattern("glob = \"journal/**.log\"\npolicy = \"merge\"\n"),
+     "r.toml:13: glob: '**' stands for directories and must be a part of its own; write glob = "
+     "\"journal/**/*.log\""},
+    {"pattern_twice",
+     with_pattern("glob = \"*.csv\"\npolicy = \"merge\"\n[[tenant.token.route.pattern]]\nglob = "
+                  "\"*.csv\"\npolicy = \"reject\"\n"),
+     "r.toml:16: glob: \"*.csv\" is there already in this route; remove one"},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, ConfigErrors, testing::ValuesIn(kCases),
@@ -341,6 +384,8 @@ tenant default
   volume memory: keeps 5 versions, 7 days, at most 1000 bytes, at most 10 files
   token of agent in sandbox box, expires
     memory -> memory (rw, reject)
+      *.csv: merge
+      journal/**/*.log: last-writer-wins
 )");
 }
 
@@ -358,6 +403,30 @@ TEST(Config, ATokensRoutesAreBounded) {
               ElementsAre("r.toml:" + line +
                           ": route: a token has at most 64 routes; share the rest out to another "
                           "token"));
+}
+
+TEST(Config, ARoutesPatternsAreBounded) {
+  const auto patterns = [](size_t count) {
+    std::string toml = with_token(kToken, kRoute);
+    for (size_t i = 0; i < count; ++i)
+      toml += "[[tenant.token.route.pattern]]\nglob = \"" + std::to_string(i) +
+              "\"\npolicy = \"merge\"\n";
+    return parse(toml, "r.toml").problems;
+  };
+  EXPECT_THAT(patterns(limits::kPatterns), IsEmpty());
+  const std::string line = std::to_string(12 + 3 * limits::kPatterns);
+  EXPECT_THAT(patterns(limits::kPatterns + 2),
+              ElementsAre("r.toml:" + line +
+                          ": pattern: a route has at most 32 patterns; put what is alike under one "
+                          "glob"));
+}
+
+TEST(Config, GlobsThatMean) {
+  for (const char* glob :
+       {"*", "**", "/a", "/**", "a/**", "**/a", "a/**/b", "[a-z]?.md", "\u00fc"}) {
+    const auto toml = with_pattern("glob = \"" + std::string(glob) + "\"\npolicy = \"merge\"\n");
+    EXPECT_THAT(parse(toml, "r.toml").problems, IsEmpty()) << glob;
+  }
 }
 
 TEST(ConfigSummary, HidesPasswordsInEveryForm) {

@@ -280,13 +280,91 @@ TEST(Merge, NeverReadsOutsideAndIsDeterministic) {
 
 // ---- what is merged at all ----
 
+Route of(Policy policy, std::vector<PolicyPattern> patterns = {}) {
+  Route route;
+  route.policy = policy;
+  route.patterns = std::move(patterns);
+  return route;
+}
+
 TEST(Policy, StructuredFilesAreNeverMerged) {
   for (const char* path :
        {"a.json", "x/y/A.JSON", "notes.sqlite", "n.sqlite3-wal", "s.db", "t.db-wal"})
-    EXPECT_EQ(effective_policy(Policy::merge, path), Policy::reject) << path;
+    EXPECT_EQ(effective_policy(of(Policy::merge), path), Policy::reject) << path;
   for (const char* path : {"MEMORY.md", "", "json", "x.json/notes.md", "db"})
-    EXPECT_EQ(effective_policy(Policy::merge, path), Policy::merge) << path;
-  EXPECT_EQ(effective_policy(Policy::last_writer_wins, "a.json"), Policy::last_writer_wins);
+    EXPECT_EQ(effective_policy(of(Policy::merge), path), Policy::merge) << path;
+  EXPECT_EQ(effective_policy(of(Policy::last_writer_wins), "a.json"), Policy::last_writer_wins);
+}
+
+TEST(Policy, TheFirstPatternThatMatchesDecides) {
+  const Route route = of(Policy::merge, {{"notes/*.json", Policy::merge},
+                                         {"*.csv", Policy::reject},
+                                         {"*.c*", Policy::last_writer_wins},
+                                         {"journal/**", Policy::last_writer_wins}});
+  const auto decided = [&](const char* path) { return effective_policy(route, path); };
+  EXPECT_EQ(decided("a.csv"), Policy::reject);
+  EXPECT_EQ(decided("journal/2026/a.csv"), Policy::reject) << "the first, not the last";
+  EXPECT_EQ(decided("a.cc"), Policy::last_writer_wins);
+  EXPECT_EQ(decided("journal/a.md"), Policy::last_writer_wins);
+  EXPECT_EQ(decided("notes/a.json"), Policy::merge) << "it beats the built-in list";
+  EXPECT_EQ(decided("journal/a.json"), Policy::last_writer_wins) << "so does this";
+  EXPECT_EQ(decided("a.json"), Policy::reject) << "no pattern matches: the built-in list";
+  EXPECT_EQ(decided("a.md"), Policy::merge) << "the route's";
+  EXPECT_EQ(decided(""), Policy::merge) << "not known: the route's";
+  EXPECT_EQ(effective_policy(of(Policy::reject, {{"*", Policy::merge}}), ""), Policy::reject);
+  EXPECT_EQ(effective_policy(of(Policy::last_writer_wins, {{"*.md", Policy::merge}}), "a.json"),
+            Policy::last_writer_wins);
+}
+
+TEST(Policy, OnlyASlashAsksForThePath) {
+  EXPECT_FALSE(by_path(of(Policy::merge)));
+  EXPECT_FALSE(by_path(of(Policy::merge, {{"*.csv", Policy::reject}, {"**", Policy::reject}})));
+  EXPECT_TRUE(by_path(of(Policy::merge, {{"*.csv", Policy::reject}, {"/a", Policy::reject}})));
+}
+
+TEST(Policy, Globs) {
+  const struct {
+    const char* glob;
+    std::vector<std::string> yes, no;
+  } kTable[] = {
+      {"*.csv", {"a.csv", ".csv", "x/y/a.csv"}, {"a.CSV", "a.csv.bak", "a.csv/b", "acsv"}},
+      {"MEMORY.md", {"MEMORY.md", "a/b/MEMORY.md"}, {"memory.md", "MEMORY.md/a", "xMEMORY.md"}},
+      {"?.[ch]", {"a.c", "x/b.h"}, {"ab.c", ".c", "a.d"}},
+      {"\\*", {"*", "a/*"}, {"a", "**"}},
+      {"**", {"a", ".a", "a/b"}, {""}},
+      {"/a.md", {"a.md"}, {"x/a.md", "/a.md"}},
+      {"/*", {"a", ".a"}, {"a/b"}},
+      {"/**", {"a", "a/b/c"}, {""}},
+      {"notes/*.md", {"notes/a.md", "notes/.md"}, {"a.md", "notes/x/a.md", "x/notes/a.md"}},
+      {"notes/?b", {"notes/ab"}, {"notes//b", "notes/b"}},
+      {"a?b/c", {"axb/c"}, {"a/b/c", "a/b"}},
+      {"a[/]b", {}, {"a/b"}},
+      {"journal/**/*.log",
+       {"journal/a.log", "journal/x/a.log", "journal/x/y/z/a.log", "journal/x.log/a.log"},
+       {"a.log", "x/journal/a.log", "journal/x/a.log/b", "journal", "journals/a.log"}},
+      {"journal/**", {"journal/a", "journal/a/b"}, {"journal", "journals/a", "x/journal/a"}},
+      {"**/cache/*", {"cache/a", "x/cache/a", "x/y/cache/a"}, {"cache", "cache/x/a", "xcache/a"}},
+      {"**/a/**/b/*", {"a/b/c", "x/a/b/c", "a/a/x/b/b/c", "a/b/b/b/c"}, {"b/a/c", "a/b", "a/c/b"}},
+      {"**/a/b/c", {"a/b/a/b/c", "a/a/b/c"}, {"a/b/a/c"}},
+      {"a/**/**/b", {"a/b", "a/x/y/b"}, {"a", "a/b/c"}},
+      {"caf\xc3\xa9/*", {"caf\xc3\xa9/a"}, {"cafe/a"}},
+      {"*.\xff", {"a.\xff"}, {"a.\xfe"}},
+  };
+  for (const auto& row : kTable) {
+    for (const auto& path : row.yes)
+      EXPECT_TRUE(matches(row.glob, path)) << row.glob << " " << path;
+    for (const auto& path : row.no)
+      EXPECT_FALSE(matches(row.glob, path)) << row.glob << " " << path;
+  }
+}
+
+// As many `**` as a glob can hold, and a path that matches but for its end: no time at all.
+TEST(Policy, ManyStarsCostNothing) {
+  std::string glob, path;
+  while (glob.size() + 6 < limits::kGlobBytes) glob += "**/a/";
+  while (path.size() + 2 < limits::kPathBytes) path += "a/";
+  EXPECT_FALSE(matches(glob + "b", path + "a"));
+  EXPECT_TRUE(matches(glob + "b", path + "b"));
 }
 
 TEST(Policy, BinaryIsSeenByItsNul) {

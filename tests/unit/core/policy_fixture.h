@@ -11,6 +11,16 @@ class PolicyTest : public CoreTest {
     CoreTest::SetUp();
     add_token("reject", [](auto& t) { t.routes = {route("memory", true, Policy::reject)}; });
     add_token("lww", [](auto& t) { t.routes = {route("memory", true, Policy::last_writer_wins)}; });
+    add_token("patterns", [](auto& t) {
+      t.routes = {route("memory", true, Policy::merge)};
+      t.routes[0].patterns = {{"*.csv", Policy::reject},
+                              {"lists/*.json", Policy::merge},
+                              {"journal/**/*.log", Policy::last_writer_wins}};
+    });
+    add_token("names", [](auto& t) {  // no pattern that needs a path
+      t.routes = {route("memory", true, Policy::reject)};
+      t.routes[0].patterns = {{"*.md", Policy::merge}, {"*.log", Policy::last_writer_wins}};
+    });
     add_token("mixed", [](auto& t) {
       t.routes = {route("memory", true, Policy::reject), route("sessions", true, Policy::merge)};
     });

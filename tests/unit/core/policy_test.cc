@@ -115,6 +115,89 @@ TEST_F(PolicyTest, EachRouteHasItsOwnPolicy) {
   EXPECT_TRUE(m.start_write(in_sessions, "first\nmine\n", Version{2}).get().ok());
 }
 
+TEST_F(PolicyTest, ACommitFollowsThePattern) {
+  Mount m = mount("patterns");
+  const Ino lists = m.create(m.root(), "lists", Kind::directory);
+  const Ino journal = m.create(m.root(), "journal", Kind::directory);
+  const Ino year = m.create(journal, "2026", Kind::directory);
+  const auto edit = [&](Ino ino) { return m.start_write(ino, "first\nmine\n", Version{2}).get(); };
+
+  const Ino csv = moved_on(m, "a.csv", lists);
+  EXPECT_EQ(edit(csv).code(), Code::conflict);
+  EXPECT_EQ(m.content(csv), "first\nother\n");
+  const Ino json = moved_on(m, "a.json", lists);
+  const Outcome merged = edit(json);
+  ASSERT_TRUE(merged.ok()) << "the operator's word beats the built-in list";
+  EXPECT_TRUE(merged->merged);
+  EXPECT_EQ(m.content(json), "first\nother\nmine\n");
+  EXPECT_EQ(edit(moved_on(m, "a.json")).code(), Code::conflict) << "another directory: built in";
+  const Ino log = moved_on(m, "a.log", year);
+  const Outcome over = edit(log);
+  ASSERT_TRUE(over.ok()) << over.error().message;
+  EXPECT_FALSE(over->merged);
+  EXPECT_EQ(over->version, Version{4});
+  EXPECT_EQ(m.content(log), "first\nmine\n");
+  const Outcome plain = edit(moved_on(m, "a.log"));
+  ASSERT_TRUE(plain.ok());
+  EXPECT_TRUE(plain->merged) << "no pattern matches: the route's";
+}
+
+TEST_F(PolicyTest, OverwritingByAPatternIsWhole) {
+  Mount m = mount("patterns");
+  const Ino journal = m.create(m.root(), "journal", Kind::directory);
+  const Ino log = m.create(journal, "a.log");
+  ASSERT_TRUE(m.start_write(log, "one\ntwo\n").get().ok());
+  ASSERT_TRUE(m.start_write(log, "one\ntwo\nthree\n").get().ok());
+  CommitRequest edit = m.rewrite(log, "", Version{2});
+  edit.keep_below = UINT64_MAX;
+  edit.size = 8;
+  edit.extents = bytes("ONE", 0);
+  ASSERT_TRUE(m.start(edit).get().ok());
+  EXPECT_EQ(m.content(log), "ONE\ntwo\nthree\n") << "written over the head, no byte of it lost";
+  edit.op.retry = true;
+  ASSERT_TRUE(m.start(edit).get().ok());
+  EXPECT_EQ(router_->getattr(m.who, {log})->node.attr.version, Version{4}) << "once";
+}
+
+// Of several names the oldest counts; without any, the last one that it had.
+TEST_F(PolicyTest, TheOldestNameDecides) {
+  Mount m = mount("patterns");
+  const Ino csv = moved_on(m, "a.csv");
+  ASSERT_TRUE(m.start(LinkRequest{m.op(), csv, m.root(), "b.md"}).get().ok());
+  const auto edit = [&] { return m.start_write(csv, "first\nmine\n", Version{2}).get(); };
+  EXPECT_EQ(edit().code(), Code::conflict);
+  ASSERT_TRUE(m.start_remove(m.root(), "a.csv").get().ok());
+  const Outcome merged = edit();
+  ASSERT_TRUE(merged.ok()) << merged.error().message;
+  EXPECT_TRUE(merged->merged);
+  const Ino gone = moved_on(m, "gone.csv");
+  ASSERT_TRUE(m.start_remove(m.root(), "gone.csv").get().ok());
+  EXPECT_EQ(m.start_write(gone, "first\nmine\n", Version{2}).get().code(), Code::conflict);
+}
+
+TEST_F(PolicyTest, ThePathIsAskedForOnlyWhereItDecides) {
+  Mount m = mount("patterns");
+  const Ino x = moved_on(m);
+  ASSERT_TRUE(m.start_write(x, "mine\n", Version{3}).get().ok());
+  EXPECT_EQ(store_->calls("path_of"), 0) << "the base was the head";
+  ASSERT_TRUE(router_->detach(m.who).ok());
+  Mount reject = mount("reject");
+  EXPECT_EQ(reject.start_write(x, "mine\n", Version{2}).get().code(), Code::conflict);
+  EXPECT_EQ(store_->calls("path_of"), 0) << "a route without patterns";
+}
+
+TEST_F(PolicyTest, RoutesOfOnePolicyAndOtherPatternsAreToldApart) {
+  add_token("two", [](auto& t) {
+    t.routes = {route("memory", true, Policy::merge), route("sessions", true, Policy::merge)};
+    t.routes[1].patterns = {{"*.md", Policy::reject}};
+  });
+  Mount m = mount("two");
+  const Ino in_memory = moved_on(m, "a.md", m.root("memory"));
+  const Ino in_sessions = moved_on(m, "a.md", m.root("sessions"));
+  EXPECT_TRUE(m.start_write(in_memory, "first\nmine\n", Version{2}).get().ok());
+  EXPECT_EQ(m.start_write(in_sessions, "first\nmine\n", Version{2}).get().code(), Code::conflict);
+}
+
 TEST_F(PolicyTest, AppendsNeverConflict) {
   Mount m = mount("reject");
   const Ino x = moved_on(m);
@@ -225,6 +308,40 @@ TEST_F(SaveTest, RejectAndLastWriterWins) {
   Mount w = mount("lww");
   ASSERT_TRUE(save(w, "a\nd\n", first.ino, base).outcome.ok());
   EXPECT_EQ(head(w), "a\nd\n");
+}
+
+TEST_F(SaveTest, ASaveFollowsThePattern) {
+  Mount m = mount("patterns");
+  const Ino journal = m.create(m.root(), "journal", Kind::directory);
+  // Two saves from one base: what became of the second.
+  const auto second = [&](Ino dir, const std::string& name) {
+    const auto save_in = [&](const std::string& content, Ino base_ino, Version base) {
+      const std::string temp = "tmp" + std::to_string(m.operations);
+      const Ino ino = m.create(m.root(), temp);
+      EXPECT_TRUE(m.start_write(ino, content).get().ok());
+      return m.start_rename(m.root(), temp, dir, name, base_ino, base).get();
+    };
+    EXPECT_TRUE(save_in("a\n", {}, {}).ok());
+    const Attr base = m.look(dir, name).node->attr;
+    EXPECT_TRUE(save_in("a\ntheirs\n", base.ino, base.version).ok());
+    const Outcome mine = save_in("a\nmine\n", base.ino, base.version);
+    const std::string head = m.content(m.look(dir, name).node->attr.ino);
+    return (mine.ok() ? mine->merged ? "merged: " : "over: " : "refused: ") + head;
+  };
+  EXPECT_EQ(second(m.root(), "a.csv"), "refused: a\ntheirs\n");
+  EXPECT_EQ(second(journal, "a.csv"), "refused: a\ntheirs\n");
+  EXPECT_EQ(second(journal, "a.log"), "over: a\nmine\n");
+  EXPECT_EQ(second(m.root(), "a.log"), "merged: a\ntheirs\nmine\n");
+  EXPECT_EQ(second(m.root(), "a.json"), "refused: a\ntheirs\n");
+  ASSERT_TRUE(router_->detach(m.who).ok());
+
+  m.attached = *attach({.token = "names"});
+  m.who = {m.attached.session, m.attached.secret};
+  const int asked = store_->calls("path_of");
+  EXPECT_EQ(second(journal, "b.md"), "merged: a\ntheirs\nmine\n");
+  EXPECT_EQ(second(journal, "b.log"), "over: a\nmine\n");
+  EXPECT_EQ(second(journal, "b"), "refused: a\ntheirs\n");
+  EXPECT_EQ(store_->calls("path_of"), asked) << "a rename says the name";
 }
 
 TEST_F(SaveTest, JsonIsNotMerged) {

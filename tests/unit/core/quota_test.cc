@@ -123,6 +123,9 @@ TEST_F(QuotaTest, RacingWritersDoNotPassItTogether) {
 TEST_F(QuotaTest, InAFullVolumeThePolicyDecides) {
   add_token("last", [](auto& token) { token.routes[0].policy = Policy::last_writer_wins; });
   add_token("reject", [](auto& token) { token.routes[0].policy = Policy::reject; });
+  add_token("pattern", [](auto& token) {
+    token.routes[0].patterns = {{"*.md", Policy::last_writer_wins}};
+  });
   const auto gone = [&](const Mount& m) { ASSERT_TRUE(router_->detach(m.who).ok()); };
   Mount merging = mount();
   const std::string top(300, 't'), bottom(300, 'b');
@@ -146,6 +149,12 @@ TEST_F(QuotaTest, InAFullVolumeThePolicyDecides) {
   ASSERT_TRUE(over.ok()) << over.error().message;
   EXPECT_EQ(last.content(x), mine);
   EXPECT_EQ(statfs(last).used_bytes, 900u);
+  gone(last);
+  Mount pattern = mount("pattern");
+  const Outcome again = pattern.start_write(x, std::string(950, 'p'), base).get();
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(pattern.content(x), std::string(950, 'p'));
+  EXPECT_EQ(statfs(pattern).used_bytes, 950u);
 }
 
 // Another's change between the look at the file and the commit costs another look, no more.

@@ -45,12 +45,16 @@ TEST(PgMigrate, ADatabaseOfTheFirstSchemaIsUpgraded) {
       "INSERT INTO linkspan.volume (tenant, name, root, quota_bytes, quota_files, keep_versions, "
       "keep_days) VALUES (1, 'memory', 16, 0, 0, 1000, 90); "
       "INSERT INTO linkspan.node VALUES (1, 1, 16, 2, true, false, 493, 2, 0, 0, 0, 0, 1, 1, 1, 1, "
-      "0, 0, 0, 0, 0, 0, 0, NULL)");
+      "0, 0, 0, 0, 0, 0, 0, NULL); "
+      "INSERT INTO linkspan.token VALUES (decode(repeat('ab', 32), 'hex'), 1, 'agent', '', 0, "
+      "false); "
+      "INSERT INTO linkspan.token_route VALUES (decode(repeat('ab', 32), 'hex'), 0, 'm', 'memory', "
+      "true, 1, 1234)");
   World world(must(open_store(cluster().conninfo(database))), "tenant");
   EXPECT_EQ(world.root(), Ino{16});
   EXPECT_EQ(Outside(database).run("SELECT string_agg(name, ' ' ORDER BY version) "
                                   "FROM linkspan.schema_version"),
-            "0001_first 0002_conflicts 0003_fork_version 0004_beat 0005_lease");
+            "0001_first 0002_conflicts 0003_fork_version 0004_beat 0005_lease 0006_patterns");
   const Ino ino = world.make_file(world.root(), "file", "base");
   store::KeepRequest request;
   request.operation = OpNumber{1};
@@ -59,6 +63,15 @@ TEST(PgMigrate, ADatabaseOfTheFirstSchemaIsUpgraded) {
   m.new_ino = world.unused_ino();
   const Conflict kept = must(world.store().keep(m, request));
   EXPECT_EQ(world.content(kept.theirs), "base");
+  store::TokenHash hash;
+  hash.fill(0xab);
+  Route route;
+  route.path = "m";
+  route.volume = "memory";
+  route.writable = true;
+  route.policy = Policy::reject;
+  route.timeout_ms = 1234;
+  EXPECT_EQ(must(world.store().find_token(hash)).routes, std::vector{route});
 }
 
 TEST(PgMigrate, ManyRoutersAtOnce) {

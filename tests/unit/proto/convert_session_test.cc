@@ -41,8 +41,16 @@ Attached some_attached() {
   reply.session = SessionId(5);
   reply.secret = kSecret;
   reply.lease = 5s;
-  reply.routes = {{"memory", "m", VolumeId(), true, Policy::reject, 100, Ino(16)},
-                  {"skills/team", "s", VolumeId(), false, Policy::last_writer_wins, 200, Ino(17)}};
+  reply.routes = {
+      {"memory",
+       "m",
+       VolumeId(),
+       true,
+       Policy::reject,
+       {{"*.csv", Policy::merge}, {"\xc3\xa4/**", Policy::last_writer_wins}},
+       100,
+       Ino(16)},
+      {"skills/team", "s", VolumeId(), false, Policy::last_writer_wins, {}, 200, Ino(17)}};
   reply.tenant = "default";
   reply.principal = "agent";
   reply.sandbox = "s1";
@@ -89,6 +97,20 @@ TEST(ConvertAttach, ReplyIsChecked) {
     EXPECT_THAT(route([&](auto& m) { m.set_path(path); }), StartsWith("invalid: route.path:"));
   EXPECT_THAT(route([](auto& m) { m.set_path("memory"); }), StartsWith("invalid: routes.path:"));
   EXPECT_THAT(route([](auto& m) { m.set_policy("vote"); }), StartsWith("invalid: route.policy:"));
+  const auto pattern = [&](const std::string& glob, const std::string& policy) {
+    return route([&](auto& m) {
+      m.add_patterns()->set_glob(glob);
+      m.mutable_patterns(m.patterns_size() - 1)->set_policy(policy);
+    });
+  };
+  EXPECT_THAT(pattern("", "merge"), StartsWith("invalid: route.pattern.glob:"));
+  EXPECT_THAT(pattern(std::string(limits::kGlobBytes + 1, 'x'), "merge"),
+              StartsWith("invalid: route.pattern.glob:"));
+  EXPECT_THAT(pattern("*", "vote"), StartsWith("invalid: route.policy:"));
+  EXPECT_THAT(route([](auto& m) {
+                for (size_t i = 0; i <= limits::kPatterns; ++i) m.add_patterns()->set_glob("*");
+              }),
+              StartsWith("invalid: route.patterns:"));
   EXPECT_THAT(route([](auto& m) { m.set_timeout_ms(0); }),
               StartsWith("invalid: route.timeout_ms:"));
   EXPECT_THAT(route([](auto& m) { m.set_root_ino(0); }), StartsWith("invalid: route.root_ino:"));
