@@ -18,8 +18,11 @@ Session::Session(Options options, Boot now)
       seen_(now.time_since_epoch().count()),
       grant_(std::move(options.grant)),
       lease_until_(lease_end(now)),
-      last_number_(options.last_revocation),
-      acknowledged_(options.last_revocation) {}
+      last_number_(options.last_revocation.value_or(0)),
+      acknowledged_(last_number_) {
+  // It is told with the answer to Attach, which may be lost: so also until it says that it did.
+  if (options.last_revocation) push_everything(now);
+}
 
 bool Session::proves(std::string_view secret) const {
   return secret.size() == record_.secret.size() &&
@@ -90,6 +93,12 @@ void Session::push_everything(Boot now) {
   revocation->seq = tenant_->sequencer.last();
   revocation->everything = true;
   unacknowledged_.push_back({std::move(revocation), nullptr, now});
+}
+
+// Something that is not known here any more. One "drop everything" on its way is enough.
+void Session::has_missed(uint64_t last_revocation, Boot now) {
+  last_number_ = std::max(last_number_, last_revocation);
+  if (!must_drop(last_revocation)) push_everything(now);
 }
 
 // The mount's own count of the lease ran out before ours: it answers nothing from its caches any
@@ -201,12 +210,16 @@ Acknowledged Session::acknowledge(uint64_t revocation) {
 
 // ---- stream ----
 
+bool Session::must_drop(uint64_t last_revocation) const {
+  return std::any_of(unacknowledged_.begin(), unacknowledged_.end(), [&](const Record& record) {
+    return record.revocation->everything && record.revocation->number > last_revocation;
+  });
+}
+
 bool Session::provable(uint64_t last_revocation) const {
   if (state_ != State::live) return false;
   if (last_revocation < acknowledged_ || last_revocation > last_number_) return false;
-  return std::none_of(unacknowledged_.begin(), unacknowledged_.end(), [&](const Record& record) {
-    return record.revocation->everything && record.revocation->number > last_revocation;
-  });
+  return !must_drop(last_revocation);
 }
 
 bool Session::resume(uint64_t last_revocation, Boot now, Acknowledged* acknowledged) {
@@ -216,8 +229,7 @@ bool Session::resume(uint64_t last_revocation, Boot now, Acknowledged* acknowled
   if (resumed) {
     acknowledge_locked(last_revocation, acknowledged);
   } else if (state_ == State::live) {
-    last_number_ = std::max(last_number_, last_revocation);
-    push_everything(now);
+    has_missed(last_revocation, now);
   }
   come_back(now);
   return resumed;
@@ -234,8 +246,7 @@ Status Session::open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink
     if (resumed) {
       acknowledge_locked(last_revocation, acknowledged);
     } else if (state_ == State::live) {
-      last_number_ = std::max(last_number_, last_revocation);
-      push_everything(now);
+      has_missed(last_revocation, now);
     }
     come_back(now);
     replaced = std::exchange(sink_, std::move(sink));
