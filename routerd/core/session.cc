@@ -114,6 +114,7 @@ void Session::lose(Boot now, Releases* releases) {
   releases->insert(releases->end(), overflow_waiters_.begin(), overflow_waiters_.end());
   overflow_waiters_.clear();
   unacknowledged_.clear();
+  unawaited_ = 0;
   std::erase_if(outbox_, [](const Frame& frame) { return frame.kind == Frame::Kind::revoke; });
   push_everything(now);
 }
@@ -123,14 +124,19 @@ void Session::come_back(Boot now) {
   extend(now);
 }
 
+const Session::Record* Session::oldest_awaited() {
+  while (unawaited_ < unacknowledged_.size() && !unacknowledged_[unawaited_].completion)
+    ++unawaited_;
+  return unawaited_ < unacknowledged_.size() ? &unacknowledged_[unawaited_] : nullptr;
+}
+
 Session::Tick Session::tick(Boot now, Millis grace) {
   Tick tick;
   const std::lock_guard lock(mutex_);
   if (state_ == State::live) {
     // A mount that renews but does not acknowledge must not hold a writer up for ever.
-    if (!unacknowledged_.empty() && unacknowledged_.front().completion &&
-        now - unacknowledged_.front().queued >= lease_)
-      overdue_ = true;
+    const Record* awaited = oldest_awaited();
+    if (awaited && now - awaited->queued >= lease_) overdue_ = true;
     if (now >= lease_until_) {
       lose(now, &tick.releases);
       tick.lost_now = true;
@@ -138,8 +144,8 @@ Session::Tick Session::tick(Boot now, Millis grace) {
   }
   tick.state = state_;
   tick.next = lease_until_;
-  if (!overdue_ && !unacknowledged_.empty())
-    tick.next = std::min(tick.next, unacknowledged_.front().queued + lease_);
+  if (const Record* awaited = oldest_awaited(); awaited && !overdue_)
+    tick.next = std::min(tick.next, awaited->queued + lease_);
   if (state_ == State::lost) {
     const Boot seen{Boot::duration(seen_.load(std::memory_order_relaxed))};
     tick.next = std::max(lost_since_, seen) + grace;
@@ -196,6 +202,7 @@ void Session::acknowledge_locked(uint64_t revocation, Acknowledged* out) {
     const auto& nodes = record.revocation->nodes;
     out->nodes.insert(out->nodes.end(), nodes.begin(), nodes.end());
     unacknowledged_.pop_front();
+    if (unawaited_ > 0) --unawaited_;
   }
   if (state_ == State::live) out->holder = tenant_->slots.holder(slot_);
   overdue_ = false;  // tick() will see if the next is late too

@@ -129,6 +129,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // `everything` behind `last_revocation` is in the queue.
   bool must_drop(uint64_t last_revocation) const;
   bool provable(uint64_t last_revocation) const;
+  const Record* oldest_awaited();
   void acknowledge_locked(uint64_t revocation, Acknowledged* out);
   void push_everything(Boot now);
   void has_missed(uint64_t last_revocation, Boot now);
@@ -160,6 +161,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool overflowed_ = false;
   bool has_too_much_ = false;
   std::deque<Record> unacknowledged_;  // ascending numbers, <= limits::kRevocationQueue
+  size_t unawaited_ = 0;               // so many at its front, at least, have no completion
   Releases overflow_waiters_;          // of what did not fit: until the lease has run out
   uint64_t last_number_;               // of a revocation, given out
   uint64_t acknowledged_;              // records up to here are gone
