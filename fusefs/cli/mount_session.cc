@@ -108,7 +108,9 @@ Status MountSession::attach(client::CancelToken* cancel) {
   for (const auto& route : info_.routes) {
     RoutePart part{route, nullptr, nullptr, nullptr};
     part.notifier = std::make_unique<fuse::Notifier>(
-        fuse::NotifierOptions{.root = route.root, .read_only = !route.writable});
+        fuse::NotifierOptions{.root = route.root,
+                              .read_only = !route.writable,
+                              .allow_epoch = !planted(Fault::no_epoch)});
     vfs::VfsOptions vfs;
     vfs.route = route;
     vfs.ownership = options_.ownership;

@@ -156,7 +156,7 @@ Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, c
     LINKSPAN_TRY(left, commits_.take_turn(doing, *file));
     turn.emplace(file.get());
     if (sizes) {
-      LINKSPAN_CHECK(commits_.commit_with_turn(left, *file));
+      LINKSPAN_CHECK(but_for_conflicts(commits_.commit_with_turn(left, *file)));
       left = doing.renewed(options_);
     }
   }

@@ -159,6 +159,7 @@ void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& na
 Status Commits::drop_doomed(OpenFile& file) {
   const Error why = fail(Code::io, "a lock under which this was written was lost with the link");
   if (file.dirty()) lose(file, file.dirty_bytes(), why);
+  file.not_saved(why);
   forget(file);
   file.undoom();
   return why;
@@ -169,6 +170,7 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
   switch (error.code) {
     case Code::conflict:
       tell_conflict(file, layer.buffer->bytes(), error);
+      file.not_saved(error);
       return let_go(file, layer);
     case Code::stale_node:  // there is nothing left that could take them
     case Code::not_found:
@@ -187,6 +189,7 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
       return;
   }
   lose(file, layer.buffer->bytes(), error);
+  file.not_saved(error);
   let_go(file, layer);
 }
 
@@ -301,7 +304,7 @@ void Commits::commit_in_background(Ino ino, client::CancelToken* stop) {
   if (transient(status.code()) || (status.code() == Code::io && file->dirty())) {
     schedule(ino, kCommitRetryDelay);
   } else {
-    file->keep_error(status.error());
+    file->not_saved(status.error());
   }
 }
 

@@ -73,7 +73,7 @@ Status Locks::save(const Doing& doing, const Lock& lock, bool must) {
   const Status saved = parts_.commits->commit(doing, *file);
   if (saved.ok()) return ok();
   if (must && transient(saved.code())) return saved;
-  file->keep_error(saved.error());  // of the next flush or fsync
+  file->not_saved(saved.error());
   return ok();
 }
 

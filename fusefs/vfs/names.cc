@@ -133,11 +133,12 @@ Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
 
 // ---- removal --------------------------------------------------------------------------------
 
-// What has no name left need not be committed: only its own open handles can see it.
-void RouteVfs::mark_orphans(const MutationReply& reply) {
+// What was removed need not be committed: only its own open handles can see it. What was replaced
+// is committed all the same: who writes to it may not know, and the router keeps it.
+void RouteVfs::without_names(const MutationReply& reply, bool removed) {
   for (const Node& node : reply.nodes) {
     if (node.attr.nlink > 0) continue;
-    if (const auto file = files_.find(node.attr.ino)) file->set_orphan();
+    if (const auto file = files_.find(node.attr.ino); file && removed) file->set_orphan();
     if (files_.handles_of(node.attr.ino) == 0) content_.drop(node.attr.ino);
   }
 }
@@ -152,7 +153,7 @@ Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bo
   const cache::Ticket ticket = tree_.ticket();
   LINKSPAN_TRY(const MutationReply reply, by_name(client_->remove(begin(c).call(), request)));
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, Ino{}}}, {parent}});
-  mark_orphans(reply);
+  without_names(reply, /*removed=*/true);
   bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
   return ok();
 }
@@ -173,7 +174,8 @@ Status RouteVfs::commit_named(const Doing& doing, const cache::Name& name) {
   if (!ino || !*ino) return ok();
   const auto file = files_.find(*ino);
   // What was only truncated is about to be written to, and nobody wants to see it empty till then.
-  return file && !file->only_truncated() ? commits_.commit(doing, *file) : ok();
+  if (!file || file->only_truncated()) return ok();
+  return but_for_conflicts(commits_.commit(doing, *file));
 }
 
 Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name, Ino to,
@@ -240,7 +242,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   const auto source_after = gone ? std::optional<Ino>(Ino{}) : std::nullopt;
   tree_.changed(ticket, reply,
                 {{{target, moved.ino}, {source, source_after}}, {source.parent, target.parent}});
-  mark_orphans(reply);
+  without_names(reply, /*removed=*/false);
   bases_.forget_name(process, source);
 
   if (reply.version) kernel_.sizes().untell(moved.ino);
@@ -268,7 +270,8 @@ Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::st
   LINKSPAN_CHECK(check_name(name));
   LINKSPAN_CHECK(writable());
   const Doing doing = begin(c);
-  if (const auto file = files_.find(ino)) LINKSPAN_CHECK(commits_.commit(doing, *file));
+  if (const auto file = files_.find(ino))
+    LINKSPAN_CHECK(but_for_conflicts(commits_.commit(doing, *file)));
   LinkRequest request;
   request.ino = ino;
   request.parent = parent;

@@ -285,14 +285,20 @@ void OpenFile::renumbered(Version from, Version to) {
     if (layer->base == from) layer->base = to;
 }
 
-void OpenFile::keep_error(Error error) {
+void OpenFile::not_saved(Error error) {
   std::lock_guard lock(mutex_);
-  if (!error_) error_ = std::move(error);
+  ++errors_;
+  error_ = std::move(error);
 }
 
-std::optional<Error> OpenFile::take_error() {
+uint64_t OpenFile::errors() const {
   std::lock_guard lock(mutex_);
-  return std::exchange(error_, std::nullopt);
+  return errors_;
+}
+
+std::optional<Error> OpenFile::error_since(uint64_t seen) const {
+  std::lock_guard lock(mutex_);
+  return errors_ > seen ? error_ : std::nullopt;
 }
 
 void OpenFile::doom() {

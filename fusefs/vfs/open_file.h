@@ -156,16 +156,18 @@ class OpenFile {
   // A rename gave the same content another version number.
   void renumbered(Version from, Version to);
 
-  // The error of a commit in the background, for the next flush or fsync.
-  void keep_error(Error error);
-  std::optional<Error> take_error();
+  // Something that was written could not be committed: whoever has the file open for writing is to
+  // be told, and each once (as errseq_t in the kernel does), not just whose call the commit was.
+  void not_saved(Error error);
+  uint64_t errors() const;  // so many so far
+  std::optional<Error> error_since(uint64_t seen) const;
 
   // What is unsaved was written under a lock that is lost: it must not be committed any more.
   void doom();
   bool doomed() const;
   void undoom();  // nothing of it is left
 
-  bool orphan() const;  // has no name any more: nothing of it need be committed
+  bool orphan() const;  // was removed: nothing of it need be committed
   void set_orphan();
 
   // -- handles, for the table of open files ---------------------------------------------------
@@ -189,7 +191,8 @@ class OpenFile {
   Version base_;  // beneath the layers; says nothing while there are none
   uint64_t base_size_ = 0;
   std::deque<std::shared_ptr<Layer>> layers_;
-  std::optional<Error> error_;
+  uint64_t errors_ = 0;
+  std::optional<Error> error_;  // the last one
   bool orphan_ = false;
   bool doomed_ = false;
 };

@@ -32,6 +32,7 @@ Handle OpenFiles::open(Ino ino, const Process& opener, bool reads, bool writes) 
   if (!file) file = std::make_shared<OpenFile>(ino, place_);
   ++file->handles;
   handle->file = file;
+  handle->errors_seen = file->errors();
   const Handle h = next_++;
   handles_.emplace(h, std::move(handle));
   return h;

@@ -25,6 +25,7 @@ struct FileHandle {
   Process opener;
   bool reads = false;
   bool writes = false;
+  std::atomic<uint64_t> errors_seen{0};    // of the file's: when it was opened, or told by fsync
   std::atomic<bool> locks{false};          // somebody set a lock through it
   std::atomic<bool> locks_lost{false};     // and one was lost: it may not write any more
   bool direct = false;                     // Opened::direct

@@ -123,7 +123,7 @@ class RouteVfs final : public Vfs {
   void renamed(const Process& process, const RenameRequest& request, const MutationReply& reply,
                cache::Ticket ticket, const std::optional<Ino>& target_before,
                const std::optional<KnownNode>& moved_before);
-  void mark_orphans(const MutationReply& reply);
+  void without_names(const MutationReply& reply, bool removed);
   Status set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
                   std::optional<Handle> handle);
   Status send_attributes(const Caller& c, const Doing& doing, Ino ino, const SetAttr& set);
@@ -154,7 +154,7 @@ class RouteVfs final : public Vfs {
   bool commits_go() const;
   Status when_there_is_room(const Doing& doing, Ino ino, const std::function<Status()>& write);
   void make_room(const Doing& doing, Ino ino);
-  Status commit_and_report(const Doing& doing, OpenFile& file);
+  Status commit_and_report(const Doing& doing, const FileHandle& handle);
   bool truncation_may_wait(const Caller& c, const FileHandle& handle);
   void accessed_by_pages(FileHandle& handle);
 

@@ -142,13 +142,14 @@ Status RouteVfs::fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_
 
 // ---- commits --------------------------------------------------------------------------------
 
-// What could not be committed now, or in the background since the last time somebody asked.
-Status RouteVfs::commit_and_report(const Doing& doing, OpenFile& file) {
+// What could not be committed now, or since this handle was told last, whoever's call that was.
+Status RouteVfs::commit_and_report(const Doing& doing, const FileHandle& handle) {
+  OpenFile& file = *handle.file;
   const auto done = commits_.commit(doing, file);
   if (!done.ok() && transient(done.code())) commits_.schedule(file.ino, kCommitRetryDelay);
-  const auto kept = file.take_error();
+  const auto missed = file.error_since(handle.errors_seen);
   if (!done.ok()) return done;
-  return kept ? Status(*kept) : ok();
+  return missed ? Status(*missed) : ok();
 }
 
 // A shell's `cmd > file` opens with O_TRUNC, duplicates the descriptor and closes the first one,
@@ -166,13 +167,19 @@ Status RouteVfs::flush(const Caller& c, Ino ino, Handle h) {
   if (!handle) return no_such_handle();
   accessed_by_pages(*handle);
   if (!handle->writes || truncation_may_wait(c, *handle)) return ok();
-  return commit_and_report(begin(c), *handle->file);
+  // A child that was forked with it closes it, too, and nobody hears what it is told: only fsync
+  // counts as told.
+  return commit_and_report(begin(c), *handle);
 }
 
 Status RouteVfs::fsync(const Caller& c, Ino ino, Handle h) {
   const auto handle = files_.handle(h);
   if (!handle) return no_such_handle();
-  LINKSPAN_CHECK(commit_and_report(begin(c), *handle->file));
+  const uint64_t errors = handle->file->errors();
+  const Status saved = commit_and_report(begin(c), *handle);
+  // Those of this commit are in its answer.
+  handle->errors_seen = saved.ok() ? errors : handle->file->errors();
+  LINKSPAN_CHECK(saved);
   // Another descriptor may have been told already what was dropped with a lock.
   return Locks::intact(*handle);
 }

@@ -13,9 +13,9 @@ constexpr const char* kVariable = "LINKSPAN_FAULT_POINTS";
 
 #if LINKSPAN_FAULT_POINTS
 
-constexpr std::array<std::string_view, 6> kNames = {
-    "no-revocation", "early-acknowledgement", "no-replay",
-    "no-base",       "no-name-invalidation",  "ignore-lost-lease"};
+constexpr std::array<std::string_view, 8> kNames = {
+    "no-revocation",        "early-acknowledgement", "no-replay", "no-base",
+    "no-name-invalidation", "ignore-lost-lease",     "no-theirs", "no-epoch"};
 
 using Planted = std::array<bool, kNames.size()>;
 

@@ -1,5 +1,6 @@
 // Faults that a test can plant, to see that the consistency checker (tests/fault/consistency.py)
-// finds them: each switches one mechanism off on which a promise rests.
+// finds them: each switches one mechanism off on which a promise rests. (no_epoch breaks none: the
+// mount does without the epoch call, as on a kernel that has none.)
 //
 // The environment variable LINKSPAN_FAULT_POINTS names them, separated by commas, and is read once.
 // Packages are built without (meson option fault_points): there planted() is false whatever is set.
@@ -17,6 +18,8 @@ enum class Fault : uint8_t {
   no_base,                // router: a commit's base version is ignored
   no_name_invalidation,   // mount: the kernel is not told to forget names
   ignore_lost_lease,      // mount: the caches are answered from after the lease ran out
+  no_theirs,              // router: what is refused is not kept
+  no_epoch,               // mount: names are kept as on a kernel before 6.16
 };
 
 // Any thread.

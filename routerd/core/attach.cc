@@ -182,7 +182,7 @@ Status RouterCore::make_room(const store::TokenHash& token) {
 Result<RouterCore::SessionPtr> RouterCore::add_session(store::SessionRecord record,
                                                        const TenantPtr& tenant,
                                                        std::shared_ptr<const Grant> grant,
-                                                       uint64_t last_revocation) {
+                                                       std::optional<uint64_t> last_revocation) {
   const auto slot = tenant->slots.take();
   if (!slot)
     return fail(Code::busy, "tenant '" + tenant->name + "' has " +
@@ -243,7 +243,7 @@ Result<RouterCore::SessionPtr> RouterCore::new_session(const TenantPtr& tenant,
     return replaced();
   }
   LINKSPAN_CHECK(put);
-  return add_session(std::move(record), tenant, std::move(grant), 0);
+  return add_session(std::move(record), tenant, std::move(grant), std::nullopt);
 }
 
 // Takes a session up again, for its owner only: whoever has its secret and a token of the same

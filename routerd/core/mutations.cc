@@ -187,6 +187,7 @@ Result<store::Applied> RouterCore::apply_or_keep(const Call& call, Request& requ
   }
   auto applied = apply(call, request, mutation, reserved);
   if (applied.ok() || applied.code() != Code::conflict || !has_base(request)) return applied;
+  if (planted(Fault::no_theirs)) return applied;
   store::Mutation keeping = mutation;
   LINKSPAN_TRY(keeping.new_ino, call.tenant->inodes.next(*store_, call.tenant->id));
   LINKSPAN_TRY(const auto kept, keep_refused(*store_, keeping, request, applied.error()));

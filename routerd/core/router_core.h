@@ -103,7 +103,8 @@ class RouterCore final : public Router {
                                  const store::TokenRecord& token,
                                  std::shared_ptr<const Grant> grant);
   Result<SessionPtr> add_session(store::SessionRecord record, const TenantPtr& tenant,
-                                 std::shared_ptr<const Grant> grant, uint64_t last_revocation);
+                                 std::shared_ptr<const Grant> grant,
+                                 std::optional<uint64_t> last_revocation);
   Status make_room(const store::TokenHash& token);
   SessionPtr find_session(SessionId id) const;
   // Removes it from the tables and ends it; the store hears of it when no mutation is under way.

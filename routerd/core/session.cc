@@ -18,8 +18,11 @@ Session::Session(Options options, Boot now)
       seen_(now.time_since_epoch().count()),
       grant_(std::move(options.grant)),
       lease_until_(lease_end(now)),
-      last_number_(options.last_revocation),
-      acknowledged_(options.last_revocation) {}
+      last_number_(options.last_revocation.value_or(0)),
+      acknowledged_(last_number_) {
+  // It is told with the answer to Attach, which may be lost: so also until it says that it did.
+  if (options.last_revocation) push_everything(now);
+}
 
 bool Session::proves(std::string_view secret) const {
   return secret.size() == record_.secret.size() &&
@@ -92,6 +95,12 @@ void Session::push_everything(Boot now) {
   unacknowledged_.push_back({std::move(revocation), nullptr, now});
 }
 
+// Something that is not known here any more. One "drop everything" on its way is enough.
+void Session::has_missed(uint64_t last_revocation, Boot now) {
+  last_number_ = std::max(last_number_, last_revocation);
+  if (!must_drop(last_revocation)) push_everything(now);
+}
+
 // The mount's own count of the lease ran out before ours: it answers nothing from its caches any
 // more. What it may have had cannot be stale for anybody, so nobody waits for it. Whatever it hears
 // next from us begins with "drop everything", which stays in the queue until it says that it did.
@@ -105,6 +114,7 @@ void Session::lose(Boot now, Releases* releases) {
   releases->insert(releases->end(), overflow_waiters_.begin(), overflow_waiters_.end());
   overflow_waiters_.clear();
   unacknowledged_.clear();
+  unawaited_ = 0;
   std::erase_if(outbox_, [](const Frame& frame) { return frame.kind == Frame::Kind::revoke; });
   push_everything(now);
 }
@@ -114,14 +124,19 @@ void Session::come_back(Boot now) {
   extend(now);
 }
 
+const Session::Record* Session::oldest_awaited() {
+  while (unawaited_ < unacknowledged_.size() && !unacknowledged_[unawaited_].completion)
+    ++unawaited_;
+  return unawaited_ < unacknowledged_.size() ? &unacknowledged_[unawaited_] : nullptr;
+}
+
 Session::Tick Session::tick(Boot now, Millis grace) {
   Tick tick;
   const std::lock_guard lock(mutex_);
   if (state_ == State::live) {
     // A mount that renews but does not acknowledge must not hold a writer up for ever.
-    if (!unacknowledged_.empty() && unacknowledged_.front().completion &&
-        now - unacknowledged_.front().queued >= lease_)
-      overdue_ = true;
+    const Record* awaited = oldest_awaited();
+    if (awaited && now - awaited->queued >= lease_) overdue_ = true;
     if (now >= lease_until_) {
       lose(now, &tick.releases);
       tick.lost_now = true;
@@ -129,8 +144,8 @@ Session::Tick Session::tick(Boot now, Millis grace) {
   }
   tick.state = state_;
   tick.next = lease_until_;
-  if (!overdue_ && !unacknowledged_.empty())
-    tick.next = std::min(tick.next, unacknowledged_.front().queued + lease_);
+  if (const Record* awaited = oldest_awaited(); awaited && !overdue_)
+    tick.next = std::min(tick.next, awaited->queued + lease_);
   if (state_ == State::lost) {
     const Boot seen{Boot::duration(seen_.load(std::memory_order_relaxed))};
     tick.next = std::max(lost_since_, seen) + grace;
@@ -187,6 +202,7 @@ void Session::acknowledge_locked(uint64_t revocation, Acknowledged* out) {
     const auto& nodes = record.revocation->nodes;
     out->nodes.insert(out->nodes.end(), nodes.begin(), nodes.end());
     unacknowledged_.pop_front();
+    if (unawaited_ > 0) --unawaited_;
   }
   if (state_ == State::live) out->holder = tenant_->slots.holder(slot_);
   overdue_ = false;  // tick() will see if the next is late too
@@ -201,12 +217,16 @@ Acknowledged Session::acknowledge(uint64_t revocation) {
 
 // ---- stream ----
 
+bool Session::must_drop(uint64_t last_revocation) const {
+  return std::any_of(unacknowledged_.begin(), unacknowledged_.end(), [&](const Record& record) {
+    return record.revocation->everything && record.revocation->number > last_revocation;
+  });
+}
+
 bool Session::provable(uint64_t last_revocation) const {
   if (state_ != State::live) return false;
   if (last_revocation < acknowledged_ || last_revocation > last_number_) return false;
-  return std::none_of(unacknowledged_.begin(), unacknowledged_.end(), [&](const Record& record) {
-    return record.revocation->everything && record.revocation->number > last_revocation;
-  });
+  return !must_drop(last_revocation);
 }
 
 bool Session::resume(uint64_t last_revocation, Boot now, Acknowledged* acknowledged) {
@@ -216,8 +236,7 @@ bool Session::resume(uint64_t last_revocation, Boot now, Acknowledged* acknowled
   if (resumed) {
     acknowledge_locked(last_revocation, acknowledged);
   } else if (state_ == State::live) {
-    last_number_ = std::max(last_number_, last_revocation);
-    push_everything(now);
+    has_missed(last_revocation, now);
   }
   come_back(now);
   return resumed;
@@ -234,8 +253,7 @@ Status Session::open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink
     if (resumed) {
       acknowledge_locked(last_revocation, acknowledged);
     } else if (state_ == State::live) {
-      last_number_ = std::max(last_number_, last_revocation);
-      push_everything(now);
+      has_missed(last_revocation, now);
     }
     come_back(now);
     replaced = std::exchange(sink_, std::move(sink));

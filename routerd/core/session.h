@@ -45,7 +45,9 @@ class Session : public std::enable_shared_from_this<Session> {
     std::shared_ptr<Tenant> tenant;
     std::shared_ptr<const Grant> grant;
     uint32_t slot = 0;
-    uint64_t last_revocation = 0;  // numbering goes on behind it
+    // Of a session of an earlier router: numbering goes on behind it, and nobody here knows what
+    // the mount missed.
+    std::optional<uint64_t> last_revocation;
     Millis lease{};
   };
   // The slot is the session's own from now on; the destructor does not give it back, end() does.
@@ -124,9 +126,13 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // All with mutex_ held.
   bool doomed() const { return overdue_ || overflowed_ || has_too_much_; }
+  // `everything` behind `last_revocation` is in the queue.
+  bool must_drop(uint64_t last_revocation) const;
   bool provable(uint64_t last_revocation) const;
+  const Record* oldest_awaited();
   void acknowledge_locked(uint64_t revocation, Acknowledged* out);
   void push_everything(Boot now);
+  void has_missed(uint64_t last_revocation, Boot now);
   void lose(Boot now, Releases* releases);
   void extend(Boot now);
   Boot lease_end(Boot now) const;
@@ -155,6 +161,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool overflowed_ = false;
   bool has_too_much_ = false;
   std::deque<Record> unacknowledged_;  // ascending numbers, <= limits::kRevocationQueue
+  size_t unawaited_ = 0;               // so many at its front, at least, have no completion
   Releases overflow_waiters_;          // of what did not fit: until the lease has run out
   uint64_t last_number_;               // of a revocation, given out
   uint64_t acknowledged_;              // records up to here are gone

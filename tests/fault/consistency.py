@@ -10,10 +10,12 @@ checker/faults.py), LINKSPAN_MOUNTS and LINKSPAN_WORKERS how many there are, LIN
 """
 import os
 import sys
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "checker"))
 import faults  # noqa: E402
+import kept  # noqa: E402
 import labtest  # noqa: E402
 import proofs  # noqa: E402
 import runs  # noqa: E402
@@ -118,9 +120,58 @@ def test_proofs_refuse_made_up_records():
     labtest.equal(kinds(*lines, finals={"0/l0": texts[0]}), {"append"}, "a lost append")
 
 
+def test_proofs_refuse_made_up_histories():
+    """What is missing among the versions and the conflicts."""
+    me, other, mine = "agent-1@sandbox-1", "agent-2@sandbox-2", worker.body("1.1")
+
+    def edit(op, **more):
+        return {"op": op, "who": 1, "mount": 0, "writes": [], "saw": [], "call": 0, "return": 9, **more}
+
+    def kinds(*records, versions=(), conflicts=(), key="0/r0"):
+        there = kept.Kept()
+        there.versions[key], there.conflicts[key] = list(versions), list(conflicts)
+        finals = {"0/saved.md": worker.NOTES.encode() + b"- note 1.1\n"}
+        return {p.split(":")[0] for p in proofs.Proof(list(records), finals, kept=there).run().problems}
+
+    save = edit("save", writes=[["0/r0", "1.1"]])
+    labtest.equal(kinds(save, versions=[(other, b"first"), (me, mine)]), set(), "a save in the history")
+    labtest.equal(kinds(save, versions=[(other, b"first")]), {"history"}, "a save that is not there")
+    labtest.equal(kinds(save, versions=[(me, mine[:-1])]), {"history"}, "a part of a save")
+    labtest.equal(kinds(save, versions=[(other, mine)]), {"history"}, "a save of another author's")
+    labtest.equal(kinds(save | {"error": 5}), set(), "a save that failed")
+    rewrite = edit("rewrite", writes=[["0/r0", "1.1"]], dirty="0/r0", slow=False)
+    half = worker.half(mine)
+    parts = [(me, mine[:half]), (other, worker.body("2.1")), (me, b"z" * half + mine[half:])]
+    labtest.equal(kinds(rewrite, versions=[(me, mine)]), set(), "a rewrite in the history")
+    labtest.equal(kinds(rewrite, versions=parts), {"history"}, "a rewrite in two parts")
+    labtest.equal(kinds(rewrite | {"slow": True}, versions=parts), set(), "a slow one")
+    labtest.equal(kinds(rewrite | {"slow": True}, versions=parts[:2]), {"history"}, "a slow one of which a part is gone")
+    beside = rewrite | {"who": 2, "writes": [["0/r0", "2.1"]], "call": 8, "return": 12}
+    both = [(me, worker.body("2.1")[:1] + mine[1:])]
+    labtest.equal(kinds(rewrite, beside, versions=both), set(), "a mixture of two rewrites on one mount")
+    labtest.equal(kinds(rewrite, beside | {"call": 10}, versions=both), {"history"}, "of one after the other")
+    labtest.equal(kinds(rewrite, beside | {"mount": 1}, versions=both), {"history"}, "of two mounts")
+
+    text = b"- note 1.1\n"
+    note = edit("note", text="0/saved.md", line="- note 1.1", sum=[len(text), zlib.crc32(text)], accepted=True)
+    labtest.equal(kinds(note, key="0/saved.md", versions=[(me, text), (other, text)]), set(), "a line in the history")
+    labtest.equal(kinds(note, key="0/saved.md", versions=[(other, text)]), {"history"}, "by another")
+    labtest.equal(kinds(note, key="0/saved.md"), {"history"}, "a line that only the head has")
+    refused = edit("revise", text="0/saved-plan.md", line="- note 1.1", sum=note["sum"], accepted=True, conflict=True)
+    labtest.equal(kinds(refused, key="0/saved-plan.md", conflicts=[(me, text)]), set(), "refused and kept")
+    labtest.equal(kinds(refused, key="0/saved-plan.md", versions=[(me, text)]), {"conflict"}, "refused and not kept")
+    labtest.equal(kinds(refused, key="0/saved-plan.md", conflicts=[(me, text + b"z")]), {"conflict"}, "not as it was")
+    labtest.equal(kinds(refused, key="0/saved-plan.md", conflicts=[(other, text)]), {"conflict"}, "as another's")
+    labtest.equal(kinds(refused, key="0/saved-plan.md", conflicts=[(me, text)] * 2), {"conflict"}, "kept twice")
+    labtest.equal(kinds(refused, key="0/inplace-plan.md", conflicts=[(me, text)]), {"conflict"}, "of another file")
+    del refused["accepted"]
+    labtest.equal(kinds(refused, key="0/saved-plan.md"), set(), "refused before a byte was written")
+
+
 # ---- planted faults ----------------------------------------------------------------------------
 
-# What is planted -> faults from outside that bring it to light, and the kinds of violation expected.
+# What is planted -> faults from outside that bring it to light, the kinds of violation expected, and
+# which operations do it where they are not all wanted.
 PLANTED = {
     "no-revocation": ((), {"stale"}),
     "no-name-invalidation": ((), {"stale"}),
@@ -128,23 +179,24 @@ PLANTED = {
     "ignore-lost-lease": (("cut-long",), {"stale"}),
     "no-replay": (("slow", "break"), {"bad", "append", "names", "stale"}),
     "no-base": ((), {"note"}),
+    "no-theirs": ((), {"conflict"}, ("note", "revise")),
 }
 
 
-def short_run(lab, number, seed, brought):
+def short_run(lab, number, seed, brought, verbs=None, spoil=None):
     return runs.Run(lab, f"planted{number}", PLANTED_SECONDS, LEASE_MS / 1000, seed + number, workers=2,
-                    brought=brought, pause=(0.05, 0.3)).execute()
+                    brought=brought, pause=(0.05, 0.3), verbs=verbs, spoil=spoil).execute()
 
 
 def planted_test(name):
-    brought, expected = PLANTED[name]
+    brought, expected, *verbs = PLANTED[name]
 
     def test():
         seed = labtest.seed()
         lab = labtest.Lab(mounts=3, lease_ms=LEASE_MS, plant=name)
         try:
             for number in range(PLANTED_ROUNDS):
-                problems = short_run(lab, number, seed, brought).problems
+                problems = short_run(lab, number, seed, brought, *verbs).problems
                 if problems:
                     break
         finally:
@@ -161,8 +213,16 @@ for planted in PLANTED:
 
 def test_nothing_planted(lab):
     """The same rounds on the real thing: what is found above is not found here."""
-    for number, brought in enumerate(sorted({b for b, _ in PLANTED.values() if b})):
+    for number, brought in enumerate(sorted({b for b, *_ in PLANTED.values() if b})):
         runs.require(short_run(lab, number, labtest.seed(), brought))
+
+
+def test_a_lost_history_is_found(lab):
+    """No switch in Linkspan: the database loses every version that is not the newest."""
+    spoil = lambda: lab.sql("DELETE FROM linkspan.version v USING linkspan.node n WHERE v.tenant = n.tenant "  # noqa: E731
+                            "AND v.history = n.history AND v.version < n.version")
+    problems = short_run(lab, 100, labtest.seed(), (), worker.REGISTERED, spoil).problems
+    labtest.equal({p.split(":")[0] for p in problems}, {"history"}, "the versions are gone")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 """What one mount sees of what another does to a file that is open, read in parts, or mapped."""
 import mmap
 import os
+import re
+import subprocess
 import sys
 import time
 
@@ -12,6 +14,13 @@ from labtest import check, equal  # noqa: E402
 QUIET = 3.2  # longer than VfsOptions::direct_for: the file counts as one that others leave alone
 
 
+PLANTED = os.environ.get("LINKSPAN_PLANT", "").split(",")
+
+
+def kernel_has_the_epoch_call():
+    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 16) and "no-epoch" not in PLANTED
+
+
 def write(path, data):
     with open(path, "wb") as f:
         f.write(data)
@@ -19,6 +28,44 @@ def write(path, data):
 
 def both(lab, name):
     return f"{lab.mounts[0]}/memory/{name}", f"{lab.mounts[1]}/memory/{name}"
+
+
+def answered_by_the_kernel(lab, path):
+    os.stat(path)
+    os.stat(path)
+    lab.do("stop", "mount:2")
+    look = subprocess.Popen(["stat", path], stdout=subprocess.DEVNULL)
+    try:
+        look.wait(1)
+        return True
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        lab.do("cont", "mount:2")
+        equal(look.wait(30), 0)
+
+
+def test_the_kernel_keeps_names_where_they_can_be_dropped_by_the_epoch_call(lab):
+    """Else the mount keeps them: told by looks at one while the mount is stopped."""
+    _, there = both(lab, "kept")
+    write(there, b"1")
+    time.sleep(QUIET)
+    equal(any(answered_by_the_kernel(lab, there) for _ in range(3)), kernel_has_the_epoch_call(), "answered by the kernel")
+
+
+def test_names_that_another_mount_makes_moves_and_removes_are_seen_at_once(lab):
+    here, there = both(lab, "name")
+    for number in range(50):
+        for path in (there, f"{there}.2"):
+            check(not os.path.exists(path), f"{path} before round {number}")
+        write(here, b"1")
+        equal(os.stat(there).st_size, 1, f"made in round {number}")
+        os.rename(here, f"{here}.2")
+        equal((os.path.exists(there), os.path.exists(f"{there}.2")), (False, True), f"moved in round {number}")
+        write(here, b"22")
+        os.rename(f"{here}.2", here)  # over it
+        equal((os.stat(there).st_size, os.path.exists(f"{there}.2")), (1, False), f"replaced in round {number}")
+        os.unlink(here)
 
 
 def test_a_held_descriptor_sees_each_rewrite_without_a_stat(lab):

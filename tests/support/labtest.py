@@ -22,9 +22,10 @@ BUILD = os.environ.get("LINKSPAN_BUILD", str(ROOT / "build"))
 
 
 class Lab:
-    """A running lab; see tests/lab."""
+    """A running lab; see tests/lab. LINKSPAN_PLANT runs any test with something planted."""
 
     def __init__(self, **options):
+        options.setdefault("plant", os.environ.get("LINKSPAN_PLANT", ""))
         self.base = tempfile.mkdtemp(prefix="lsp-test-", dir="/tmp")
         os.chmod(self.base, 0o755)
         self.dir = f"{self.base}/lab"

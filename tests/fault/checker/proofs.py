@@ -8,6 +8,9 @@
   names    a name is made, removed or moved in turns
   bad      no process stumbles over its own retry
   note     every line whose save succeeded is in the merged text, once
+  history  every value whose save or rewrite succeeded, and every line whose did, is in a version that is its
+           author's
+  conflict every text that was refused is kept whole among the conflicts, once, as its author's
   lock     who holds a lock, and could write under it in the end, held it alone
 
 A promise is about what happened before an operation began: an operation that overlaps another may
@@ -101,6 +104,12 @@ class Dirty:
     def on_mount(self, key, r):
         return any(m == r["mount"] and b <= r["return"] and r["call"] <= e for m, b, e, _ in self.spans[key])
 
+    def beside(self, key, rewrite):
+        """Whether another of this mount was under way."""
+        return any(w is not rewrite and w["dirty"] == key and w["mount"] == rewrite["mount"] and
+                   w["call"] <= rewrite["return"] and rewrite["call"] <= (EVER if "error" in w else w["return"])
+                   for w in self.rewrites.values())
+
     def mixture(self, key, r):
         """Of rewrites that overlapped on one mount: parts of each, of which all are named in it; the beginning of
         one and the end of the other; or the emptiness that the later one began with, which the other's close
@@ -119,6 +128,11 @@ class Dirty:
 
     def slowly(self, key, r):
         return any(slow and b <= r["return"] and r["call"] <= e for _, b, e, slow in self.spans[key])
+
+
+def author_of(record):
+    """As the lab's router binds it (tests/lab)."""
+    return f"agent-{record['mount'] + 1}@sandbox-{record['mount'] + 1}"
 
 
 def is_moved(key):
@@ -142,8 +156,8 @@ def may_be_phantom(rename, equals):
 
 
 class Proof:
-    def __init__(self, records, finals, faults=(), lease_ns=0):
-        self.records, self.finals = records, finals
+    def __init__(self, records, finals, faults=(), lease_ns=0, kept=None):
+        self.records, self.finals, self.kept = records, finals, kept
         self.windows, self.dirty = Windows(faults, lease_ns), Dirty(records)
         self.problems, self.counted, self.lost_notes = [], collections.Counter(), []
         self.checked = collections.Counter()
@@ -156,6 +170,8 @@ class Proof:
             self.counted[r["op"]] += 1
             if "error" in r:
                 self.counted["errors"] += 1
+            if "conflict" in r:
+                self.counted["conflicts"] += 1
             if "bad" in r and not self.windows.excuse_absence(r):
                 self.note("bad", r, r["bad"])
         self.registers()
@@ -164,6 +180,9 @@ class Proof:
         self.races()
         self.notes()
         self.locks()
+        if self.kept:
+            self.history()
+            self.refusals()
         return self
 
     # -- registers --
@@ -298,14 +317,12 @@ class Proof:
     def notes(self):
         by_key = collections.defaultdict(list)
         for r in self.records:
-            if "note" in r:
-                by_key[r["note"]].append(r)
+            if r["op"] == "note":
+                by_key[r["text"]].append(r)
         for key, records in by_key.items():
             lines = collections.Counter(self.finals.get(key, b"").decode(errors="replace").split("\n"))
             for r in records:
-                if "conflict" in r:
-                    self.counted["conflicts"] += 1
-                here = lines[f"- note {r['value']}"]
+                here = lines[r["line"]]
                 sure = "conflict" not in r and "error" not in r
                 self.checked["notes"] += sure
                 if here > 1 or (sure and here != 1):
@@ -314,6 +331,56 @@ class Proof:
             for line in worker.NOTES.splitlines():
                 if lines[line] != 1:
                     self.note("note", {"key": key}, f"'{line}' is there {lines[line]} times")
+
+    # -- nothing that was accepted is gone: what others wrote over is in the history, what was refused is kept --
+
+    def history(self):
+        first = {}  # (key, line of a text) -> who made the first version that has it
+        for key, versions in self.kept.versions.items():
+            if key.endswith(".md"):
+                for author, data in versions:
+                    for line in data.decode(errors="replace").split("\n"):
+                        first.setdefault((key, line), author)
+        for r in self.records:
+            if "error" in r or "conflict" in r:
+                continue
+            if r["op"] in worker.REGISTERED:
+                self.checked["values"] += 1
+                if why := self.is_missing(r, *r["writes"][0]):
+                    self.note("history", r, why)
+            elif "text" in r:
+                self.checked["lines"] += 1
+                author = first.get((r["text"], r["line"]))
+                if author != author_of(r):
+                    self.note("history", r, f"its line came with a version of {author}" if author else "its line is in no version")
+
+    def is_missing(self, r, key, value):
+        data, mine = worker.body(value), self.kept.made(key, author_of(r))
+        if data in mine:
+            return None
+        if "dirty" in r:
+            # Two of one mount make a mixture, and one that takes longer than 100 ms two versions: what another
+            # mount wrote in between may be in the second.
+            half = worker.half(data)
+            parts = any(v[:half] == data[:half] for v in mine) and any(v[half:len(data)] == data[half:] for v in mine)
+            if self.dirty.beside(key, r) or (r["slow"] and parts):
+                self.checked["mixed"] += 1
+                return None
+        everyones = self.kept.versions.get(key, ())
+        like = [f"{author}: {worker.shown(v)}" for author, v in everyones if f"{value}\n".encode() in v]
+        return f"{key} never was {value!r}, as a version of its author's; of {len(everyones)} those that have it: {like[:4]}"
+
+    def refusals(self):
+        for r in self.records:
+            if "conflict" not in r or "accepted" not in r:
+                continue
+            self.checked["refusals"] += 1
+            mine = self.kept.refused(r["text"], author_of(r))
+            times = sum([len(data), zlib.crc32(data)] == r["sum"] for data in mine)
+            if times != 1:
+                like = sum(r["line"].encode() in data for data in mine)
+                self.note("conflict", r, f"it was refused, and is there {times} times among the {len(mine)} conflicts of its "
+                          f"author; its line in {like}")
 
     # -- locks --
 

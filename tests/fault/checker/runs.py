@@ -10,6 +10,7 @@ import threading
 import time
 
 import faults
+import kept
 import labtest
 import proofs
 import worker
@@ -34,8 +35,9 @@ def locks_are_shared(lab):
 
 
 class Run:
-    def __init__(self, lab, folder, seconds, lease_s, seed, workers=1, brought=(), pause=(0.3, 1.5), verbs=None):
+    def __init__(self, lab, folder, seconds, lease_s, seed, workers=1, brought=(), pause=(0.3, 1.5), verbs=None, spoil=None):
         self.lab, self.folder, self.seconds, self.lease = lab, folder, seconds, lease_s
+        self.spoil = spoil  # called before what was kept is read
         self.slots = int(seconds / worker.SLOT_SECONDS) + 1
         self.seed, self.workers = seed, workers
         self.verbs = dict(worker.VERBS) if verbs is None else {v: worker.VERBS[v] for v in verbs}
@@ -43,7 +45,7 @@ class Run:
             print("  locks are not shared between mounts here: not tried")
             del self.verbs["locked"]
         self.faults = faults.Faults(lab, brought, random.Random(seed), lease_s, pause)
-        self.finals, self.differing = {}, []
+        self.finals, self.differing, self.kept = {}, [], None
 
     def execute(self):
         self.prepare()
@@ -92,12 +94,19 @@ class Run:
             records.extend(observer.observe(self.slots))
             for slot in range(self.slots):
                 self.look(mount, slot)
+        if self.spoil:
+            self.spoil()
+        begun = time.monotonic()
+        keys = {r["text"] for r in records if "text" in r} | {r["writes"][0][0] for r in records if r["op"] in worker.REGISTERED}
+        self.kept = kept.Reader(self.lab.mounts, self.folder).read(sorted(keys))
+        print(f"  {sum(map(len, self.kept.versions.values()))} versions of {len(keys)} files and "
+              f"{sum(map(len, self.kept.conflicts.values()))} conflicts read in {time.monotonic() - begun:.1f} s", flush=True)
 
     def look(self, mount, slot):
         tree = self.lab.mounts[mount]
         paths = {f"{slot}/{n}": f"{tree}/scratch/{self.folder}/{slot}/{n}"
                  for n in [f"l{i}" for i in range(worker.LOGS)] + [f"c{i}" for i in range(worker.LOCKS)]}
-        paths |= {f"{slot}/{n}": f"{tree}/memory/{self.folder}/{slot}/{n}" for n in ("saved.md", "inplace.md")}
+        paths |= {f"{slot}/{n}": f"{tree}/memory/{self.folder}/{slot}/{n}" for n in worker.TEXTS}
         for key, path in paths.items():
             try:
                 data = worker.get(path)
@@ -106,15 +115,15 @@ class Run:
             if self.finals.setdefault(key, data) != data:
                 self.differing.append(f"stale: in the end mount {mount + 1} shows another {key} than mount 1")
 
-    def history(self, key, value):
+    def history(self, key, line):
         """In which version a line of a merged text was last, and what came next. For people, when a proof failed."""
         try:
-            return self.last_seen(key, value)
+            return self.last_seen(key, line)
         except Exception as error:  # the lab may be broken; the proof's own words shall still be printed
-            return f"no history of '{value}': {error}"
+            return f"no history of '{line}': {error}"
 
-    def last_seen(self, key, value):
-        path, line = f"{self.lab.mounts[0]}/memory/{self.folder}/{key}", f"- note {value}"
+    def last_seen(self, key, line):
+        path = f"{self.lab.mounts[0]}/memory/{self.folder}/{key}"
         linkspan = f"{labtest.BUILD}/fusefs/cli/linkspan"
         log = labtest.sh(f"{linkspan} log --json -n 1000000 {path}").splitlines()
         before = None
@@ -128,7 +137,7 @@ class Run:
         return f"'{line}' is in the last version" if before and line in before[1] else f"'{line}' is in no version"
 
     def prove(self, records):
-        proof = proofs.Proof(records, self.finals, self.faults.done, int(self.lease * 1e9)).run()
+        proof = proofs.Proof(records, self.finals, self.faults.done, int(self.lease * 1e9), self.kept).run()
         proof.problems += self.differing
         proof.history = self.history
         slowest = max(records, key=lambda r: r["return"] - r["call"])
@@ -152,7 +161,7 @@ def require(proof):
         proof.problems = [p for p in proof.problems if p not in known]
     for record in proof.lost_notes[:3]:
         try:
-            print(f"  {proof.history(record['note'], record['value'])}", flush=True)
+            print(f"  {proof.history(record['text'], record['line'])}", flush=True)
         except AssertionError as error:
-            print(f"  no history of {record['note']}: {error}", flush=True)
+            print(f"  no history of {record['text']}: {error}", flush=True)
     check(not proof.problems, "\n".join(proof.problems[:12]) + f"\n... {len(proof.problems)} violations: {kinds}")

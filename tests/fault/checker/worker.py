@@ -32,6 +32,8 @@ FIRST = "0.0"  # the value of every content register when a slot begins
 FIRST_MTIME = 1_600_000_000_000_000_000
 MODES = (0o600, 0o640, 0o644, 0o660, 0o664, 0o666)
 NOTES = "".join(f"- line {i} of the template, which nobody edits\n" for i in range(40))
+TEXTS = ("saved.md", "inplace.md", "saved-plan.md", "inplace-plan.md")
+PLANS = 2  # lines
 # The kernel hands a handle's bytes to others 100 ms after a write: a writer slower than this between
 # its first write and its close shows two states, and that is no fault.
 SLOW_WRITER_NS = 60_000_000
@@ -41,7 +43,10 @@ VERBS = {"save": 4, "rewrite": 3, "read": 10, "held_rewrite": 3, "held_read": 8,
          "unlink": 4, "exists": 6, "make_dir": 3, "remove_dir": 3, "dir_exists": 4, "list": 5, "append": 5,
          "held_append": 3, "read_log": 4, "chmod": 2, "touch": 2, "set_xattr": 2, "stat_attributes": 6,
          "get_xattr": 4, "truncate": 4, "stat_size": 4, "relink": 4, "readlink": 5, "move_dir": 3,
-         "find_dir": 6, "move_file": 3, "find_file": 6, "race": 3, "private": 4, "note": 3, "locked": 4}
+         "find_dir": 6, "move_file": 3, "find_file": 6, "race": 3, "private": 4, "note": 3, "revise": 4, "locked": 4}
+
+# Each value of these has to be in the history.
+REGISTERED = ("save", "rewrite", "held_rewrite")
 
 # A watcher does only one of these, so that a path which has to ask the router never blocks it: while
 # its mount is cut off it goes on reading what the kernel has. (A moment between two looks.)
@@ -61,6 +66,11 @@ def body(value):
     return (value + "\n" + "x" * (hash_of(value) % 9000) + "\n" + value + "\n").encode()
 
 
+def half(data):
+    """Where a rewrite in place begins its second write."""
+    return len(data) // 2
+
+
 def body_size(value):
     return 2 * (len(value) + 1) + hash_of(value) % 9000 + 1
 
@@ -74,6 +84,10 @@ def shown(data):
 
 def line_of(value):
     return f"{value} {'y' * (hash_of(value) % 200)}"
+
+
+def plan_line(value):
+    return f"- plan {value:<12}"  # one as long as the other: written in place, it fits
 
 
 def put(path, data):
@@ -120,8 +134,8 @@ def prepare(folder, notes):
     for i in range(LOCKS):
         put(f"{folder}/k{i}", b"")
         put(f"{folder}/c{i}", b"0\n")
-    put(f"{notes}/saved.md", NOTES.encode())
-    put(f"{notes}/inplace.md", NOTES.encode())
+    for name in TEXTS:
+        put(f"{notes}/{name}", ((plan_line(FIRST) + "\n") * PLANS if "plan" in name else NOTES).encode())
 
 
 def first_value(key):
@@ -214,8 +228,8 @@ class Worker:
         data = body(value)
         begun = time.monotonic_ns()
         try:
-            os.write(fd, data[:len(data) // 2])
-            os.write(fd, data[len(data) // 2:])
+            os.write(fd, data[:half(data)])
+            os.write(fd, data[half(data):])
         finally:
             record["slow"] = time.monotonic_ns() - begun > SLOW_WRITER_NS
             os.close(fd)
@@ -472,20 +486,23 @@ class Worker:
 
     # -- read, edit, save of one text by all --
 
-    def note(self, record):
+    def edit_text(self, record, name, line, change):
+        """`change` puts the line into the text's; `sum` tells the whole text that was to be saved."""
         inplace = self.me % 2 == 0 and self.rng.random() < 0.4  # one worker of a mount: see proofs.py
-        name, value = "inplace.md" if inplace else "saved.md", self.unique()
-        record["note"], record["value"] = f"{self.slot}/{name}", value
+        name = f"{'inplace' if inplace else 'saved'}{name}.md"
+        record["text"], record["line"] = f"{self.slot}/{name}", line
         path = f"{self.notes}/{name}"
         try:
             lines = get(path).decode().splitlines(keepends=True)
-            lines.insert(self.rng.choice([len(lines), self.rng.randrange(len(lines) + 1)]), f"- note {value}\n")
+            change(lines)
             text = "".join(lines).encode()
+            record["sum"] = [len(text), zlib.crc32(text)]
             if inplace:
-                record["dirty"] = record["note"]
+                record["dirty"] = record["text"]
                 fd = os.open(path, os.O_WRONLY)
                 try:
                     os.write(fd, text)
+                    record["accepted"] = True
                 finally:
                     os.close(fd)
                 return
@@ -494,6 +511,7 @@ class Worker:
             try:
                 os.write(fd, text)
                 os.fsync(fd)
+                record["accepted"] = True
             finally:
                 os.close(fd)
             os.rename(temporary, path)
@@ -501,6 +519,18 @@ class Worker:
             if error.errno != errno.ESTALE:
                 raise
             record["conflict"] = True
+
+    def note(self, record):
+        """A line more: whoever adds lines, and where, all of them stay."""
+        line = f"- note {self.unique()}"
+        self.edit_text(record, "", line, lambda lines: lines.insert(
+            self.rng.choice([len(lines), self.rng.randrange(len(lines) + 1)]), line + "\n"))
+
+    def revise(self, record):
+        """Another line for one that is there: of two at once one is refused."""
+        line = plan_line(self.unique())
+        self.edit_text(record, "-plan", line,
+                       lambda lines: lines.__setitem__(self.rng.randrange(len(lines)), line + "\n"))
 
     # -- locks --
 

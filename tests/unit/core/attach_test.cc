@@ -134,7 +134,43 @@ TEST_F(CoreTest, SessionOfAnEarlierRouterIsResumedWithoutCachesAndWithItsResults
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_EQ(again->seq, first->seq);
   EXPECT_EQ(again->as_of, Seq{0});
-  EXPECT_TRUE(sink->next().resumed);
+  EXPECT_FALSE(sink->next().resumed);
+}
+
+// Its mount knows that its caches are lost only when it has said so: the answer to Attach, and the
+// stream's first words, can be lost.
+TEST_F(CoreTest, SessionOfAnEarlierRouterProvesNothingBeforeItsMountHasDroppedAll) {
+  Mount a = mount(), b = mount();
+  const Ino file = b.create(b.root(), "f"), other = b.create(b.root(), "g");
+  router_.reset();
+  start_router();
+  a.router = b.router = router_.get();
+  ASSERT_TRUE(resume(b, 0).ok());
+  b.stream();
+
+  ASSERT_FALSE(resume(a, 5)->resumed);
+  EXPECT_FALSE(resume(a, 5)->resumed) << "the first answer may not have arrived";
+  const auto first = a.stream(5);
+  EXPECT_FALSE(first->next().resumed);
+  EXPECT_TRUE(first->next().revocation.everything);
+  EXPECT_FALSE(resume(a, 5)->resumed) << "the stream's words may not have arrived";
+  const auto sink = a.stream(5);
+  EXPECT_FALSE(sink->next().resumed);
+  const Frame everything = sink->next();
+  EXPECT_TRUE(everything.revocation.everything);
+  EXPECT_EQ(everything.revocation.number, 6u);
+
+  EXPECT_TRUE(b.start_write(other, "x").answered()) << "nobody waits for that";
+  ASSERT_TRUE(router_->getattr(a.who, {file}).ok());
+  const Pending write = b.start_write(file, "x");
+  const Frame revoke = sink->next();
+  EXPECT_EQ(revoke.revocation.number, 7u) << "once is enough";
+  EXPECT_FALSE(write.answered());
+  a.ack(everything.revocation.number);
+  EXPECT_TRUE(resume(a, 6)->resumed) << "a connection that breaks from now on costs no caches";
+  a.ack(revoke.revocation.number);
+  EXPECT_TRUE(write.answered());
+  EXPECT_TRUE(a.stream(7)->next().resumed);
 }
 
 TEST_F(CoreTest, ALostSessionIsEndedWhenItsGraceIsOver) {

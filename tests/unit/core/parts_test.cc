@@ -199,6 +199,42 @@ TEST_F(SessionTest, AFullQueueCostsTheLeaseNotTheWriters) {
   EXPECT_TRUE(session->holder());
 }
 
+// It renews, so it lives; what nobody waits for, and hangs before what somebody does, hides it not.
+TEST_F(SessionTest, WhoNeverAcknowledgesHoldsNobodyUp) {
+  Acknowledged acknowledged;
+  ASSERT_FALSE(session->resume(99, clock.boot(), &acknowledged)) << "begins with everything";
+  const auto one = wait_for_it();
+  session->enqueue({}, tenant->slots.holder(session->slot()), nullptr, clock.boot());
+  const auto two = wait_for_it();
+  ack(101);  // everything, and what `one` waits for
+  EXPECT_TRUE(*one);
+  const auto lost_within = [&](int tenths) {
+    bool lost = false;
+    for (int i = 0; i < tenths && !lost; ++i) {
+      clock.advance(10ms);
+      session->renew(OpNumber{1}, 1, clock.boot());
+      const auto tick = session->tick(clock.boot(), 1000ms);
+      release_all(tick.releases);
+      lost = tick.lost_now;
+    }
+    return lost;
+  };
+  EXPECT_TRUE(lost_within(25));
+  EXPECT_TRUE(*two);
+  // It comes back with "everything" in the queue, and acknowledges not even that.
+  session->renew(OpNumber{1}, 1, clock.boot());
+  EXPECT_FALSE(lost_within(25)) << "nobody waits";
+  const auto three = wait_for_it();
+  EXPECT_TRUE(lost_within(25));
+  EXPECT_TRUE(*three);
+  session->renew(OpNumber{1}, 1, clock.boot());
+  const auto four = wait_for_it();
+  EXPECT_FALSE(lost_within(5));
+  ack(106);  // the second "everything"
+  EXPECT_TRUE(lost_within(25));
+  EXPECT_TRUE(*four);
+}
+
 TEST_F(SessionTest, WithoutCachesNobodyWaitsForIt) {
   clock.advance(100ms);
   EXPECT_TRUE(session->tick(clock.boot(), 1000ms).lost_now);

@@ -36,6 +36,74 @@ TEST_F(Refused, AWriteIsTheErrorOfCloseAndNotLost) {
   EXPECT_EQ(text(b.read("x")), "theirs\n");
 }
 
+class RefusedWrite : public Refused {
+ protected:
+  void SetUp() override {
+    ASSERT_OK(a.write("x", "one\n"));
+    EXPECT_EQ(text(b.read("x")), "one\n");
+    ASSERT_OK(a.write("x", "theirs\n"));
+    x = b.ino("x");
+    const auto opened = b.open("x", O_WRONLY | O_TRUNC);
+    ASSERT_OK(opened);
+    h = *opened;
+    ASSERT_OK(b.pwrite(h, 0, "mine\n"));
+  }
+  void closes_with_conflict() {
+    const Status closed = b.close(h);
+    ASSERT_FALSE(closed.ok());
+    EXPECT_EQ(closed.code(), Code::conflict);
+    EXPECT_EQ(kept().size(), 1u);
+  }
+  Ino x;
+  Handle h;
+};
+
+// A child that was forked meanwhile closes the descriptor first, and the kernel drops its answer.
+TEST_F(RefusedWrite, IsToldToTheWriterThoughAChildHasHeardIt) {
+  OtherProcess child;
+  Caller forked = b.me;
+  forked.tid = child.tid();
+  EXPECT_EQ(b.vfs->flush(forked, x, h).code(), Code::conflict);
+  closes_with_conflict();
+}
+
+TEST_F(RefusedWrite, IsToldOnceByFsync) {
+  EXPECT_EQ(b.fsync(h).code(), Code::conflict);
+  EXPECT_OK(b.fsync(h));
+  EXPECT_OK(b.close(h));
+}
+
+TEST_F(RefusedWrite, IsToldToEachDescriptor) {
+  const auto other = b.open("x", O_RDWR);
+  ASSERT_OK(other);
+  EXPECT_EQ(b.fsync(*other).code(), Code::conflict);
+  EXPECT_OK(b.close(*other));
+  const auto later = b.open("x", O_RDWR);
+  ASSERT_OK(later);
+  EXPECT_OK(b.close(*later));
+  closes_with_conflict();
+}
+
+// Whose call made the commit, and who did not write, hears nothing of it.
+TEST_F(RefusedWrite, IsNoErrorOfARename) {
+  EXPECT_OK(b.rename("x", "y"));
+  EXPECT_EQ(text(a.read("y")), "theirs\n");
+  closes_with_conflict();
+}
+
+TEST_F(RefusedWrite, IsNoErrorOfALink) {
+  EXPECT_OK(b.vfs->link(b.me, x, b.root, "y"));
+  closes_with_conflict();
+}
+
+TEST_F(RefusedWrite, IsNoErrorOfATruncation) {
+  SetAttr cut;
+  cut.size = 2;
+  EXPECT_OK(b.vfs->setattr(b.me, x, cut, {}));
+  EXPECT_EQ(text(a.read("x")), "th");
+  closes_with_conflict();
+}
+
 // The kernel tries a rename that answered ESTALE once more by itself: that is no second save.
 TEST_F(Refused, ARenameIsKeptOnceThoughTheKernelTriesAgain) {
   ASSERT_OK(a.write("x", "one\n"));
