@@ -71,7 +71,7 @@ Status Transaction::fetch() {
 }
 
 Status Transaction::check_refusal() {
-  if (!owner_ || replay_ || ask_result_ || !op_.number) return ok();
+  if (!owner_ || replay_ || !op_.number) return ok();
   LINKSPAN_TRY(const Rows found,
                conn_.run(sql::kFindResult, params().id(m_.author.session).id(op_.number)));
   return take_result(found);
@@ -179,6 +179,12 @@ Result<Applied> attempt(Transaction& tx, const Operation& operation,
   return applied;
 }
 
+// To `busy` a caller would say that nothing happened.
+Error outcome_unknown(const Error& last) {
+  return fail(Code::unavailable,
+              "an earlier attempt may have been committed; the last one: " + last.message);
+}
+
 }  // namespace
 
 Result<Applied> run_mutation(Pool& pool, const Mutation& m, const OpHeader& op,
@@ -189,7 +195,7 @@ Result<Applied> run_mutation(Pool& pool, const Mutation& m, const OpHeader& op,
   for (;;) {
     Failure why;
     Error error;
-    bool again = false;
+    bool again = false, decided = false;
     {
       auto lease = pool.checkout(&why);
       if (lease.ok()) {
@@ -197,9 +203,11 @@ Result<Applied> run_mutation(Pool& pool, const Mutation& m, const OpHeader& op,
         Transaction tx(conn, m, op, ask_result);
         Result<Applied> applied = attempt(tx, operation, &unanswered);
         why = conn.failure();
+        decided = tx.refused();
         conn.rollback();
         if (applied.ok()) return applied;
         error = applied.error();
+        decided = decided || error.code == Code::fenced;
         again = tx.again() && !why.lost;
       } else {
         error = lease.error();
@@ -207,7 +215,8 @@ Result<Applied> run_mutation(Pool& pool, const Mutation& m, const OpHeader& op,
     }
     const Verdict verdict = again ? Verdict::retry : judge(why);
     const bool in_vain = why.sqlstate == "23505" && ask_result;
-    if (verdict == Verdict::give_up || in_vain || !attempts.again()) return error;
+    if (verdict == Verdict::give_up || in_vain || !attempts.again())
+      return unanswered && !decided ? outcome_unknown(error) : error;
     if (verdict == Verdict::find_result) ask_result = true;
   }
 }

@@ -81,6 +81,8 @@ class Transaction {
   std::optional<Applied> replay() const { return replay_; }
   // After a domain error, before it is answered: the epoch and a stored result come first.
   Status check_refusal();
+  // By the operation, or by the database at COMMIT; and no earlier attempt was applied.
+  bool refused() const { return owner_ && !again_ && !replay_ && !conn_.failure().happened; }
 
  private:
   Status check_fence(const Rows& epoch) const;

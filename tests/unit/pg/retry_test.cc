@@ -116,6 +116,74 @@ TEST_F(PgRetry, ALostCommitIsRunAgain) {
   append_through_a_break(PgProxy::Break::before_commit, database_);
 }
 
+// The answer to the first attempt's COMMIT is lost; what the later attempts do.
+class PgUnanswered : public PgRetry {
+ protected:
+  using Later = std::function<Status(Transaction&)>;
+  Result<Applied> run(PgProxy::Break where, const Later& later) {
+    Limits limits;
+    limits.attempts = 3;
+    Pool pool(proxy_.conninfo(database_), 2, limits);
+    proxy_.break_at(where);
+    attempts_ = 0;
+    op_ = world_.op();
+    const store::Mutation m = world_.next();
+    return store::pg::run_mutation(pool, m, op_, [&](Transaction& tx) -> Result<Applied> {
+      if (++attempts_ > 1) LINKSPAN_CHECK(later(tx));
+      LINKSPAN_CHECK(tx.fetch());
+      Applied applied;
+      applied.reply.seq = m.seq;
+      return applied;
+    });
+  }
+  static Status fail_first(Transaction& tx) {
+    tx.ask(kFail40001, {});
+    return ok();
+  }
+
+  PgProxy proxy_{cluster_directory()};
+  World world_{open_store(cluster().conninfo(database_)), "tenant"};
+  OpHeader op_;
+  int attempts_ = 0;
+};
+
+TEST_F(PgUnanswered, ABusyDatabaseDoesNotSayThatNothingHappened) {
+  for (const auto where : {PgProxy::Break::after_commit, PgProxy::Break::before_commit}) {
+    EXPECT_EQ(code_of(run(where, fail_first)), Code::unavailable);
+    EXPECT_EQ(attempts_, 3);
+  }
+  const auto race = [](Transaction& tx) -> Status {
+    LINKSPAN_CHECK(tx.fetch());
+    return tx.run_again();
+  };
+  EXPECT_EQ(code_of(run(PgProxy::Break::before_commit, race)), Code::unavailable);
+  EXPECT_EQ(attempts_, 3);
+}
+
+TEST_F(PgUnanswered, ARefusalIsOneAllTheSame) {
+  const auto refuse = [](Transaction& tx) -> Status {
+    LINKSPAN_CHECK(tx.fetch());
+    return fail(Code::exists);
+  };
+  EXPECT_EQ(code_of(run(PgProxy::Break::before_commit, refuse)), Code::exists);
+  EXPECT_EQ(attempts_, 2);
+}
+
+// The server may be at that COMMIT still, while the second attempt looks for its result: what then
+// is in the second one's way can be its own doing.
+TEST_F(PgUnanswered, ARefusalByTheFirstAttemptIsNone) {
+  must(world_.create(world_.root(), "somebody's result"));
+  const auto commits_late = [&](Transaction& tx) -> Status {
+    LINKSPAN_CHECK(tx.fetch());
+    Outside(database_).run("INSERT INTO linkspan.result SELECT tenant, session, " +
+                           std::to_string(op_.number.value) +
+                           ", reply FROM linkspan.result WHERE op = 1");
+    return fail(Code::exists);
+  };
+  EXPECT_TRUE(must(run(PgProxy::Break::before_commit, commits_late)).replayed);
+  EXPECT_EQ(attempts_, 2);
+}
+
 TEST_F(PgRetry, ExtentsAreReadAgain) {
   PgProxy proxy(cluster_directory());
   World world(must(store::make_pg_store({proxy.conninfo(database_), 4}, Limits{})), "tenant");
