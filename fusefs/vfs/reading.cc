@@ -36,7 +36,6 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   result.handle = files_.open(ino, process, reads, writes);
   const auto handle = files_.handle(result.handle);
   OpenFile& file = *handle->file;
-  if (known.node.attr.nlink == 0 && options_.route.writable) file.set_orphan();
   if (truncates) {
     if (const auto done = strip_set_id(c, doing, known.node.attr); !done.ok()) {
       release(ino, result.handle);
