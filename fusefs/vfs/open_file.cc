@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "linkspan/forked.h"
 #include "linkspan/limits.h"
 
 namespace linkspan::vfs {
@@ -241,7 +242,7 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bo
                                       const std::function<void(const Outcome&)>& learn) {
   std::lock_guard lock(mutex_);
   Outcome outcome{base_, base_size_, false, layer.knowers};
-  outcome.as_seen = !merged && result.version.value == base_.value + 1 &&
+  outcome.as_seen = !merged && follows(base_, result.version) &&
                     result.size == layer.buffer->size_over(base_size_);
   learn(outcome);
   layers_.pop_front();

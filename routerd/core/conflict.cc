@@ -6,9 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "linkspan/forked.h"
 #include "linkspan/limits.h"
 #include "routerd/core/merge.h"
 #include "routerd/core/policy.h"
+#include "routerd/store/checks.h"
 
 namespace linkspan::core {
 namespace {
@@ -40,10 +42,41 @@ Result<std::optional<Conflict>> as_option(Result<Conflict> kept) {
   return kept.error();
 }
 
+// What was to be appended, as it stands at the end of the file.
+class Shifted final : public ExtentSource {
+ public:
+  Shifted(std::shared_ptr<ExtentSource> source, uint64_t by)
+      : source_(std::move(source)), by_(by) {}
+  Result<bool> next(Extent* out) override {
+    LINKSPAN_TRY(const bool more, source_->next(out));
+    if (more) out->offset += by_;
+    return more;
+  }
+  void rewind() override { source_->rewind(); }
+
+ private:
+  std::shared_ptr<ExtentSource> source_;
+  uint64_t by_;
+};
+
+Result<uint64_t> end_of(ExtentSource& extents) {
+  uint64_t end = 0;
+  extents.rewind();
+  for (Extent extent;;) {
+    LINKSPAN_TRY(const bool more, extents.next(&extent));
+    if (!more) return end;
+    end = extent.offset + extent.length;
+  }
+}
+
 }  // namespace
 
+bool was_replaced(const Error& refusal) {
+  return refusal.code == Code::conflict && refusal.head_version == 0;
+}
+
 bool was_merged(Version base, const MutationReply& reply) {
-  return reply.version.value > base.value + 1;
+  return !follows(base, reply.version);
 }
 
 std::optional<std::string> apply_commit(std::string old, const CommitRequest& request) {
@@ -101,7 +134,8 @@ Result<Policy> Merger::policy_of(const RenameRequest& request) {
 
 Result<store::Applied> Merger::commit(const CommitRequest& request) {
   auto applied = store_.commit(mutation_, request);
-  if (applied.ok() || applied.code() != Code::conflict) return applied;
+  if (applied.ok() || applied.code() != Code::conflict || was_replaced(applied.error()))
+    return applied;
   LINKSPAN_TRY(const Policy policy, policy_of(request.ino));
   if (policy == Policy::reject) return applied;
   if (policy == Policy::merge) return merge(request, std::move(applied));
@@ -132,7 +166,55 @@ Result<store::Applied> Merger::merge(const CommitRequest& request, Result<store:
       applied->reply.merged = true;
       return applied;
     }
-    if (applied.code() != Code::conflict) return applied;
+    if (applied.code() != Code::conflict || was_replaced(applied.error())) return applied;
+  }
+  return outrun();
+}
+
+// What a commit to a replaced file makes of its successor's head. The base is the replaced file's:
+// its versions go on in the successor, but for those that were made after it was replaced.
+Result<Merger::Text> Merger::merge_over(const CommitRequest& asked, const Attr& head) {
+  LINKSPAN_TRY(const Text base_text, text(asked.ino, *asked.base));
+  LINKSPAN_TRY(const Text head_text, text(head.ino, head.version));
+  if (!base_text || !head_text) return Text();
+  const Text mine = apply_commit(*base_text, asked);
+  if (!mine || looks_binary(*mine)) return Text();
+  Text merged = merge3(*base_text, *head_text, *mine);
+  return merged && merged->size() <= kMergeBytes ? merged : Text();
+}
+
+Result<store::Applied> Merger::commit_to_successor(const CommitRequest& asked, const Meter& meter) {
+  CommitRequest old = asked;
+  old.base.reset();
+  for (int attempt = 0; attempt < kMergeAttempts; ++attempt) {
+    LINKSPAN_TRY(const Ino ino, store_.successor(mutation_.scope, asked.ino));
+    if (!ino) return store::replaced_by_another();  // and that one is gone
+    const auto now = store_.getattr(mutation_.scope, {ino, false});
+    if (!now.ok() && is_gone(now.code())) continue;
+    if (!now.ok()) return now.error();
+    const Attr& head = now->node.attr;
+    CommitRequest there = asked;
+    there.ino = ino;
+    there.base.reset();
+    if (!asked.append) there.base = head.version;
+    Policy policy = Policy::last_writer_wins;
+    if (asked.base && !asked.append) {
+      LINKSPAN_TRY(policy, policy_of(ino));
+    }
+    if (policy != Policy::last_writer_wins) {
+      Text merged;
+      if (policy == Policy::merge) {
+        LINKSPAN_TRY(merged, merge_over(asked, head));
+      }
+      if (!merged) return store::changed_by_another(head.version);
+      there.keep_below = 0;
+      there.size = merged->size();
+      there.extents = whole(std::move(*merged));
+    }
+    meter(head, &there);
+    mutation_.successor = there;
+    auto applied = store_.commit(mutation_, old);
+    if (applied.ok() || applied.code() != Code::conflict) return applied;
   }
   return outrun();
 }
@@ -174,10 +256,12 @@ Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request)
   LINKSPAN_TRY(const Text head_text, text(head.ino, head.version));
   LINKSPAN_TRY(const Text mine_text, text(mine.ino, mine.version));
   if (!base_text || !head_text || !mine_text) return false;
-  mutation_.merged = merge3(*base_text, *head_text, *mine_text);
+  Text merged = merge3(*base_text, *head_text, *mine_text);
+  if (!merged || merged->size() > kMergeBytes) return false;
+  mutation_.merged = store::Mutation::Merged{std::move(*merged), mine.version};
   request->base_ino = head.ino;
   request->base_version = head.version;
-  return mutation_.merged && mutation_.merged->size() <= kMergeBytes;
+  return true;
 }
 
 Result<store::Applied> Merger::rename(const RenameRequest& asked) {
@@ -211,7 +295,7 @@ Result<store::Applied> Merger::merge(const RenameRequest& asked,
 Result<store::Applied> Merger::finish_rename(store::Applied applied) {
   if (applied.replayed || !mutation_.merged) return applied;
   const auto& nodes = applied.reply.nodes;
-  if (nodes.empty() || nodes.front().attr.size != mutation_.merged->size())
+  if (nodes.empty() || nodes.front().attr.size != mutation_.merged->content.size())
     return fail(Code::internal, "the store left the merged content of a rename out");
   applied.reply.merged = true;
   return applied;
@@ -229,15 +313,25 @@ Result<std::optional<Conflict>> kept_before(store::Store& store, const store::Mu
 
 Result<std::optional<Conflict>> keep_refused(store::Store& store, const store::Mutation& mutation,
                                              const CommitRequest& request, const Error& refusal) {
+  LINKSPAN_TRY(const Ino successor, store.successor(mutation.scope, request.ino));
   store::KeepRequest keep;
   keep.operation = request.op.number;
   keep.what = "write";
-  keep.ino = keep.base_ino = keep.from = request.ino;
+  keep.ino = successor ? successor : request.ino;
+  keep.base_ino = keep.from = request.ino;
   keep.base = keep.from_version = request.base.value_or(Version{});
   keep.head = Version{refusal.head_version};
   keep.keep_below = request.keep_below;
   keep.size = request.size;
   keep.extents = request.extents;
+  if (request.append && request.extents) {
+    LINKSPAN_TRY(const auto now, store.getattr(mutation.scope, {request.ino, false}));
+    LINKSPAN_TRY(const uint64_t length, end_of(*request.extents));
+    keep.from_version = now.node.attr.version;
+    keep.keep_below = UINT64_MAX;
+    keep.size = now.node.attr.size + length;
+    keep.extents = std::make_shared<Shifted>(request.extents, now.node.attr.size);
+  }
   auto kept = store.keep(mutation, keep);
   if (!kept.ok() &&
       kept.code() == Code::not_found) {  // the base was pruned: what was written, over

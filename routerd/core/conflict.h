@@ -1,6 +1,7 @@
 // What is done when a commit's or a rename's base is not the head any more.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -25,9 +26,16 @@ class Merger {
   Result<store::Applied> commit(const CommitRequest& request);
   Result<store::Applied> rename(const RenameRequest& asked);
   Result<Policy> policy_of(Ino ino);  // of a commit to the node
+  // A commit to a file that another session's rename replaced: so that nothing that was written is
+  // lost, it goes to the node that goes on with its history too, under the route's policy. To the
+  // old file it goes as it is, for whoever holds that open. `meter` sees each try, and the
+  // attributes of what it is about to change. `conflict`: refused, to be kept.
+  using Meter = std::function<void(const Attr& head, CommitRequest* there)>;
+  Result<store::Applied> commit_to_successor(const CommitRequest& asked, const Meter& meter);
 
  private:
   using Text = std::optional<std::string>;
+  Result<Text> merge_over(const CommitRequest& asked, const Attr& head);
   Result<bool> prepare(const RenameRequest& asked, RenameRequest* request);
   Result<store::Applied> finish_rename(store::Applied applied);
   // Text that may be merged, whole. Nothing: too large, binary, or not there any more.
@@ -56,6 +64,9 @@ Result<std::optional<Conflict>> kept_before(store::Store& store, const store::Mu
                                             OpNumber operation);
 // The refusal, with the conflict's number and what can be done about it.
 Error tell_kept(const Conflict& conflict);
+
+// The store's refusal of a commit to a file that another session's rename replaced.
+bool was_replaced(const Error& refusal);
 
 // Of a replayed result: was it a merge? Each commit makes the version after the head's. (So is one,
 // for the mount, what was written over another's by a pattern: it trusts no cache of it then.)

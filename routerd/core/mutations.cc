@@ -41,16 +41,38 @@ bool tells(const MutationReply& reply, Ino ino) {
 
 template <class Request>
 constexpr bool kCreates = std::is_same_v<Request, CreateRequest>;
-// Carries what its caller had read, and may be refused for it.
+// May be refused, and what it was to write kept: for what its caller had read, or since another's
+// file has taken the name.
 template <class Request>
 constexpr bool kMayConflict =
     std::is_same_v<Request, CommitRequest> || std::is_same_v<Request, RenameRequest>;
-bool has_base(const CommitRequest& request) {
-  return request.base && !request.append;
+bool may_be_kept(const CommitRequest&) {
+  return true;
 }
-bool has_base(const RenameRequest& request) {
+bool may_be_kept(const RenameRequest& request) {
   return static_cast<bool>(request.base_ino);
 }
+
+// The store refused to commit to the file alone.
+template <class Request>
+bool needs_successor(const Request&, const Result<store::Applied>& applied) {
+  if constexpr (std::is_same_v<Request, CommitRequest>)
+    return !applied.ok() && was_replaced(applied.error());
+  return false;
+}
+
+// What a commit changed beside its file: to its caller's caches that is another's change.
+template <class Request>
+Ino changed_beside(const Request& request, const Result<store::Applied>& applied) {
+  if constexpr (std::is_same_v<Request, CommitRequest>) {
+    if (applied.ok())
+      for (const Node& node : applied->reply.nodes)
+        if (node.attr.ino != request.ino) return node.attr.ino;
+  }
+  return {};
+}
+
+constexpr uint32_t kNobody = UINT32_MAX;  // no session's slot
 
 }  // namespace
 
@@ -137,11 +159,30 @@ Result<store::Applied> RouterCore::commit_over_head(const Call& call, const Comm
     return commit_by_policy(call, metered, mutation);
   metered.base = attr.version;
   auto applied = store_->commit(mutation, metered);
-  if (!applied.ok() && applied.code() == Code::conflict)
+  if (!applied.ok() && applied.code() == Code::conflict && !was_replaced(applied.error()))
     return fail(Code::quota,
                 "the volume is almost full and the file is changed by others at once; "
                 "try again");
   return applied;
+}
+
+// To the node that goes on with the history of a file that another replaced; see Merger.
+Result<store::Applied> RouterCore::commit_to_successor(const Call& call, CommitRequest request,
+                                                       const store::Mutation& mutation,
+                                                       Reserved& reserved) {
+  if (planted(Fault::no_base)) request.base.reset();
+  LINKSPAN_TRY(const VolumeId volume, volume_of(call, request.ino));
+  LINKSPAN_TRY(const Route* rules, rules_of(call, request.ino));
+  const auto meter = [&](const Attr& head, CommitRequest* there) {
+    if (!call.tenant->usage.has_quota(volume)) return;
+    reserved.emplace(&call.tenant->usage, volume);
+    const uint64_t size = std::max(there->size, std::min(head.size, there->keep_below));
+    const uint64_t most = there->append ? UINT64_MAX : size - std::min(size, head.allocated);
+    const bool whole = !there->append && there->keep_below == 0;
+    there->extents = std::make_shared<MeteredExtents>(there->extents, &*reserved,
+                                                      whole ? head.allocated : 0, most);
+  };
+  return Merger(*store_, mutation, *rules).commit_to_successor(request, meter);
 }
 
 // ---- one mutation ----
@@ -180,13 +221,19 @@ Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
 // it could be merged by now.
 template <class Request>
 Result<store::Applied> RouterCore::apply_or_keep(const Call& call, Request& request,
-                                                 store::Mutation& mutation, Reserved& reserved) {
-  if (request.op.retry && has_base(request)) {
+                                                 store::Mutation& mutation, Reserved& reserved,
+                                                 bool also_successor) {
+  if (request.op.retry && may_be_kept(request)) {
     LINKSPAN_TRY(const auto before, kept_before(*store_, mutation, request.op.number));
     if (before) return tell_kept(*before);
   }
-  auto applied = apply(call, request, mutation, reserved);
-  if (applied.ok() || applied.code() != Code::conflict || !has_base(request)) return applied;
+  auto applied = [&] {
+    if constexpr (std::is_same_v<Request, CommitRequest>)
+      if (also_successor) return commit_to_successor(call, request, mutation, reserved);
+    return apply(call, request, mutation, reserved);
+  }();
+  if (applied.ok() || applied.code() != Code::conflict || !may_be_kept(request)) return applied;
+  if (!also_successor && needs_successor(request, applied)) return applied;  // not yet
   if (planted(Fault::no_theirs)) return applied;
   store::Mutation keeping = mutation;
   LINKSPAN_TRY(keeping.new_ino, call.tenant->inodes.next(*store_, call.tenant->id));
@@ -195,7 +242,7 @@ Result<store::Applied> RouterCore::apply_or_keep(const Call& call, Request& requ
 }
 
 RouterCore::RevokedBySlot RouterCore::take_holders(Tenant& tenant, const Plan& plan, Seq seq,
-                                                   uint32_t self) {
+                                                   uint32_t self, Ino not_own) {
   RevokedBySlot revoked;
   if (planted(Fault::no_revocation)) return revoked;
   std::vector<Holder> holders;
@@ -207,7 +254,7 @@ RouterCore::RevokedBySlot RouterCore::take_holders(Tenant& tenant, const Plan& p
   for (const RevokedNode& node : plan.nodes) {
     holders.clear();
     const uint8_t held = node.listing ? kHeldNode | kHeldListing : kHeldNode;
-    tenant.interests.take(node.ino, seq, held, self, &holders);
+    tenant.interests.take(node.ino, seq, held, node.ino == not_own ? kNobody : self, &holders);
     for (const Holder holder : holders) revocation_for(holder).nodes.push_back(node);
   }
   for (const RevokedName& name : plan.names) {
@@ -255,8 +302,10 @@ Plan RouterCore::plan_for(const Call& call, const Request& request, Ino new_ino,
   const bool unknown = !applied.ok() && outcome_unknown(applied.code());
   Plan plan;
   if (applied.ok()) {
+    const Ino beside = changed_beside(request, applied);
     for (const Node& node : applied->reply.nodes)
-      if (!names_it(names, node.attr.ino) && node.attr.ino != new_ino) view.told(node.attr.ino);
+      if (!names_it(names, node.attr.ino) && node.attr.ino != new_ino && node.attr.ino != beside)
+        view.told(node.attr.ino);
     plan = core::plan(request, applied->reply);
   } else if (unknown) {
     plan = core::plan(request, MutationReply{});
@@ -269,8 +318,9 @@ Plan RouterCore::plan_for(const Call& call, const Request& request, Ino new_ino,
   return plan;
 }
 
+// `also_successor`: of a commit to a file that was replaced, as the store has said.
 template <class Request>
-void RouterCore::run(const Call& call, Request& request) {
+void RouterCore::run(const Call& call, Request& request, bool also_successor) {
   Tenant& tenant = *call.tenant;
   const OpNumber number = request.op.number;
   if (planted(Fault::no_replay)) request.op.number = OpNumber{};  // which no store keeps
@@ -278,9 +328,10 @@ void RouterCore::run(const Call& call, Request& request) {
   if (tenant.fenced)
     return refuse(fail(Code::unavailable, "another router serves this tenant now"));
 
-  const Named names = named(request);
-  store::Mutation mutation{call.grant->scope,      tenant.epoch, {},          {},
-                           call.session->author(), clock_.now(), std::nullopt};
+  Named names = named(request);
+  names.others |= also_successor;
+  store::Mutation mutation{call.grant->scope,      tenant.epoch, {},           {},
+                           call.session->author(), clock_.now(), std::nullopt, std::nullopt};
   if constexpr (kCreates<Request>) {
     auto ino = tenant.inodes.next(*store_, tenant.id);
     if (!ino.ok()) return refuse(ino.error());
@@ -298,15 +349,24 @@ void RouterCore::run(const Call& call, Request& request) {
   // 2. The store.
   Reserved reserved;
   auto applied = [&] {
-    if constexpr (kMayConflict<Request>) return apply_or_keep(call, request, mutation, reserved);
+    if constexpr (kMayConflict<Request>)
+      return apply_or_keep(call, request, mutation, reserved, also_successor);
     return apply(call, request, mutation, reserved);
   }();
+  if (!also_successor && needs_successor(request, applied)) {
+    // Once more, under a number that readers of all nodes heed: only the store knows which one it
+    // changes.
+    tenant.sequencer.finish(mutation.seq);
+    request.op.number = number;
+    return run(call, request, true);
+  }
   if (applied.ok()) tenant.usage.apply(applied->usage);
   reserved.reset();  // only now: what was used is counted, so nobody else is promised it
   const Plan plan = plan_for(call, request, mutation.new_ino, applied, view);
   // 3. The other holders, before any reply may claim to contain this change. A replay revokes once
   // more, under its own number: the first try may have ended without an answer from the store.
-  auto revoked = take_holders(tenant, plan, mutation.seq, call.session->slot());
+  const Ino beside = changed_beside(request, applied);
+  auto revoked = take_holders(tenant, plan, mutation.seq, call.session->slot(), beside);
   tenant.sequencer.finish(mutation.seq);
 
   if (!applied.ok() && applied.code() == Code::fenced) {
@@ -314,7 +374,7 @@ void RouterCore::run(const Call& call, Request& request) {
     return refuse(fail(Code::unavailable, "another router serves this tenant now"));
   }
   if (!applied.ok()) return answer(call, number, applied.error(), std::move(revoked));
-  applied->reply.as_of = applied->replayed ? Seq{0} : view.as_of();
+  applied->reply.as_of = applied->replayed || beside ? Seq{0} : view.as_of();
   answer(call, number, std::move(applied->reply), std::move(revoked));
 }
 
@@ -346,19 +406,19 @@ void RouterCore::mutate(const Credentials& who, Request request, MutationDone do
     case Operations::Begin::first:
       break;
   }
-  if (!call.tenant->hold.active()) return run(call, request);
+  if (!call.tenant->hold.active()) return run(call, request, false);
   const auto held = std::make_shared<std::pair<Call, Request>>(call, std::move(request));
   Hold::Task task = [this, held] {
     if (gate_.closed())
       return answer(held->first, held->second.op.number,
                     fail(Code::unavailable, "the router is stopping"), {});
-    run(held->first, held->second);
+    run(held->first, held->second, false);
   };
   switch (call.tenant->hold.defer(task)) {
     case Hold::Answer::held:
       return;
     case Hold::Answer::run:
-      return run(held->first, held->second);
+      return run(held->first, held->second, false);
     case Hold::Answer::full:
       return answer(call, held->second.op.number,
                     fail(Code::busy, "the router has just taken the tenant over"), {});

@@ -149,19 +149,22 @@ class RouterCore final : public Router {
   template <class Request>
   void mutate(const Credentials& who, Request request, MutationDone done);
   template <class Request>
-  void run(const Call& call, Request& request);
+  void run(const Call& call, Request& request, bool also_successor);
   using Reserved = std::optional<Usage::Reservation>;  // until the usage was applied
   template <class Request>
   Result<store::Applied> apply(const Call& call, Request& request, store::Mutation& mutation,
                                Reserved& reserved);
   template <class Request>
   Result<store::Applied> apply_or_keep(const Call& call, Request& request,
-                                       store::Mutation& mutation, Reserved& reserved);
+                                       store::Mutation& mutation, Reserved& reserved,
+                                       bool also_successor);
   Result<store::Applied> commit_metered(const Call& call, const CommitRequest& request,
                                         const store::Mutation& mutation, Reserved& reserved);
   Result<store::Applied> commit_over_head(const Call& call, const CommitRequest& request,
                                           const store::Mutation& mutation, VolumeId volume,
                                           Reserved& reserved);
+  Result<store::Applied> commit_to_successor(const Call& call, CommitRequest request,
+                                             const store::Mutation& mutation, Reserved& reserved);
   Result<store::Applied> commit_by_policy(const Call& call, CommitRequest request,
                                           const store::Mutation& mutation);
   Result<store::Applied> rename_by_policy(const Call& call, RenameRequest request,
@@ -174,7 +177,9 @@ class RouterCore final : public Router {
     Revocation revocation;
   };
   using RevokedBySlot = std::unordered_map<uint32_t, Revoked>;
-  RevokedBySlot take_holders(Tenant& tenant, const Plan& plan, Seq seq, uint32_t self);
+  // `not_own`: a node that the caller has to forget, too.
+  RevokedBySlot take_holders(Tenant& tenant, const Plan& plan, Seq seq, uint32_t self,
+                             Ino not_own = {});
   // What the others must forget after this outcome; enters the caller for what it will be told.
   template <class Request>
   Plan plan_for(const Call& call, const Request& request, Ino new_ino,

@@ -83,6 +83,16 @@ Error no_conflict(Seq number) {
   return fail(Code::not_found, "there is no unsettled conflict " + std::to_string(number.value));
 }
 
+Error changed_by_another(Version head) {
+  Error error = fail(Code::conflict, "the file was changed by another");
+  error.head_version = head.value;
+  return error;
+}
+
+Error replaced_by_another() {
+  return fail(Code::conflict, "the file was replaced by another");
+}
+
 Status check(const KeepRequest& request) {
   if (!request.operation)
     return fail(Code::invalid, "a conflict needs the number of the operation that left it");

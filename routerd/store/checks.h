@@ -28,6 +28,8 @@ Status check(const ConflictsRequest& request);
 Status check(const SettleRequest& request);
 Status check(const KeepRequest& request);      // `too_large`; `invalid`: no operation
 Error no_conflict(Seq number);                 // `not_found`
+Error changed_by_another(Version head);        // `conflict`: a commit's base is not the head
+Error replaced_by_another();                   // `conflict`, head_version 0
 Status check(const SetXattrRequest& request);  // `attribute_too_big`
 // A node has kXattrs attributes already: `no_space`.
 Error too_many_xattrs();

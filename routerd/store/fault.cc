@@ -122,6 +122,9 @@ Result<ConflictsReply> FaultStore::conflicts(const Scope& scope, const Conflicts
 Result<std::string> FaultStore::path_of(const Scope& scope, Ino ino) {
   return run(StoreCall::path_of, [&] { return base_->path_of(scope, ino); });
 }
+Result<Ino> FaultStore::successor(const Scope& scope, Ino ino) {
+  return run(StoreCall::successor, [&] { return base_->successor(scope, ino); });
+}
 Result<Applied> FaultStore::create(const Mutation& m, const CreateRequest& request) {
   return run(StoreCall::create, [&] { return base_->create(m, request); });
 }

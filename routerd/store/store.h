@@ -21,6 +21,9 @@
 //   histories. The moved file's list of versions becomes the target's plus one, numbered above both
 //   files' last; its own is given up; the replaced node keeps its list. A rename between two names
 //   of one node, and a create that found the file, log nothing and change no time.
+// - A commit to a file whose last name a rename by another session took is refused: `conflict` with
+//   head_version 0. The core then says what is to become of the node that goes on with its history
+//   (Mutation::successor).
 // - A change by number (write, setattr) is logged under one of the node's names; without any, under
 //   an empty path. ChangesRequest::under matches the node, and the directories that hold `path` and
 //   `old_path`.
@@ -63,7 +66,18 @@ struct Mutation {
   Time now;  // ctime, and the change's time
   // A rename of a file over a file only: the moved file's content becomes this in the same
   // transaction, as the one new version after the target's last (the core merged the two).
-  std::optional<std::string> merged;
+  // `conflict`: the moved file is not at the version `of` any more.
+  struct Merged {
+    std::string content;
+    Version of;
+  };
+  std::optional<Merged> merged;
+  // A commit to a file that was replaced only: and this one, in the same transaction, to its
+  // successor(). Its base is that node's head, else `conflict`; the request's own is not looked at.
+  // The reply is the file's, the successor the second of its nodes; the log tells of the successor.
+  // The file's version is numbered apart (forked.h), so that it is none of the successor's.
+  // `conflict` with head_version 0: another node is the successor by now, or none.
+  std::optional<CommitRequest> successor;
 };
 
 // What a mutation added to or took from its volume: `allocated` bytes of the heads of nodes that
@@ -88,7 +102,8 @@ struct KeepRequest {
   bool recall = false;  // make nothing: `not_found` if the operation left no conflict so far
   std::string what;     // "write" or "rename"
   Ino ino;              // the file that it was meant for; it may be gone
-  Ino dir;              // and its name, which may be gone; 0: the store looks for one
+  Ino dir;              // and its name, which may be gone; 0: the store looks for one, or for the
+                        // last one in the log
   std::string name;
   Ino base_ino;
   Version base, head;
@@ -115,6 +130,9 @@ class Store : public Tenancy {
   virtual Result<ConflictsReply> conflicts(const Scope& scope, const ConflictsRequest& request) = 0;
   // One of the node's names, from its volume's root on; empty for a root or a node without a name.
   virtual Result<std::string> path_of(const Scope& scope, Ino ino) = 0;
+  // The node that goes on with the history of a file whose last name it, or one before it, took by
+  // a rename. 0: there is none (any more), or nobody replaced the file.
+  virtual Result<Ino> successor(const Scope& scope, Ino ino) = 0;
 
   // -- mutations ---------------------------------------------------------------------------------
   virtual Result<Applied> create(const Mutation& m, const CreateRequest& request) = 0;

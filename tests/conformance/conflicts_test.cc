@@ -77,6 +77,15 @@ TEST_P(Conflicts, ARewriteIsKeptWhole) {
   EXPECT_EQ(world().attr(ino).version, Version{3});
 }
 
+TEST_P(Conflicts, AFileWithoutANameIsListedUnderItsLast) {
+  const Ino dir = world().make_dir(root(), "notes");
+  const Ino ino = world().make_file(root(), "temp", "base\n");
+  must(world().rename(root(), "temp", dir, "MEMORY.md"));
+  must(world().unlink(dir, "MEMORY.md"));
+  must(world().append(ino, "more\n"));  // logged without a path
+  EXPECT_EQ(keep(rewrite(ino, Version{2}, "mine\n")).path, "notes/MEMORY.md");
+}
+
 TEST_P(Conflicts, TheKeptNodeHasNoNameAndOneVersion) {
   const Ino ino = world().make_file(root(), "file", "base");
   const Conflict kept = keep(rewrite(ino, Version{2}, "mine"));

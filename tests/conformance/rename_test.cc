@@ -324,6 +324,28 @@ TEST_P(Rename, AReplacingFileNeverUsesANumberTwice) {
   EXPECT_EQ(code_of(store_->read(world().scope, {temp, before, 0, 10})), Code::not_found);
 }
 
+TEST_P(Rename, MergedContentIsOfTheVersionThatIsMoved) {
+  const Ino target = world().make_file(root(), "target", "theirs");
+  const Ino temp = world().make_file(root(), "temp", "mine");
+  must(world().append(temp, " and more"));
+  RenameRequest request;
+  request.op = world().op();
+  request.from_parent = request.to_parent = root();
+  request.from_name = "temp";
+  request.to_name = "target";
+  store::Mutation m = world().next();
+  m.merged = {"theirs and mine", Version{2}};
+  const auto refused = store_->rename(m, request);
+  ASSERT_EQ(code_of(refused), Code::conflict);
+  EXPECT_EQ(refused.error().head_version, 3u);
+  EXPECT_EQ(world().content(temp), "mine and more");
+  EXPECT_EQ(world().content(target), "theirs");
+  m = world().next();
+  m.merged = {"theirs, mine and more", Version{3}};
+  EXPECT_EQ(must(store_->rename(m, request)).reply.version, Version{4});
+  EXPECT_EQ(world().content(temp), "theirs, mine and more");
+}
+
 TEST_P(Rename, MergedContentIsTheOneNewVersion) {
   const Ino target = world().make_file(root(), "target", "theirs");
   const Ino temp = world().make_file(root(), "temp", "mine");
@@ -333,7 +355,7 @@ TEST_P(Rename, MergedContentIsTheOneNewVersion) {
   request.from_name = "temp";
   request.to_name = "target";
   store::Mutation m = world().next();
-  m.merged = "theirs and mine";
+  m.merged = {"theirs and mine", Version{2}};
   const store::Applied applied = must(store_->rename(m, request));
   EXPECT_EQ(world().content(temp), "theirs and mine");
   EXPECT_EQ(attr_of(applied).size, 15u);

@@ -106,7 +106,7 @@ class Reader:
 
 
 CHILD = r"""
-import os, sys
+import fcntl, mmap, os, sys
 path = sys.argv[1]
 held = os.open(path, os.O_RDWR)
 data = os.read(held, 1 << 22)
@@ -135,6 +135,27 @@ def cut_and_write(size, new):
     at('ftruncate'); os.ftruncate(held, size)
     at('write'); os.pwrite(held, new, size)
     at('close'); os.close(held)
+def append(new):
+    flags = fcntl.fcntl(held, fcntl.F_GETFL)
+    fcntl.fcntl(held, fcntl.F_SETFL, flags | os.O_APPEND)
+    at('write'); os.write(held, new)
+    at('fsync'); os.fsync(held)
+    fcntl.fcntl(held, fcntl.F_SETFL, flags)
+def edit(offset, new):
+    at('write'); os.pwrite(held, new, offset)
+    at('fsync'); os.fsync(held)
+def reopened(new):
+    at('open'); fd = os.open(f'/proc/self/fd/{held}', os.O_WRONLY | os.O_APPEND)
+    at('write'); os.write(fd, new)
+    at('close'); os.close(fd)
+def mapped(offset, new):
+    at('mmap')
+    with mmap.mmap(held, 0) as file:
+        file[offset:offset + len(new)] = new
+        at('msync'); file.flush()
+def shows(want):
+    at(repr(os.pread(held, 1 << 22, 0)))
+    if os.pread(held, 1 << 22, 0) != want: raise OSError(1, 'shows something else')
 def save(new):
     temp = path + '.tmp.' + str(os.getpid())
     at('open'); fd = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -190,6 +211,55 @@ def test_edits_apart_are_merged(lab):
     contest(lab, "apart4", TEXT, ("rewrite", one), ("save", three), merged)
     contest(lab, "apart5", TEXT, ("in_place", 0, b"ONE"), ("in_place", 8, b"THREE"), b"ONE\ntwo\nTHREE\n")
     contest(lab, "apart6", TEXT, ("fsynced", one), ("cut_and_write", 8, b"3\n"), merged)
+
+
+# A descriptor that is held open while another mount saves over the file: what is written through it is in the new
+# file too, as if it had been written there; else it is refused and kept.
+
+def test_edits_through_a_replaced_file_are_merged(lab):
+    one = TEXT.replace(b"one", b"ONE!")
+    contest(lab, "held1", TEXT, ("save", one), ("in_place", 8, b"THREE"), b"ONE!\ntwo\nTHREE\n")
+    contest(lab, "held2", TEXT, ("save", one), ("cut_and_write", 8, b"3\n"), b"ONE!\ntwo\n3\n")
+    contest(lab, "held3", TEXT, ("save", one), ("cut_and_write", 0, b"one\ntwo\n3\n"), b"ONE!\ntwo\n3\n")
+    contest(lab, "held4", TEXT, ("save", one), ("append", b"four\n"), one + b"four\n")
+    contest(lab, "held5", TEXT, ("save", one), ("mapped", 8, b"THREE"), b"ONE!\ntwo\nTHREE\n")
+    contest(lab, "held6", TEXT, ("save", one), ("reopened", b"four\n"), one + b"four\n")
+
+
+def test_overlapping_edits_through_a_replaced_file_are_refused_and_kept(lab):
+    theirs = TEXT.replace(b"two", b"theirs")
+    contest(lab, "over1", TEXT, ("save", theirs), ("in_place", 4, b"2!!"), theirs, "close", TEXT.replace(b"two", b"2!!"))
+    contest(lab, "over2", TEXT, ("save", theirs), ("cut_and_write", 4, b"mine\n"), theirs, "close", b"one\nmine\n")
+    contest(lab, "over.json", TEXT, ("save", theirs), ("in_place", 8, b"THREE"), theirs, "close",
+            TEXT.replace(b"three", b"THREE"))
+    contest(lab, "over4", b"\0" + TEXT, ("save", b"\0" + theirs), ("edit", 9, b"THREE"), b"\0" + theirs,
+            "fsync", b"\0" + TEXT.replace(b"three", b"THREE"))
+
+
+def test_a_replaced_file_goes_on_for_who_holds_it(lab):
+    a, b = both(lab, "goes-on", TEXT)
+    new = New(lab)
+    equal(a.do("save", TEXT.replace(b"one", b"ONE")), ("", 0))
+    equal(b.do("append", b"four\n"), ("", 0))
+    equal(b.do("edit", 8, b"THREE"), ("", 0))
+    equal(b.do("shows", b"one\ntwo\nTHREE\nfour\n"), ("", 0), "the old file")
+    equal(slurp(a.path), b"ONE\ntwo\nTHREE\nfour\n")
+    again = Reader(a.path)
+    equal(again.do("save", b"ONE\nTWO\nTHREE\nfour\n"), ("", 0))
+    equal(b.do("edit", 19, b"five\n"), ("", 0))
+    equal(b.do("append", b"six\n"), ("", 0))
+    for mount in lab.mounts[:3]:
+        equal(slurp(f"{mount}/memory/goes-on"), b"ONE\nTWO\nTHREE\nfour\nfive\nsix\n")
+    rows = sql(lab, "SELECT what FROM linkspan.change WHERE path = 'goes-on' ORDER BY seq DESC LIMIT 3")
+    equal(rows, [["append"], ["write"], ["rename"]], "the log of its name")
+    # The one that goes on with it is removed: nothing takes the bytes but the list of conflicts.
+    os.unlink(a.path)
+    equal(b.do("append", b"seven\n"), ("fsync", errno.ESTALE))
+    old = b"one\ntwo\nTHREE\nfour\nfive\nsix\n"
+    equal(new.all(), [("goes-on", "write", old + b"seven\n")])
+    again.end()
+    a.end()
+    b.end()
 
 
 def test_lines_added_at_one_place_are_both_there(lab):
@@ -418,6 +488,17 @@ def append(path, line, _who):
         os.close(fd)
 
 
+HELD = {}
+
+
+def append_held(path, line, _who):
+    """By a descriptor that others replace the file of, again and again."""
+    if path not in HELD:
+        HELD[path] = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.write(HELD[path], line)
+    os.fsync(HELD[path])
+
+
 WRITER = r"""
 import os, sys
 sys.path.insert(0, sys.argv[1])
@@ -438,7 +519,8 @@ def eight_writers(lab, name, add, base):
     put(f"{lab.mounts[0]}/memory/{name}", base)
     new = New(lab)
     begun = time.monotonic()
-    children = [subprocess.Popen([sys.executable, "-c", WRITER, os.path.dirname(os.path.abspath(__file__)), add,
+    children = [subprocess.Popen([sys.executable, "-c", WRITER, os.path.dirname(os.path.abspath(__file__)),
+                                  add[i % len(add)],
                                   f"{lab.mounts[i % len(lab.mounts)]}/memory/{name}", str(i), str(ROUNDS)],
                                  stdout=subprocess.PIPE, text=True) for i in range(WRITERS)]
     outputs = [None] * WRITERS
@@ -472,20 +554,26 @@ def eight_writers(lab, name, add, base):
 
 
 def test_eight_writers_by_save(lab):
-    equal(eight_writers(lab, "eight-save.md", "add_by_save", b"# Memory\n"), 0, "additions were refused")
+    equal(eight_writers(lab, "eight-save.md", ["add_by_save"], b"# Memory\n"), 0, "additions were refused")
 
 
 def test_eight_writers_by_save_in_the_middle(lab):
     base = b"# Memory\n\n<!-- new lines above -->\n\n## More\n"
-    equal(eight_writers(lab, "eight-middle.md", "add_in_the_middle", base), 0, "additions were refused")
+    equal(eight_writers(lab, "eight-middle.md", ["add_in_the_middle"], base), 0, "additions were refused")
 
 
 def test_eight_writers_in_place(lab):
-    equal(eight_writers(lab, "eight-place.md", "add_in_place", b"# Memory\n"), 0, "additions were refused")
+    equal(eight_writers(lab, "eight-place.md", ["add_in_place"], b"# Memory\n"), 0, "additions were refused")
 
 
 def test_eight_writers_by_append(lab):
-    equal(eight_writers(lab, "eight-append.md", "append", b"# Memory\n"), 0, "an append was refused")
+    equal(eight_writers(lab, "eight-append.md", ["append"], b"# Memory\n"), 0, "an append was refused")
+
+
+def test_writers_that_hold_the_file_and_writers_that_save(lab):
+    equal(eight_writers(lab, "eight-held.md", ["append_held", "add_by_save"], b"# Memory\n"), 0, "additions were refused")
+    # Who reads a file as it is replaced, and rewrites the one in its place, may be refused; nothing is lost.
+    eight_writers(lab, "eight-ways.md", ["append_held", "add_by_save", "append_held", "add_in_place"], b"# Memory\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,16 @@ MemConflict* left_by(Tenant& tenant, SessionId session, OpNumber operation) {
   return nullptr;
 }
 
+// Of a file that has no name any more, as far as the log tells.
+void find_last_place(const Tenant& tenant, Ino ino, LoggedChange* where) {
+  for (auto at = tenant.log.rbegin(); at != tenant.log.rend(); ++at) {
+    if (at->change.ino != ino || at->change.path.empty()) continue;
+    where->parent = at->parent;
+    where->change.path = at->change.path;
+    return;
+  }
+}
+
 // Where the refused write was to go.
 Result<LoggedChange> find_place(Tenant& tenant, const Scope& scope, const KeepRequest& request,
                                 VolumeId volume) {
@@ -25,6 +35,7 @@ Result<LoggedChange> find_place(Tenant& tenant, const Scope& scope, const KeepRe
   } else if (const auto node = tenant.find(scope, request.ino); node.ok() && *node != nullptr) {
     if (!(*node)->names.empty()) where.parent = (*node)->names.front().first;
     where.change.path = tenant.path_of(**node);
+    if ((*node)->names.empty()) find_last_place(tenant, request.ino, &where);
   }
   where.change.ino = request.ino;
   return where;

@@ -1,6 +1,7 @@
 // Content: commit and the attributes that truncate goes with.
 #include <algorithm>
 
+#include "linkspan/forked.h"
 #include "linkspan/limits.h"
 #include "routerd/store/checks.h"
 #include "routerd/store/mem/mem_mutate.h"
@@ -98,30 +99,80 @@ Result<Applied> MemStore::relax(const Mutation& m, const SetAttrRequest& request
   });
 }
 
+namespace {
+
+// Of the request alone, before the mutex is taken.
+Result<std::vector<Extent>> extents_of(const CommitRequest& request) {
+  ExtentSource* source = request.extents.get();
+  if (source != nullptr) source->rewind();
+  return take(request.append ? ExtentReader::appending(source, 0)
+                             : ExtentReader::replacing(source, request.size));
+}
+
+void commit_to(Transaction& tx, MemNode& node, const CommitRequest& request,
+               std::shared_ptr<Content> content) {
+  tx.count_before(node);
+  tx.add_version(node, std::move(content), request.append ? "append" : "write");
+  tx.count_after(node);
+  tx.touch(node);
+  if (!request.keep_mtime) node.attr.mtime = request.mtime;
+}
+
+// The node that a commit to a replaced file goes to as well.
+Result<MemNode*> find_successor(Transaction& tx, const MemNode& node) {
+  const CommitRequest& there = *tx.mutation().successor;
+  MemNode* successor = tx.tenant().successor(node);
+  if (successor == nullptr || successor->attr.ino != there.ino) return replaced_by_another();
+  if (there.base && *there.base != successor->attr.version)
+    return changed_by_another(successor->attr.version);
+  return successor;
+}
+
+}  // namespace
+
+Result<Ino> MemStore::successor(const Scope& scope, Ino ino) {
+  const std::lock_guard lock(mutex_);
+  LINKSPAN_TRY(Tenant * tenant, scoped_tenant(scope));
+  LINKSPAN_TRY(const MemNode* node, tenant->find(scope, ino));
+  const MemNode* successor = tenant->successor(*node);
+  return successor == nullptr ? Ino{} : successor->attr.ino;
+}
+
 Result<Applied> MemStore::commit(const Mutation& m, const CommitRequest& request) {
   LINKSPAN_CHECK(check(request));
-  ExtentSource* source = request.extents.get();
-  LINKSPAN_TRY(const std::vector<Extent> extents,
-               take(request.append ? ExtentReader::appending(source, 0)
-                                   : ExtentReader::replacing(source, request.size)));
+  LINKSPAN_TRY(const std::vector<Extent> extents, extents_of(request));
+  std::vector<Extent> there;
+  if (m.successor) {
+    LINKSPAN_TRY(there, extents_of(*m.successor));
+  }
   return mutate(m, request.op, [&](Transaction& tx) -> Result<Applied> {
     LINKSPAN_TRY(MemNode * node, tx.tenant().find(m.scope, request.ino));
     LINKSPAN_CHECK(check_writable(m.scope, *node));
     LINKSPAN_CHECK(check_has_content(*node));
-    if (request.base && *request.base != node->attr.version) {
-      Error error = fail(Code::conflict, "the file was changed by another");
-      error.head_version = node->attr.version.value;
-      return error;
+    MemNode* successor = nullptr;
+    if (m.successor) {
+      LINKSPAN_TRY(successor, find_successor(tx, *node));
+    } else if (node->replaced_by && *node->replaced_by != m.author.session) {
+      return replaced_by_another();
+    } else if (request.base && *request.base != node->attr.version) {
+      return changed_by_another(node->attr.version);
     }
     LINKSPAN_TRY(auto content, make_content(node->head(), request, extents));
+    std::shared_ptr<Content> also;
+    if (successor != nullptr) {
+      LINKSPAN_TRY(also, make_content(successor->head(), *m.successor, there));
+    }
     if (request.append) tx.reply.offset = node->attr.size;
-    tx.count_before(*node);
-    tx.add_version(*node, std::move(content), request.append ? "append" : "write");
-    tx.count_after(*node);
-    tx.touch(*node);
-    if (!request.keep_mtime) node->attr.mtime = request.mtime;
-    tx.log(request.append ? "append" : "write", *node);
+    if (successor != nullptr && node->attr.version.value < kForked)
+      node->attr.version.value += kForked;
+    commit_to(tx, *node, request, std::move(content));
+    if (successor != nullptr) commit_to(tx, *successor, *m.successor, std::move(also));
     tx.reply.version = node->attr.version;
+    if (successor != nullptr) {
+      tx.log(m.successor->append ? "append" : "write", *successor);
+      return tx.finish(node->volume, {node, successor});
+    }
+    tx.log(request.append ? "append" : "write", *node);
     return tx.finish(node->volume, {node});
   });
 }

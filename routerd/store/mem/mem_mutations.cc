@@ -65,6 +65,7 @@ MemNode& make_node(Transaction& tx, const CreateRequest& request, const MemNode&
   node.attr.size = request.target.size();
   node.attr.atime = node.attr.btime = m.now;
   tx.modify(node);
+  node.line = m.seq;
   if (node.is_file()) tx.add_version(node, std::make_shared<const Content>(), "create");
   return node;
 }

@@ -53,6 +53,12 @@ Status check_base(const Move& move) {
   return error;
 }
 
+// What was merged is what is moved.
+Status check_merged(const Mutation& m, const Move& move) {
+  if (!m.merged || m.merged->of == move.from->attr.version) return ok();
+  return changed_by_another(move.from->attr.version);
+}
+
 Status check_shape(const Tenant& tenant, const Move& move) {
   const RenameRequest& request = move.request;
   if (move.from->is_directory() && tenant.is_within(*move.to_dir, *move.from))
@@ -87,13 +93,18 @@ void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
   auto content = from.history.back().content;
   if (const auto& merged = tx.mutation().merged) {
     auto bytes = std::make_shared<Content>();
-    bytes->resize(merged->size());
-    bytes->write(0, *merged);
+    bytes->resize(merged->content.size());
+    bytes->write(0, merged->content);
     content = std::move(bytes);
   }
   from.history = to.history;
-  if (to.attr.nlink > 0)
+  from.line = to.line;
+  if (to.attr.nlink > 0) {
+    to.line = tx.mutation().seq;
     for (Record& record : to.history) record.replaced = tx.mutation().now;
+  } else {
+    to.replaced_by = tx.mutation().author.session;
+  }
   from.attr.version = std::max(from.attr.version, to.attr.version);
   tx.add_version(from, std::move(content), "rename");
   tx.reply.version = from.attr.version;
@@ -164,6 +175,7 @@ Result<Applied> MemStore::rename(const Mutation& m, const RenameRequest& request
     if (move.from == move.to) return finish(tx, move);
     LINKSPAN_CHECK(check_shape(tenant, move));
     LINKSPAN_CHECK(check_base(move));
+    LINKSPAN_CHECK(check_merged(m, move));
     LINKSPAN_CHECK(check_room(move));
 
     const LoggedChange where = where_of(tenant, move);

@@ -43,6 +43,13 @@ MemNode* Tenant::child(MemNode& dir, const std::string& name) {
   return at == dir.entries.end() ? nullptr : &nodes.at(at->second.ino);
 }
 
+MemNode* Tenant::successor(const MemNode& node) {
+  if (!node.replaced_by) return nullptr;
+  for (auto& [ino, other] : nodes)
+    if (other.line == node.line && other.attr.nlink > 0) return &other;
+  return nullptr;
+}
+
 std::string Tenant::path_of(const MemNode& node) const {
   if (node.names.empty()) return {};
   const auto& [parent, name] = node.names.front();

@@ -32,7 +32,9 @@ struct MemNode {
   VolumeId volume;
   std::string target;  // symlinks
   std::map<std::string, std::string> xattrs;
-  std::vector<Record> history;                     // files: ascending, never empty, the head last
+  std::vector<Record> history;  // files: ascending, never empty, the head last
+  Seq line;  // files: of the change that began the history; who replaces a file goes on with its
+  std::optional<SessionId> replaced_by;            // whose rename took the last name
   std::map<std::string, Entry> entries;            // directories
   std::map<Cookie, std::string> order;             // directories: entries by cookie
   Cookie last_cookie;                              // directories: the highest that was ever used
@@ -84,6 +86,8 @@ struct Tenant {
   // And `not_directory`.
   Result<MemNode*> find_directory(const Scope& scope, Ino ino);
   MemNode& at(Ino ino) { return nodes.at(ino); }
+  // The node that goes on with the history of one that was replaced. Null: there is none.
+  MemNode* successor(const MemNode& node);
   // Null: no such name.
   MemNode* child(MemNode& dir, const std::string& name);
   // From the volume's root, by the node's oldest name; empty for a root or a node without a name.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "linkspan/forked.h"
 #include "linkspan/limits.h"
 #include "routerd/store/checks.h"
 #include "routerd/store/pg/content.h"
@@ -51,14 +52,24 @@ std::optional<size_t> ask_heads(Transaction& tx, const CommitRequest& request, c
   return tx.ask(sql::kChunkHeads, tx.params().id(request.ino).i64_array(chunks));
 }
 
-Status check_commit(const Mutation& m, const CommitRequest& request, const NodeRow& node) {
+Status check_file(const Mutation& m, const CommitRequest& request, const NodeRow& node) {
   LINKSPAN_CHECK(check_visible(m.scope, request.ino, node.volume));
   LINKSPAN_CHECK(check_writable(m.scope, node));
-  LINKSPAN_CHECK(check_has_content(request.ino, node.attr.kind));
+  return check_has_content(request.ino, node.attr.kind);
+}
+
+Status check_base(const CommitRequest& request, const NodeRow& node) {
   if (!request.base || *request.base == node.attr.version) return ok();
-  Error error = fail(Code::conflict, "the file was changed by another");
-  error.head_version = node.attr.version.value;
-  return error;
+  return changed_by_another(node.attr.version);
+}
+
+// A file without a name: who took it?
+Status check_not_replaced(Transaction& tx, const NodeRow& node) {
+  if (node.attr.nlink > 0) return ok();
+  const size_t other =
+      tx.ask(sql::kReplacedByOther, tx.params().id(node.attr.ino).id(tx.mutation().author.session));
+  LINKSPAN_CHECK(tx.fetch());
+  return tx.answer(other).empty() ? ok() : Status(replaced_by_another());
 }
 
 // The batches of a commit, the first of which was taken and its heads asked for. The new size.
@@ -85,6 +96,24 @@ Result<uint64_t> write_content(Transaction& tx, const CommitRequest& request, Ex
   return request.append ? old_size + reader.end() : std::max(kept, request.size);
 }
 
+const char* what_of(const CommitRequest& request) {
+  return request.append ? "append" : "write";
+}
+
+// The node has the commit's content.
+void number(Transaction& tx, NodeRow& node, const CommitRequest& request) {
+  make_version(tx, node, what_of(request));
+  node.touch(tx.mutation());
+  if (!request.keep_mtime) node.attr.mtime = request.mtime;
+  tx.save(node);
+}
+
+void log(Transaction& tx, const NodeRow& node, const CommitRequest& request, const Place& place) {
+  ChangeRecord change{what_of(request), &node, place.parent(), {}, place.path, {}};
+  change.made_version = true;
+  tx.log(change);
+}
+
 // One commit under way: its extents come in batches, each with one round trip at most.
 class Commit {
  public:
@@ -102,9 +131,11 @@ class Commit {
     LINKSPAN_CHECK(tx_.fetch());
     if (tx_.answer(locked).empty()) return no_node(request_.ino);
     NodeRow node = node_at(tx_.answer(locked), 0);
-    LINKSPAN_CHECK(check_commit(tx_.mutation(), request_, node));
+    LINKSPAN_CHECK(check_file(tx_.mutation(), request_, node));
     const Place place = place_of(tx_.answer(path));
     const Rows first_heads = heads ? tx_.answer(*heads) : Rows();
+    LINKSPAN_CHECK(check_not_replaced(tx_, node));
+    LINKSPAN_CHECK(check_base(request_, node));
     tx_.count_before(node);
     LINKSPAN_TRY(const uint64_t size,
                  write_content(tx_, request_, reader_, node, first_heads, std::move(batch)));
@@ -113,18 +144,11 @@ class Commit {
 
  private:
   Result<Applied> conclude(NodeRow& node, const Place& place, uint64_t size) {
-    const Mutation& m = tx_.mutation();
-    const char* what = request_.append ? "append" : "write";
     if (request_.append) tx_.reply.offset = node.attr.size;
     node.attr.size = size;
-    make_version(tx_, node, what);
+    number(tx_, node, request_);
     tx_.count_after(node);
-    node.touch(m);
-    if (!request_.keep_mtime) node.attr.mtime = request_.mtime;
-    tx_.save(node);
-    ChangeRecord change{what, &node, place.parent(), {}, place.path, {}};
-    change.made_version = true;
-    tx_.log(change);
+    log(tx_, node, request_, place);
     tx_.reply.version = node.attr.version;
     return tx_.finish(node.volume, {&node});
   }
@@ -133,6 +157,38 @@ class Commit {
   const CommitRequest& request_;
   ExtentReader reader_;
 };
+
+// A commit to a file that was replaced, and the one to the node that goes on with its history.
+Result<Applied> commit_to_both(Transaction& tx, const CommitRequest& request,
+                               const CommitRequest& there) {
+  const size_t locked = tx.ask(sql::kLockPair, tx.params().id(request.ino).id(there.ino));
+  const size_t successor = tx.ask(sql::kSuccessor, tx.params().id(request.ino));
+  const size_t path = tx.ask(sql::kPath, tx.params().id(there.ino));
+  LINKSPAN_CHECK(tx.fetch());
+  std::vector<NodeRow> nodes = nodes_of(tx.answer(locked));
+  NodeRow* old = find(nodes, request.ino);
+  if (old == nullptr) return no_node(request.ino);
+  LINKSPAN_CHECK(check_file(tx.mutation(), request, *old));
+  NodeRow* now = find(nodes, there.ino);
+  const Rows found = tx.answer(successor);
+  if (now == nullptr || found.empty() || Ino{found.u64(0, 0)} != there.ino)
+    return replaced_by_another();
+  LINKSPAN_CHECK(check_file(tx.mutation(), there, *now));
+  LINKSPAN_CHECK(check_base(there, *now));
+  const Place place = place_of(tx.answer(path));
+  if (request.append) tx.reply.offset = old->attr.size;
+  LINKSPAN_CHECK(write_over(tx, *old, request));
+  tx.own_history(*old);
+  if (old->attr.version.value < kForked) old->attr.version.value += kForked;
+  number(tx, *old, request);
+  tx.count_before(*now);
+  LINKSPAN_CHECK(write_over(tx, *now, there));
+  number(tx, *now, there);
+  tx.count_after(*now);
+  log(tx, *now, there, place);
+  tx.reply.version = old->attr.version;
+  return tx.finish(now->volume, {old, now});
+}
 
 }  // namespace
 
@@ -153,7 +209,10 @@ Status truncate(Transaction& tx, NodeRow& node, const Rows& heads, uint64_t size
 }
 
 Status write_over(Transaction& tx, NodeRow& node, const CommitRequest& request) {
-  ExtentReader reader = ExtentReader::replacing(request.extents.get(), request.size);
+  if (request.extents) request.extents->rewind();
+  ExtentReader reader = request.append
+                            ? ExtentReader::appending(request.extents.get(), 0)
+                            : ExtentReader::replacing(request.extents.get(), request.size);
   LINKSPAN_TRY(Batch batch, take(reader));
   const auto heads = ask_heads(tx, request, batch, true);
   LINKSPAN_CHECK(tx.fetch());
@@ -177,8 +236,24 @@ Result<Applied> PostgresStore::commit(const Mutation& m, const CommitRequest& re
   return run_mutation(pool_, m, request.op, [&](Transaction& tx) {
     if (again && request.extents) request.extents->rewind();
     again = true;
+    if (m.successor) return commit_to_both(tx, request, *m.successor);
     return Commit(tx, request).run();
   });
+}
+
+Result<Ino> PostgresStore::successor(const Scope& scope, Ino ino) {
+  const std::function<Result<Ino>(Connection&)> use = [&](Connection& conn) -> Result<Ino> {
+    const auto params = [&] {
+      return std::move(Params().i32(static_cast<int32_t>(scope.tenant.value)).id(ino));
+    };
+    conn.queue(sql::kNode, params());
+    conn.queue(sql::kSuccessor, params());
+    LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
+    if (rows[0].empty()) return no_node(ino);
+    LINKSPAN_CHECK(check_visible(scope, ino, node_at(rows[0], 0).volume));
+    return rows[1].empty() ? Ino{} : Ino{rows[1].u64(0, 0)};
+  };
+  return with_connection<Ino>(pool_, use);
 }
 
 }  // namespace linkspan::store::pg

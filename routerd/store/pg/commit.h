@@ -13,7 +13,7 @@ void make_version(Transaction& tx, NodeRow& node, const char* what);
 // Cuts, or grows with zeros, and makes a version. `heads`: of the chunk of `size`, if it cuts.
 Status truncate(Transaction& tx, NodeRow& node, const Rows& heads, uint64_t size);
 
-// What a commit of extents (no append) makes of a node that this transaction locked or made, and
+// What a commit of extents makes of a node that this transaction locked or made, and
 // whose row is there. Makes no version.
 Status write_over(Transaction& tx, NodeRow& node, const CommitRequest& request);
 

@@ -66,8 +66,9 @@ class Keep {
     if (request_.recall) return fail(Code::not_found, "the operation left no conflict");
     LINKSPAN_TRY(from_, look_at(tx_.answer(from)));
     volume_ = tx_.answer(volume).text(0, 0);
+    const Rows version = tx_.answer(held);
     LINKSPAN_CHECK(find_place(tx_.answer(dir), tx_.answer(path)));
-    LINKSPAN_TRY(state_, hold(tx_.answer(held)));
+    LINKSPAN_TRY(state_, hold(version));
     return write();
   }
 
@@ -88,7 +89,7 @@ class Keep {
     if (!request_.dir) {
       dir_ = place.parent();
       path_ = place.path;
-      return ok();
+      return path_.empty() ? find_last_place() : ok();
     }
     if (dir.empty()) return no_node(request_.dir);
     const NodeRow node = node_at(dir, 0);
@@ -96,6 +97,16 @@ class Keep {
     LINKSPAN_CHECK(check_directory(request_.dir, node.attr.kind));
     dir_ = request_.dir;
     path_ = place.child(request_.name);
+    return ok();
+  }
+
+  Status find_last_place() {
+    const size_t last = tx_.ask(sql::kLastPlace, tx_.params().id(request_.ino));
+    LINKSPAN_CHECK(tx_.fetch());
+    const Rows rows = tx_.answer(last);
+    if (rows.empty()) return ok();
+    dir_ = Ino{rows.u64(0, 0)};
+    path_ = rows.bytes(0, 1);
     return ok();
   }
 

@@ -48,6 +48,7 @@ class PostgresStore final : public Store {
   Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) override;
   Result<ConflictsReply> conflicts(const Scope& scope, const ConflictsRequest& request) override;
   Result<std::string> path_of(const Scope& scope, Ino ino) override;
+  Result<Ino> successor(const Scope& scope, Ino ino) override;
 
   Result<Applied> create(const Mutation& m, const CreateRequest& request) override;
   Result<Applied> remove(const Mutation& m, const RemoveRequest& request) override;

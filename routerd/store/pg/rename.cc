@@ -105,6 +105,12 @@ Status check_base(const Move& move) {
   return error;
 }
 
+// What was merged is what is moved.
+Status check_merged(const Mutation& m, const Move& move) {
+  if (!m.merged || m.merged->of == move.from->attr.version) return ok();
+  return changed_by_another(move.from->attr.version);
+}
+
 bool is_within(const NodeRow& dir, const Place& place, const NodeRow& node) {
   return dir.attr.ino == node.attr.ino ||
          std::find(place.above.begin(), place.above.end(), node.attr.ino) != place.above.end();
@@ -154,7 +160,8 @@ void set_parent(NodeRow& node, const NodeRow& dir) {
 // node keeps what it had: it shares the rows up to its last version until it makes another, if it
 // lives on at all.
 Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
-  if (const auto& merged = tx.mutation().merged) LINKSPAN_CHECK(replace_content(tx, from, *merged));
+  if (const auto& merged = tx.mutation().merged)
+    LINKSPAN_CHECK(replace_content(tx, from, merged->content));
   // Of a file that was written once, nothing is left over.
   const Ino clean = from.dver <= 1 ? from.attr.ino : Ino{};
   tx.write(sql::kDropHistory, tx.params().u64(from.history).id(clean).id(tx.mutation().seq));
@@ -285,6 +292,7 @@ Result<Applied> rename_in(Transaction& tx, const RenameRequest& request) {
   if (crosses && moves_directory && !tree_locked) return tx.run_again();
   LINKSPAN_CHECK(check_shape(move));
   LINKSPAN_CHECK(check_base(move));
+  LINKSPAN_CHECK(check_merged(m, move));
   LINKSPAN_CHECK(check_room(move));
   return apply(tx, move);
 }

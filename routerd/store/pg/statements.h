@@ -180,11 +180,26 @@ inline constexpr Statement kDropEntry{
     "drop_entry",
     "DELETE FROM linkspan.dentry WHERE tenant = $1::integer AND parent = $2::bigint "
     "AND name = $3::bytea"};
-// (tenant, ino, volume, at, shared history or null)
+// (tenant, ino, volume, at, shared history or null, session or null)
 inline constexpr Statement kAddOrphan{
     "add_orphan",
-    "INSERT INTO linkspan.orphan (tenant, ino, volume, at, shared_history) "
-    "VALUES ($1::integer, $2::bigint, $3::integer, $4::bigint, $5::bigint)"};
+    "INSERT INTO linkspan.orphan (tenant, ino, volume, at, shared_history, replaced_by) "
+    "VALUES ($1::integer, $2::bigint, $3::integer, $4::bigint, $5::bigint, $6::bigint)"};
+// (tenant, ino, session) -> a row if another session's rename took its last name
+inline constexpr Statement kReplacedByOther{
+    "replaced_by_other",
+    "SELECT 1 FROM linkspan.orphan WHERE tenant = $1::integer AND ino = $2::bigint "
+    "AND shared_history IS NOT NULL AND replaced_by <> $3::bigint"};
+// (tenant, ino) -> the node that goes on with the history of one that was replaced: who made its
+// newest version, if that still has a name and this history
+inline constexpr Statement kSuccessor{
+    "successor",
+    "SELECT n.ino FROM linkspan.orphan o CROSS JOIN LATERAL (SELECT v.ino FROM linkspan.version v "
+    "WHERE v.tenant = $1::integer AND v.history = o.shared_history ORDER BY v.version DESC LIMIT "
+    "1) "
+    "v JOIN linkspan.node n ON n.tenant = $1::integer AND n.ino = v.ino "
+    "AND n.history = o.shared_history AND n.owns_history AND n.nlink > 0 "
+    "WHERE o.tenant = $1::integer AND o.ino = $2::bigint AND o.shared_history IS NOT NULL"};
 
 }  // namespace sql
 

@@ -110,6 +110,11 @@ inline constexpr Statement kConflictOf{
 // (tenant, number) -> the conflict; locks it
 inline constexpr Statement kLockConflict{
     "lock_conflict", "SELECT " LS_CONFLICT "AND c.number = $2::bigint FOR NO KEY UPDATE OF c"};
+// (tenant, ino) -> dir, path: the last name of a node that has none any more
+inline constexpr Statement kLastPlace{
+    "last_place",
+    "SELECT c.dir, c.path FROM linkspan.change c WHERE c.tenant = $1::integer "
+    "AND c.ino = $2::bigint AND c.path <> ''::bytea ORDER BY c.seq DESC LIMIT 1"};
 // (tenant, number)
 // Its bytes stay as long as those of a file that lost its last name now.
 inline constexpr Statement kSettleConflict{

@@ -103,7 +103,7 @@ void Transaction::own_history(NodeRow& node) {
 void Transaction::lose_name(const NodeRow& node, bool shares_history) {
   Params p = params();
   p.id(node.attr.ino).i32(static_cast<int32_t>(node.volume.value)).time(m_.now);
-  shares_history ? p.u64(node.history) : p.null();
+  shares_history ? p.u64(node.history).id(m_.author.session) : p.null().null();
   write(sql::kAddOrphan, p);
 }
 

@@ -95,6 +95,9 @@ class ForwardStore final : public Store {
   Result<std::string> path_of(const Scope& s, Ino ino) override {
     return pass<std::string>("path_of", [&] { return inner_->path_of(s, ino); });
   }
+  Result<Ino> successor(const Scope& s, Ino ino) override {
+    return pass<Ino>("successor", [&] { return inner_->successor(s, ino); });
+  }
   Result<Applied> create(const Mutation& m, const CreateRequest& r) override {
     return pass<Applied>("create", [&] { return inner_->create(m, r); });
   }

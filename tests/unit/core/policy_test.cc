@@ -297,6 +297,29 @@ TEST_F(SaveTest, AReplayedMergeIsOneRename) {
   EXPECT_EQ(head(m), "a\ntheirs\nmine\n");
 }
 
+// The writer of the moved file still has it open, and commits more of it between the merge and the
+// rename.
+TEST_F(SaveTest, WhatIsMovedIsWhatWasMerged) {
+  Mount m = mount();
+  const Saved first = save(m, "a\n", {}, {});
+  const Version base = m.look(m.root(), "MEMORY.md").node->attr.version;
+  ASSERT_TRUE(save(m, "a\ntheirs\n", first.ino, base).outcome.ok());
+  const Ino temp = m.create(m.root(), "tmp");
+  ASSERT_TRUE(m.start_write(temp, "a\nmine\n").get().ok());
+  int renames = 0;
+  store_->before("rename", [&] {
+    if (++renames != 2) return ok();
+    EXPECT_TRUE(m.start_write(temp, "a\nmine\nmore\n").get().ok());
+    return ok();
+  });
+  const Outcome moved =
+      m.start_rename(m.root(), "tmp", m.root(), "MEMORY.md", first.ino, base).get();
+  ASSERT_TRUE(moved.ok()) << moved.error().message;
+  EXPECT_TRUE(moved->merged);
+  EXPECT_EQ(renames, 3);
+  EXPECT_EQ(head(m), "a\ntheirs\nmine\nmore\n");
+}
+
 TEST_F(SaveTest, RejectAndLastWriterWins) {
   Mount r = mount("reject");
   const Saved first = save(r, "a\n", {}, {});
