@@ -265,12 +265,12 @@ TEST_F(ReplacedTest, ItIsTheSuccessorOfThatMoment) {
 // no version of the new one, or a merge would take away what was not read.
 TEST_F(ReplacedTest, AVersionOfTheOldFileIsNoneOfTheNewOne) {
   Live& holder = this->holder();
-  const Ino now = save_over(*saver_, "one\ntwo\nthree\nsaved\n");
+  const Ino now = save_over(*saver_, "saved\none\ntwo\nthree\n");
   const Outcome appended = run(holder, append(holder, "four\n"));
   ASSERT_TRUE(appended.ok());
   CommitRequest mine = holder.m.rewrite(now, "one\ntwo\nthree\nfour\nmine\n", appended->version);
   EXPECT_EQ(run(holder, mine).code(), Code::conflict);
-  EXPECT_EQ(holder.m.content(now), "one\ntwo\nthree\nsaved\nfour\n");
+  EXPECT_EQ(holder.m.content(now), "saved\none\ntwo\nthree\nfour\n");
   ASSERT_EQ(listed().size(), 1u);
   EXPECT_EQ(holder.m.content(listed()[0].theirs), "one\ntwo\nthree\nfour\nmine\n");
 }
