@@ -4,12 +4,20 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <unistd.h>
+
 #include "fusefs/cli/mount_server.h"
+#include "fusefs/cli/paths.h"
 
 namespace linkspan::cli {
 
 Status set_up_log(const LogOptions& log, bool to_stderr) {
   std::shared_ptr<spdlog::logger> logger;
+  // spdlog would make the directory.
+  if (const std::string dir = dir_name(log.file);
+      !log.file.empty() && ::access(dir.c_str(), F_OK) != 0)
+    return fail(Code::not_found,
+                "log file " + log.file + ": " + dir + " does not exist: mkdir -p " + dir);
   try {
     if (!log.file.empty())
       logger = spdlog::basic_logger_mt("linkspan", log.file);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -32,7 +33,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kLeftOverGrace = 2s;  // from SIGTERM to SIGKILL for what the command left running
+constexpr auto kLeftOverGrace = 2s;    // from SIGTERM to SIGKILL for what the command left running
+constexpr auto kLeftOverGiveUp = 30s;  // of what forks faster than it is killed
 constexpr auto kProgress = 2s;
 
 // Ends the processes that the command left behind: their files are about to go. Only the mounts
@@ -45,21 +47,29 @@ void end_left_over(const MountReport& report, const std::string& caller_namespac
       if (const auto mount = mount_at(*mounts, connection.mountpoint);
           mount && mount->type == kFuseType)
         devices.push_back(mount->device);
-  std::vector<UniqueFd> processes;
-  for (const pid_t pid : processes_seeing(devices)) {
-    if (pid == spared || mount_namespace(pid) == caller_namespace) continue;
-    auto process = open_process({pid, process_start(pid).value_or(0)});
-    if (!process) continue;
-    for (const int signal : {SIGHUP, SIGTERM, SIGCONT}) signal_process(process, signal);
-    processes.push_back(std::move(process));
+  // Again until there is nothing: what is found may have forked since it was looked for.
+  const auto give_up = std::chrono::steady_clock::now() + kLeftOverGiveUp;
+  for (bool first = true; std::chrono::steady_clock::now() < give_up; first = false) {
+    std::vector<UniqueFd> processes;
+    for (const pid_t pid : processes_seeing(devices)) {
+      if (pid == spared || mount_namespace(pid) == caller_namespace) continue;
+      auto process = open_process({pid, process_start(pid).value_or(0)});
+      if (!process || wait_for_end(process, 0ms)) continue;
+      if (!first)
+        signal_process(process, SIGKILL);
+      else
+        for (const int signal : {SIGHUP, SIGTERM, SIGCONT}) signal_process(process, signal);
+      processes.push_back(std::move(process));
+    }
+    if (processes.empty()) return;
+    const auto deadline = std::chrono::steady_clock::now() + kLeftOverGrace;
+    for (const auto& process : processes) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          deadline - std::chrono::steady_clock::now());
+      if (!wait_for_end(process, std::max(left, 0ms))) signal_process(process, SIGKILL);
+    }
+    for (const auto& process : processes) wait_for_end(process, kLeftOverGrace);
   }
-  const auto deadline = std::chrono::steady_clock::now() + kLeftOverGrace;
-  for (const auto& process : processes) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
-    if (!wait_for_end(process, left)) signal_process(process, SIGKILL);
-  }
-  for (const auto& process : processes) wait_for_end(process, kLeftOverGrace);
 }
 
 class Run {
@@ -233,8 +243,10 @@ void Run::learn_command() {
 void Run::take_signal(const signalfd_siginfo& info) {
   const int signal = static_cast<int>(info.ssi_signo);
   if (signal == SIGCHLD) return;
-  // What the terminal sends goes to the whole foreground group, the command included.
-  if (info.ssi_code == SI_KERNEL) return;
+  // What the terminal sends goes to the whole foreground group, the command included; but of its
+  // hang-up only the leader of the session hears.
+  const bool hang_up = signal == SIGHUP && ::getsid(0) == ::getpid();
+  if (info.ssi_code == SI_KERNEL && !hang_up) return;
   if (command_ > 0)
     ::kill(command_, signal);
   else

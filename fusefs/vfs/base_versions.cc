@@ -68,6 +68,23 @@ void BaseVersions::renumbered(Ino ino, Version from, Version to) {
   renumbered_.put(ino, std::move(next));
 }
 
+void BaseVersions::may_have_renamed(const Process& process, const cache::Name& name,
+                                    const Unanswered& rename) {
+  std::lock_guard lock(mutex_);
+  unanswered_.put(NameKey{process, name}, rename);
+}
+
+std::optional<BaseVersions::Unanswered> BaseVersions::take_unanswered(const Process& process,
+                                                                      const cache::Name& name) {
+  std::lock_guard lock(mutex_);
+  const NameKey key{process, name};
+  const Unanswered* found = unanswered_.find(key);
+  if (!found) return std::nullopt;
+  const Unanswered rename = *found;
+  unanswered_.erase(key);
+  return rename;
+}
+
 void BaseVersions::forget_name(const Process& process, const cache::Name& name) {
   std::lock_guard lock(mutex_);
   by_name_.erase(NameKey{process, name});

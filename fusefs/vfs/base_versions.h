@@ -44,6 +44,15 @@ class BaseVersions {
   // Whoever read `from` has read `to`: a rename gave the same content another version number, or
   // what became `to` was written through a shared mapping, which every process here may have seen.
   void renumbered(Ino ino, Version from, Version to);
+  // Nobody knows whether `by` took the name: this process's rename, which was based on this version
+  // (0: on none), ended without an answer.
+  struct Unanswered {
+    Ino by;
+    Version base;
+  };
+  void may_have_renamed(const Process& process, const cache::Name& name, const Unanswered& rename);
+  // The same, once.
+  std::optional<Unanswered> take_unanswered(const Process& process, const cache::Name& name);
   // The name was made anew or is gone: what was read under it is of another file.
   void forget_name(const Process& process, const cache::Name& name);
 
@@ -75,6 +84,7 @@ class BaseVersions {
   std::mutex mutex_;  // leaf
   cache::LruMap<NodeKey, Version, NodeHash> by_node_{65536};
   cache::LruMap<NameKey, Base, NameKeyHash> by_name_{65536};
+  cache::LruMap<NameKey, Unanswered, NameKeyHash> unanswered_{4096};
   struct Renumbered {
     std::vector<Version> from;  // at most kRenumbered, the oldest first
     Version to;

@@ -198,6 +198,11 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
   LINKSPAN_CHECK(commit_named(doing, source));
   LINKSPAN_CHECK(commit_named(doing, target));
   const Process process = processes_.of_thread(c.tid);
+  if (const auto unanswered = bases_.take_unanswered(process, target)) {
+    const Status learnt = learn_outcome(doing, process, target, *unanswered);
+    if (!learnt.ok()) bases_.may_have_renamed(process, target, *unanswered);
+    LINKSPAN_CHECK(learnt);
+  }
   const auto target_before = tree_.known_name(target);
   const auto moving = tree_.known_name(source);
   const auto moved_before = moving && *moving ? tree_.known_node(*moving) : std::nullopt;
@@ -213,9 +218,32 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
   const cache::Ticket ticket = tree_.ticket();
   const auto reply = by_name(client_->rename(doing.call(), request));
   if (!reply.ok() && reply.code() == Code::conflict) refused(c, request, moved, reply.error());
+  if (!reply.ok() && (transient(reply.code()) || reply.code() == Code::io) && moved && flags == 0)
+    bases_.may_have_renamed(process, target, {moved, request.base_version});
   if (!reply.ok()) return reply.error();
   if (reply->nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   renamed(process, request, *reply, ticket, target_before, moved_before);
+  return ok();
+}
+
+// Before a process saves again over a name for which its last save got no answer: if that was done
+// after all, it is what the process knows, and no change of another's. Asked past the caches, which
+// do not know either.
+Status RouteVfs::learn_outcome(const Doing& doing, const Process& process,
+                               const cache::Name& target, const BaseVersions::Unanswered& rename) {
+  LINKSPAN_TRY(const auto now,
+               client_->lookup(doing.call(), LookupRequest{target.parent, target.name, false}));
+  if (!now.node || now.node->attr.kind != Kind::file) return ok();
+  LINKSPAN_TRY(const auto versions,
+               client_->versions(doing.call(), VersionsRequest{now.node->attr.ino, {}, 100}));
+  for (auto at = versions.begin(); at != versions.end(); ++at) {
+    if (at->ino != rename.by || at->what != "rename") continue;
+    // On another version than that which it was based on it was a merge, which nobody has read.
+    const auto before = at + 1;
+    const bool merged = rename.base && before != versions.end() && before->version != rename.base;
+    if (!merged) bases_.read(process, Base{rename.by, at->version}, target);
+    break;
+  }
   return ok();
 }
 

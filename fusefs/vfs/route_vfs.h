@@ -123,6 +123,8 @@ class RouteVfs final : public Vfs {
   void renamed(const Process& process, const RenameRequest& request, const MutationReply& reply,
                cache::Ticket ticket, const std::optional<Ino>& target_before,
                const std::optional<KnownNode>& moved_before);
+  Status learn_outcome(const Doing& doing, const Process& process, const cache::Name& target,
+                       const BaseVersions::Unanswered& rename);
   void without_names(const MutationReply& reply, bool removed);
   Status set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
                   std::optional<Handle> handle);

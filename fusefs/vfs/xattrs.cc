@@ -112,6 +112,8 @@ Status RouteVfs::setxattr(const Caller& c, Ino ino, const std::string& name, std
                           int flags) {
   if (name.size() > limits::kXattrNameBytes)
     return fail(Code::invalid, "names of extended attributes have at most 255 bytes");
+  if (name.find('.') == name.size() - 1)
+    return fail(Code::invalid, "'" + name + "' is a namespace without a name in it");
   if (value.size() > limits::kXattrValueBytes)
     return fail(Code::attribute_too_big, "extended attributes have at most 64 KiB");
   SetXattrRequest request;

@@ -29,8 +29,9 @@ Status check_size(uint64_t size) {
 }  // namespace
 
 Error too_many_xattrs() {
-  return fail(Code::no_space,
-              "a node may have at most " + std::to_string(limits::kXattrs) + " attributes");
+  return fail(Code::no_space, "a node may have at most " + std::to_string(limits::kXattrs) +
+                                  " attributes, and their names at most " +
+                                  std::to_string(kXattrListBytes) + " bytes");
 }
 
 Status check_name(const std::string& name) {

@@ -31,7 +31,9 @@ Error no_conflict(Seq number);                 // `not_found`
 Error changed_by_another(Version head);        // `conflict`: a commit's base is not the head
 Error replaced_by_another();                   // `conflict`, head_version 0
 Status check(const SetXattrRequest& request);  // `attribute_too_big`
-// A node has kXattrs attributes already: `no_space`.
+// XATTR_LIST_MAX: what listxattr(2) can return, the names with a NUL each.
+inline constexpr size_t kXattrListBytes = 64 << 10;
+// A node has kXattrs attributes already, or kXattrListBytes of names: `no_space`.
 Error too_many_xattrs();
 
 // Takes a commit's extents one by one and refuses what the contract forbids: `invalid` (not

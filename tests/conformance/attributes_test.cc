@@ -256,6 +256,17 @@ TEST_P(Xattrs, AreBoundedInNumber) {
   must(set(ino, "more", ""));
 }
 
+// Else nobody could list them (XATTR_LIST_MAX).
+TEST_P(Xattrs, TheirNamesFitIntoOneList) {
+  const Ino ino = world().make_file(root(), "file");
+  const auto name = [](int i) { return std::string(250, 'n') + std::to_string(10000 + i); };
+  for (int i = 0; i < 256; ++i) must(set(ino, name(i), ""));
+  EXPECT_EQ(code_of(set(ino, "x", "")), Code::no_space);
+  must(set(ino, name(0), "another value"));
+  must(set(ino, name(1), std::nullopt));
+  must(set(ino, "x", ""));
+}
+
 TEST_P(Xattrs, Errors) {
   EXPECT_EQ(code_of(set(Ino{999999999}, "a", "b")), Code::stale_node);
   EXPECT_EQ(code_of(store_->xattrs(world().scope, Ino{999999999})), Code::stale_node);

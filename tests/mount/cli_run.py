@@ -143,6 +143,10 @@ class Terminal:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
 
+    def hang_up(self):
+        os.close(self.fd)
+        self.fd = os.open("/dev/null", os.O_RDONLY)
+
     def type(self, text):
         os.write(self.fd, text)
 
@@ -248,6 +252,26 @@ def test_what_the_command_leaves_running_is_ended(name):
     done = run(name, "sh", "-c", "setsid sh -c 'trap \"\" HUP TERM; sleep 300' >/dev/null 2>&1 & echo $!; sleep 0.2")
     equal(done.returncode, 0, done.stderr)
     gone([int(done.stdout)], 5)
+
+
+@each
+def test_what_forks_while_it_is_ended_is_ended_too(name):
+    mark = f"4{os.getpid()}"
+    forking = f"trap \"\" HUP TERM; i=0; while [ $i -lt 300 ]; do sleep {mark} & i=$((i+1)); sleep 0.02; done"
+    done = run(name, "sh", "-c", f"setsid sh -c '{forking}' >/dev/null 2>&1 & sleep 1")
+    equal(done.returncode, 0, done.stderr)
+    equal(BASE.processes(f"sleep {mark}"), {})
+
+
+@each
+def test_a_hang_up_of_the_terminal_reaches_the_command(name):
+    place = f"{WORK[name]}/hung-up"
+    with on_terminal(name, ["sh", "-c", f"trap 'echo yes >{place}; exit 3' HUP; echo go; while :; do sleep 0.1; done"]) as terminal:
+        terminal.until(b"go")
+        terminal.hang_up()
+        eventually(lambda: os.path.exists(place), 10, "the command's trap has run")
+        equal(terminal.exit_status(), 3)
+    os.unlink(place)
 
 
 @each

@@ -805,6 +805,7 @@ def test_xattrs(lab):
         equal(len(os.getxattr(path, "user.big")), 65536)
         check(errno_of(os.setxattr, path, "user.big", b"v" * 65537) in (errno.E2BIG, errno.ENOSPC))
         check(errno_of(os.setxattr, path, "user." + "n" * 251, b"") in (errno.ERANGE, errno.ENAMETOOLONG))
+        equal(errno_of(os.setxattr, path, "user.", b""), errno.EINVAL)
         os.removexattr(path, "user.a")
         equal(errno_of(os.removexattr, path, "user.a"), errno.ENODATA)
         buffer = ctypes.create_string_buffer(10)

@@ -164,8 +164,13 @@ Status check_xattr(const MemNode& node, const SetXattrRequest& request) {
   if (!request.value) return ok();
   if (!exists && node.xattrs.size() >= limits::kXattrs) return too_many_xattrs();
   size_t total = request.name.size() + request.value->size();
-  for (const auto& [name, value] : node.xattrs)
-    if (name != request.name) total += name.size() + value.size();
+  size_t listed = request.name.size() + 1;
+  for (const auto& [name, value] : node.xattrs) {
+    if (name == request.name) continue;
+    total += name.size() + value.size();
+    listed += name.size() + 1;
+  }
+  if (listed > kXattrListBytes) return too_many_xattrs();
   if (total <= limits::kXattrTotalBytes) return ok();
   return fail(Code::no_space, "a node's attributes may have at most " +
                                   std::to_string(limits::kXattrTotalBytes) + " bytes");

@@ -69,6 +69,7 @@ Status check_xattr(const SetXattrRequest& request, const Rows& state) {
     return fail(Code::no_attribute, "there is no attribute '" + request.name + "'");
   if (!request.value) return ok();
   if (!exists && state.u64(0, 2) >= limits::kXattrs) return too_many_xattrs();
+  if (state.u64(0, 3) + request.name.size() + 1 > kXattrListBytes) return too_many_xattrs();
   const uint64_t total = state.u64(0, 1) + request.name.size() + request.value->size();
   if (total <= limits::kXattrTotalBytes) return ok();
   return fail(Code::no_space, "a node's attributes may have at most " +

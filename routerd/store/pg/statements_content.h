@@ -145,12 +145,13 @@ inline constexpr Statement kXattrs{
     "xattrs",
     "SELECT name, value FROM linkspan.xattr WHERE tenant = $1::integer "
     "AND ino = $2::bigint ORDER BY name"};
-// (tenant, ino, name) -> is it there, bytes of the others, number of the others
+// (tenant, ino, name) -> is it there; of the others: their bytes, number, bytes in a list of names
 inline constexpr Statement kXattrState{
     "xattr_state",
     "SELECT count(*) FILTER (WHERE name = $3::bytea) > 0, coalesce(sum(octet_length(name) + "
     "octet_length(value)) FILTER (WHERE name <> $3::bytea), 0)::bigint, "
-    "count(*) FILTER (WHERE name <> $3::bytea) FROM linkspan.xattr WHERE tenant = $1::integer "
+    "count(*) FILTER (WHERE name <> $3::bytea), coalesce(sum(octet_length(name) + 1) "
+    "FILTER (WHERE name <> $3::bytea), 0)::bigint FROM linkspan.xattr WHERE tenant = $1::integer "
     "AND ino = $2::bigint"};
 // (tenant, ino, name, value)
 inline constexpr Statement kSetXattr{

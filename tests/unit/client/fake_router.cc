@@ -116,7 +116,11 @@ grpc::Status FakeRouter::Attach(grpc::ServerContext* context, const v1::AttachRe
     attached.session = attach->resume ? attach->resume : SessionId(next_session_++);
     attached.resumed = attach->resume && attach_resumed;
     attached.lease = lease;
-    attached.routes = {{"memory", "memory", {}, true, Policy::merge, 30000, root}};
+    Route memory;
+    memory.path = memory.volume = "memory";
+    memory.writable = true;
+    memory.root = root;
+    attached.routes = {memory};
   });
   if (refused) return wire::finish(*context, *refused);
   attached.secret = "0123456789abcdef";

@@ -126,5 +126,45 @@ TEST_F(Refused, ARenameIsKeptOnceThoughTheKernelTriesAgain) {
   EXPECT_EQ(text(a.read("x")), "mine\n");
 }
 
+// The answer to a save got lost: whoever saves again without a look knows what it had saved itself.
+TEST_F(Refused, NobodyIsRefusedForHisOwnSaveOfWhichHeHeardNothing) {
+  ASSERT_OK(b.write("x", "one\n"));
+  EXPECT_EQ(text(b.read("x")), "one\n");
+  ASSERT_OK(b.write("temp", "two\n"));
+  b.client.lose_next_reply();
+  EXPECT_EQ(b.rename("temp", "x").code(), Code::unavailable);
+  EXPECT_EQ(text(a.read("x")), "two\n");
+  ASSERT_OK(b.write("temp2", "three\n"));
+  EXPECT_OK(b.rename("temp2", "x"));
+  EXPECT_EQ(text(a.read("x")), "three\n");
+  EXPECT_TRUE(kept().empty());
+}
+
+// But for what another did since, and for what that save was merged with.
+TEST_F(Refused, WhatAnotherDidAfterAnUnheardSaveIsNotOverwritten) {
+  ASSERT_OK(b.write("x", "one\n"));
+  EXPECT_EQ(text(b.read("x")), "one\n");
+  ASSERT_OK(b.write("temp", "two\n"));
+  b.client.lose_next_reply();
+  EXPECT_EQ(b.rename("temp", "x").code(), Code::unavailable);
+  ASSERT_OK(a.write("x", "theirs\n"));
+  ASSERT_OK(b.write("temp2", "three\n"));
+  EXPECT_EQ(b.rename("temp2", "x").code(), Code::conflict);
+  EXPECT_EQ(text(a.read("x")), "theirs\n");
+}
+
+TEST_F(Refused, AnUnheardSaveThatWasMergedIsNotKnown) {
+  ASSERT_OK(b.write("x", "one\ntwo\nthree\nfour\n"));
+  EXPECT_EQ(text(b.read("x")), "one\ntwo\nthree\nfour\n");
+  ASSERT_OK(a.write("x", "one\ntwo\nthree\nFOUR\n"));
+  ASSERT_OK(b.write("temp", "ONE\ntwo\nthree\nfour\n"));
+  b.client.lose_next_reply();
+  EXPECT_EQ(b.rename("temp", "x").code(), Code::unavailable);
+  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nFOUR\n");
+  ASSERT_OK(b.write("temp2", "ONE!\ntwo\nthree\nfour\n"));
+  (void)b.rename("temp2", "x").ok();
+  EXPECT_NE(text(a.read("x")).find("FOUR"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace linkspan::vfs::testing
