@@ -221,8 +221,10 @@ def test_a_lost_history_is_found(lab):
     """No switch in Linkspan: the database loses every version that is not the newest."""
     spoil = lambda: lab.sql("DELETE FROM linkspan.version v USING linkspan.node n WHERE v.tenant = n.tenant "  # noqa: E731
                             "AND v.history = n.history AND v.version < n.version")
-    problems = runs.but_for_known(short_run(lab, 100, labtest.seed(), (), worker.REGISTERED, spoil).problems)
-    labtest.equal({p.split(":")[0] for p in problems}, {"history"}, "the versions are gone")
+    problems = short_run(lab, 100, labtest.seed(), (), worker.REGISTERED, spoil).problems
+    # With nothing but rewrites, those of two processes of one mount mix so often that held reads show more than
+    # the known few: that is looked at where there is the whole mix of calls.
+    labtest.equal({p.split(":")[0] for p in problems} - {"torn"}, {"history"}, "the versions are gone")
 
 
 if __name__ == "__main__":
