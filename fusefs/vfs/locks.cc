@@ -72,7 +72,7 @@ Status Locks::save(const Doing& doing, const Lock& lock, bool must) {
   if (!file || !file->dirty() || (!must && file->only_truncated())) return ok();
   const Status saved = parts_.commits->commit(doing, *file);
   if (saved.ok()) return ok();
-  if (must && transient(saved.code())) return saved;
+  if (transient(saved.code())) return must ? saved : ok();  // it is unsaved as before
   file->not_saved(saved.error());
   return ok();
 }

@@ -177,8 +177,10 @@ Status RouteVfs::fsync(const Caller& c, Ino ino, Handle h) {
   if (!handle) return no_such_handle();
   const uint64_t errors = handle->file->errors();
   const Status saved = commit_and_report(begin(c), *handle);
-  // Those of this commit are in its answer.
-  handle->errors_seen = saved.ok() ? errors : handle->file->errors();
+  // Those of this commit are in its answer; but if that is of what may yet be saved, there can be
+  // others, of before, that it does not tell.
+  if (saved.ok()) handle->errors_seen = errors;
+  if (!saved.ok() && !transient(saved.code())) handle->errors_seen = handle->file->errors();
   LINKSPAN_CHECK(saved);
   // Another descriptor may have been told already what was dropped with a lock.
   return Locks::intact(*handle);

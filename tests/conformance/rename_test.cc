@@ -12,6 +12,14 @@ class Rename : public StoreTest {
     for (const Node& node : applied.reply.nodes) out.push_back(node.attr.ino);
     return out;
   }
+  RenameRequest over_target() {
+    RenameRequest request;
+    request.op = world().op();
+    request.from_parent = request.to_parent = root();
+    request.from_name = "temp";
+    request.to_name = "target";
+    return request;
+  }
   void expect_touched(Ino dir) {
     EXPECT_EQ(world().attr(dir).mtime, world().now());
     EXPECT_EQ(world().attr(dir).ctime, world().now());
@@ -328,11 +336,7 @@ TEST_P(Rename, MergedContentIsOfTheVersionThatIsMoved) {
   const Ino target = world().make_file(root(), "target", "theirs");
   const Ino temp = world().make_file(root(), "temp", "mine");
   must(world().append(temp, " and more"));
-  RenameRequest request;
-  request.op = world().op();
-  request.from_parent = request.to_parent = root();
-  request.from_name = "temp";
-  request.to_name = "target";
+  const RenameRequest request = over_target();
   store::Mutation m = world().next();
   m.merged = {"theirs and mine", Version{2}};
   const auto refused = store_->rename(m, request);
@@ -349,11 +353,7 @@ TEST_P(Rename, MergedContentIsOfTheVersionThatIsMoved) {
 TEST_P(Rename, MergedContentIsTheOneNewVersion) {
   const Ino target = world().make_file(root(), "target", "theirs");
   const Ino temp = world().make_file(root(), "temp", "mine");
-  RenameRequest request;
-  request.op = world().op();
-  request.from_parent = request.to_parent = root();
-  request.from_name = "temp";
-  request.to_name = "target";
+  const RenameRequest request = over_target();
   store::Mutation m = world().next();
   m.merged = {"theirs and mine", Version{2}};
   const store::Applied applied = must(store_->rename(m, request));

@@ -36,6 +36,15 @@ TEST_F(Refused, AWriteIsTheErrorOfCloseAndNotLost) {
   EXPECT_EQ(text(b.read("x")), "theirs\n");
 }
 
+class UnheardSave : public Refused {
+ protected:
+  void saves_unheard(const std::string& content) {
+    ASSERT_OK(b.write("temp", content));
+    b.client.lose_next_reply();
+    EXPECT_EQ(b.rename("temp", "x").code(), Code::unavailable);
+  }
+};
+
 class RefusedWrite : public Refused {
  protected:
   void SetUp() override {
@@ -127,12 +136,10 @@ TEST_F(Refused, ARenameIsKeptOnceThoughTheKernelTriesAgain) {
 }
 
 // The answer to a save got lost: whoever saves again without a look knows what it had saved itself.
-TEST_F(Refused, NobodyIsRefusedForHisOwnSaveOfWhichHeHeardNothing) {
+TEST_F(UnheardSave, IsNoChangeOfAnothers) {
   ASSERT_OK(b.write("x", "one\n"));
   EXPECT_EQ(text(b.read("x")), "one\n");
-  ASSERT_OK(b.write("temp", "two\n"));
-  b.client.lose_next_reply();
-  EXPECT_EQ(b.rename("temp", "x").code(), Code::unavailable);
+  saves_unheard("two\n");
   EXPECT_EQ(text(a.read("x")), "two\n");
   ASSERT_OK(b.write("temp2", "three\n"));
   EXPECT_OK(b.rename("temp2", "x"));
@@ -141,25 +148,21 @@ TEST_F(Refused, NobodyIsRefusedForHisOwnSaveOfWhichHeHeardNothing) {
 }
 
 // But for what another did since, and for what that save was merged with.
-TEST_F(Refused, WhatAnotherDidAfterAnUnheardSaveIsNotOverwritten) {
+TEST_F(UnheardSave, WhatAnotherDidSinceIsNotOverwritten) {
   ASSERT_OK(b.write("x", "one\n"));
   EXPECT_EQ(text(b.read("x")), "one\n");
-  ASSERT_OK(b.write("temp", "two\n"));
-  b.client.lose_next_reply();
-  EXPECT_EQ(b.rename("temp", "x").code(), Code::unavailable);
+  saves_unheard("two\n");
   ASSERT_OK(a.write("x", "theirs\n"));
   ASSERT_OK(b.write("temp2", "three\n"));
   EXPECT_EQ(b.rename("temp2", "x").code(), Code::conflict);
   EXPECT_EQ(text(a.read("x")), "theirs\n");
 }
 
-TEST_F(Refused, AnUnheardSaveThatWasMergedIsNotKnown) {
+TEST_F(UnheardSave, ThatWasMergedIsNotKnown) {
   ASSERT_OK(b.write("x", "one\ntwo\nthree\nfour\n"));
   EXPECT_EQ(text(b.read("x")), "one\ntwo\nthree\nfour\n");
   ASSERT_OK(a.write("x", "one\ntwo\nthree\nFOUR\n"));
-  ASSERT_OK(b.write("temp", "ONE\ntwo\nthree\nfour\n"));
-  b.client.lose_next_reply();
-  EXPECT_EQ(b.rename("temp", "x").code(), Code::unavailable);
+  saves_unheard("ONE\ntwo\nthree\nfour\n");
   EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nFOUR\n");
   ASSERT_OK(b.write("temp2", "ONE!\ntwo\nthree\nfour\n"));
   (void)b.rename("temp2", "x").ok();

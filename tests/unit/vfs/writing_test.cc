@@ -1,5 +1,4 @@
-// Unsaved writes: what the own mount sees, when others see it, errors, and that nothing is lost or
-// sent twice.
+// Unsaved writes: what the own mount sees, and when others see it.
 #include <linux/falloc.h>
 #include <sys/stat.h>
 
@@ -353,81 +352,6 @@ TEST_F(TwoMounts, ABigFileGoesThroughTheSpoolAndBack) {
   big[12345678] = '!';
   ASSERT_OK(a.close(*w));
   EXPECT_TRUE(text(b.read("big")) == big);
-}
-
-// ---- errors
-// --------------------------------------------------------------------------------------
-
-TEST_F(TwoMounts, ARefusedCommitIsTheErrorOfClose) {
-  const auto h = a.open("x", O_WRONLY | O_CREAT);
-  ASSERT_OK(a.pwrite(*h, 0, "data"));
-  a.client.refuse_next(fail(Code::quota, "full"));
-  EXPECT_EQ(a.flush(*h).code(), Code::quota);
-  EXPECT_EQ(a.vfs->stats().refused, "full");
-  EXPECT_NE(a.vfs->stats().refused_since.ns, 0);
-  // The bytes are still there for who tries again.
-  EXPECT_EQ(a.attr("x").size, 4u);
-  ASSERT_OK(a.fsync(*h));
-  EXPECT_EQ(a.vfs->stats().refused, "") << "one has succeeded since";
-  EXPECT_EQ(text(b.read("x")), "data");
-  ASSERT_OK(a.close(*h));
-}
-
-// A later write rests on the refused one: alone it would be a file with a hole that nobody wrote.
-TEST_F(TwoMounts, RefusedBytesGoWholeWhenNobodyIsLeftToTryAgain) {
-  // Owned by the hook: the mount's own threads call it until it is gone.
-  const auto full = std::make_shared<std::atomic<bool>>(true);
-  a.client.before = [this, full](const std::string& what) {
-    if (*full && what == "commit") a.client.refuse_next(fail(Code::no_space, "full"));
-  };
-  const auto h = a.open("x", O_WRONLY | O_CREAT);
-  ASSERT_OK(a.pwrite(*h, 0, std::string(4096, '1')));
-  ASSERT_TRUE(eventually([&] { return a.client.calls("commit") > 0; }));  // sealed, and refused
-  ASSERT_OK(a.pwrite(*h, 8192, std::string(4096, '2')));
-  EXPECT_EQ(a.close(*h).code(), Code::no_space);
-  ASSERT_TRUE(eventually([&] { return a.vfs->stats().lost_commits == 1; }));
-  *full = false;
-  EXPECT_EQ(a.vfs->stats().dirty_files, 0u);
-  ASSERT_OK(a.vfs->sync_all(a.me));
-  EXPECT_EQ(text(a.read("x")), "");
-  EXPECT_EQ(text(b.read("x")), "");
-}
-
-TEST_F(TwoMounts, ABackgroundErrorIsTheErrorOfTheNextFsync) {
-  const auto h = a.open("x", O_WRONLY | O_CREAT);
-  a.client.refuse_next(fail(Code::quota, "full"));
-  ASSERT_OK(a.pwrite(*h, 0, "data"));
-  EXPECT_TRUE(eventually([&] { return a.client.calls("commit") == 1; }));
-  // The first call after it tells, even though it commits what was refused.
-  EXPECT_TRUE(eventually([&] { return a.fsync(*h).ok() == false; }, 2s));
-  EXPECT_OK(a.fsync(*h));
-  EXPECT_OK(a.close(*h));
-  EXPECT_EQ(text(b.read("x")), "data");
-}
-
-TEST_F(TwoMounts, ALostReplyIsNotAppliedTwice) {
-  ASSERT_OK(a.write("log", "one\n"));
-  const auto h = a.open("log", O_WRONLY | O_APPEND);
-  ASSERT_OK(a.pwrite(*h, 0, "two\n", true));
-  a.client.lose_next_reply();
-  EXPECT_EQ(a.flush(*h).code(), Code::unavailable);
-  ASSERT_OK(a.fsync(*h));  // the same operation
-  ASSERT_OK(a.close(*h));
-  EXPECT_EQ(text(b.read("log")), "one\ntwo\n");
-  EXPECT_EQ(text(a.read("log")), "one\ntwo\n");
-  EXPECT_EQ(a.vfs->stats().dirty_files, 0u);
-}
-
-TEST_F(TwoMounts, WritesAfterALostReplyComeAfterIt) {
-  ASSERT_OK(a.write("log", ""));
-  const auto h = a.open("log", O_WRONLY | O_APPEND);
-  ASSERT_OK(a.pwrite(*h, 0, "one\n", true));
-  a.client.lose_next_reply();
-  EXPECT_FALSE(a.flush(*h).ok());
-  ASSERT_OK(a.pwrite(*h, 0, "two\n", true));
-  EXPECT_EQ(a.attr("log").size, 8u);
-  ASSERT_OK(a.close(*h));
-  EXPECT_EQ(text(b.read("log")), "one\ntwo\n");
 }
 
 TEST_F(TwoMounts, SyncAllCommitsEverything) {
