@@ -213,15 +213,18 @@ Result<RouterCore::SessionPtr> RouterCore::add_session(store::SessionRecord reco
     return session;
   }
   const std::weak_ptr<Session> weak = session;
-  tenant->locks.open(
-      session->id(),
-      [weak] {
-        const auto alive = weak.lock();
-        return !alive || alive->lost();
-      },
-      [weak](bool broken) {
-        if (const auto alive = weak.lock()) alive->locks_broken(broken);
-      });
+  tenant->locks.open(session->id(), {[weak] {
+                                       const auto alive = weak.lock();
+                                       return !alive || alive->lost();
+                                     },
+                                     [weak] {
+                                       const auto alive = weak.lock();
+                                       return !alive || alive->operations().hold_back();
+                                     },
+                                     [weak] {
+                                       if (const auto alive = weak.lock())
+                                         alive->operations().go_on();
+                                     }});
   return session;
 }
 
@@ -316,9 +319,20 @@ Status RouterCore::detach(const Credentials& who) {
 }
 
 void RouterCore::forget_in_store(TenantId tenant, Epoch epoch, SessionId id) {
+  if (find_session(id)) return;  // taken up again from there meanwhile
   // On failure the next router finds it among the live ones and ends it when its grace is over.
   const Status ended = store_->end_session(tenant, id, epoch);
   (void)ended.ok();
+}
+
+void RouterCore::end_locks(Session& session) {
+  const SessionPtr now = find_session(session.id());
+  if (now && now.get() != &session) return;  // taken up again from the store: they are that one's
+  {
+    LockAnswers answers;
+    session.tenant()->locks.end(session.id(), &answers);
+  }
+  background_->post_all(session.tenant()->lock_hold.heard_of(session.id()));
 }
 
 void RouterCore::end_session(const SessionPtr& session, const Error& why, bool wait_for_store) {
@@ -328,16 +342,19 @@ void RouterCore::end_session(const SessionPtr& session, const Error& why, bool w
     if (at == sessions_.end() || at->second != session) return;  // somebody else does it
     sessions_.erase(at);
   }
-  {
+  // With a mutation under way its result must still find the session, and it may rest on the
+  // session's locks: answer() does the rest then.
+  const bool idle = session->operations().close();
+  if (idle) {
+    end_locks(*session);
+  } else {
     LockAnswers answers;
-    session->tenant()->locks.end(session->id(), &answers);
+    session->tenant()->locks.end_waits(session->id(), &answers);
   }
-  background_->post_all(session->tenant()->lock_hold.heard_of(session->id()));
   release_all(session->end(why));
   session->pump();
   session->tenant()->unswept = true;
-  // With a mutation under way its result must still find the session: answer() does this then.
-  if (!session->operations().close()) return;
+  if (!idle) return;
   const auto forget = [this, id = session->id(), tenant = session->tenant()] {
     forget_in_store(tenant->id, tenant->epoch, id);
   };

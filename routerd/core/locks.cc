@@ -111,17 +111,14 @@ std::optional<std::pair<LockTable::Owner, Lock>> LockTable::blocker(const FileId
       return false;
     });
     if (!found) continue;
-    if (is_lost(other.session)) {
+    if (is_lost(other.session) && (!break_lost || gives_up(other.session))) {
       lost.push_back(other);
     } else if (!first || found->range.begin < first->second.range.begin) {
       first.emplace(other, *found);
     }
   }
   if (break_lost) {
-    for (const Owner& other : lost) {
-      drop_owner(id, other);
-      if (Session* session = find(other.session)) session->broken(true);
-    }
+    for (const Owner& other : lost) drop_owner(id, other);
     broken_ += lost.size();
   }
   return first;
@@ -150,7 +147,12 @@ LockTable::Session* LockTable::find(SessionId session) {
 
 bool LockTable::is_lost(SessionId session) {
   const Session* state = find(session);
-  return state == nullptr || state->lost();
+  return state == nullptr || state->calls.lost();
+}
+
+bool LockTable::gives_up(SessionId session) {
+  const Session* state = find(session);
+  return state == nullptr || state->calls.give_up();
 }
 
 void LockTable::count_file(Session* session, const FileId& id, int by) {
@@ -358,12 +360,9 @@ CancelLockReply LockTable::cancel(SessionId of, const CancelLockRequest& request
 
 // ---- sessions ----------------------------------------------------------------------------------
 
-void LockTable::open(SessionId session, std::function<bool()> lost,
-                     std::function<void(bool)> broken) {
+void LockTable::open(SessionId session, SessionCalls calls) {
   const std::lock_guard lock(mutex_);
-  Session& state = sessions_[session];
-  state.lost = std::move(lost);
-  state.broken = std::move(broken);
+  sessions_[session].calls = std::move(calls);
 }
 
 void LockTable::drop_waiters(Session* session, const Error& why, LockAnswers* answers) {
@@ -377,10 +376,20 @@ void LockTable::drop_waiters(Session* session, const Error& why, LockAnswers* an
 void LockTable::lease_lost(SessionId of, LockAnswers* answers) {
   const std::lock_guard lock(mutex_);
   Session* session = find(of);
-  if (session == nullptr || !session->lost()) return;
+  if (session == nullptr || !session->calls.lost()) return;
   std::vector<FileId> files;
   for (const auto& [id, count] : session->files) files.push_back(id);
   drop_waiters(session, fail(Code::unavailable, "the lease ran out; ask again"), answers);
+  for (const FileId& id : files) regrant(id, answers);
+}
+
+void LockTable::end_waits(SessionId of, LockAnswers* answers) {
+  const std::lock_guard lock(mutex_);
+  Session* session = find(of);
+  if (session == nullptr) return;
+  std::vector<FileId> files;
+  for (const auto& [number, waiter] : session->waiting) files.push_back(waiter->file);
+  drop_waiters(session, fail(Code::session_lost, "the session has ended"), answers);
   for (const FileId& id : files) regrant(id, answers);
 }
 
@@ -414,7 +423,7 @@ ReclaimLocksReply LockTable::reclaim(SessionId of, const ReclaimLocksRequest& re
   ReclaimLocksReply reply;
   Session* session = find(of);
   if (session == nullptr) return reply;
-  session->broken(false);
+  session->calls.told();
   for (size_t i = 0; i < request.locks.size(); ++i) {
     const Lock& held = request.locks[i];
     const FileId id{held.ino, held.kind};

@@ -8,10 +8,12 @@
 // alone is `deadlock` for whoever closes it.
 //
 // A session whose lease ran out keeps its locks until its grace is over, but loses those that
-// another asks for. It may change nothing then before it has heard of it.
+// another asks for: as soon as none of its changes is under way, since each may have been made
+// under them. It may begin none then before it has heard of it.
 //
-// Threads: any. mutex_ comes before a session's (its `lost` is asked under it). Nothing blocks: who
-// waits is answered later, by whoever makes room; answers are run by the caller, outside the lock.
+// Threads: any. mutex_ comes before a session's (what open() is given is called under it). Nothing
+// blocks: who waits is answered later, by whoever makes room; answers are run by the caller,
+// outside the lock.
 #pragma once
 
 #include <functional>
@@ -74,11 +76,18 @@ class LockTable {
   // `first_order`: orders are above it; above all that an earlier table gave out.
   explicit LockTable(uint64_t first_order) : order_(first_order) {}
 
-  // Before a session's first request. Both are called under this table's lock. `lost`: its lease
-  // has run out. `broken(true)`: another got a lock of this one's; (false): it has heard of it.
-  void open(SessionId session, std::function<bool()> lost, std::function<void(bool)> broken);
+  struct SessionCalls {
+    std::function<bool()> lost;  // its lease has run out
+    // Another is to get a lock of this one's. False: not before lease_lost() is called again.
+    std::function<bool()> give_up;
+    std::function<void()> told;  // it knows by now what it lost
+  };
+  // Before a session's first request. The calls are made under this table's lock.
+  void open(SessionId session, SessionCalls calls);
   // All it holds and waits for is gone.
   void end(SessionId session, LockAnswers* answers);
+  // It waits for nothing any more; what it holds stays until end().
+  void end_waits(SessionId session, LockAnswers* answers);
   // Its lease ran out: what it waits for ends with `unavailable` (it asks again when it is back),
   // and who waits for what it holds gets it.
   void lease_lost(SessionId session, LockAnswers* answers);
@@ -129,8 +138,7 @@ class LockTable {
   };
   using Files = std::map<FileId, File>;
   struct Session {
-    std::function<bool()> lost;
-    std::function<void(bool)> broken;
+    SessionCalls calls;
     LockNumbers numbers;
     size_t pieces = 0;                            // held
     std::map<uint64_t, Queue::iterator> waiting;  // by number
@@ -140,6 +148,7 @@ class LockTable {
   // All with mutex_ held.
   Session* find(SessionId session);
   bool is_lost(SessionId session);
+  bool gives_up(SessionId session);
   File& file(const FileId& id) { return files_[id]; }
   void tidy(const FileId& id);
   static bool clash(const Owner& asker, const Lock& ask, const Owner& other, const LockRange& range,

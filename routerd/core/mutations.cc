@@ -273,10 +273,15 @@ void RouterCore::answer(const Call& call, OpNumber number, Result<MutationReply>
       std::make_shared<Completion>([this, call = call, number, result = std::move(result)] {
         Operations& operations = call.session->operations();
         for (const MutationDone& done : operations.finish(number)) done(result);
-        if (operations.closed_and_idle())
-          background_->post([this, id = call.session->id(), tenant = call.tenant] {
-            forget_in_store(tenant->id, tenant->epoch, id);
-          });
+        if (call.session->lost() && operations.idle()) {  // who waited for this, too
+          LockAnswers answers;
+          call.tenant->locks.lease_lost(call.session->id(), &answers);
+        }
+        if (!operations.closed_and_idle()) return;
+        end_locks(*call.session);
+        background_->post([this, id = call.session->id(), tenant = call.tenant] {
+          forget_in_store(tenant->id, tenant->epoch, id);
+        });
       });
   const auto waiting = planted(Fault::early_acknowledgement) ? nullptr : completion;
   const Boot now = clock_.boot();
@@ -385,11 +390,6 @@ void RouterCore::mutate(const Credentials& who, Request request, MutationDone do
   Call& call = *entered;
   if (!request.op.number) return done(fail(Code::invalid, "a mutation needs an operation number"));
   if (const Status valid = store::check(request); !valid.ok()) return done(valid.error());
-  // Not even what was on its way: it may have been written under a lock that is another's now. The
-  // mount attaches again, and is told.
-  if (call.session->locks_broken())
-    return done(
-        fail(Code::session_lost, "locks of this mount were given to another; attach again"));
   if (call.grant->scope.writable.empty())
     return done(fail(Code::read_only, "the token may write to none of its routes"));
   request.op.answered_below = call.session->answered_below(request.op.answered_below);
@@ -401,6 +401,10 @@ void RouterCore::mutate(const Credentials& who, Request request, MutationDone do
       return;
     case Operations::Begin::full:
       return done(fail(Code::busy, "too many operations of this mount are under way"));
+    // Not even what was on its way: it may have been written under a lock that is another's now.
+    // The mount attaches again, and is told.
+    case Operations::Begin::held_back:
+      return done(fail(Code::session_lost, "locks of this mount go to another; attach again"));
     case Operations::Begin::closed:
       return done(fail(Code::session_lost, "this session has ended; attach again"));
     case Operations::Begin::first:

@@ -11,6 +11,7 @@ Operations::Begin Operations::begin(OpNumber number, MutationDone& reply) {
     return Begin::joined;
   }
   if (closed_) return Begin::closed;
+  if (held_back_) return Begin::held_back;
   if (running_.size() >= limits::kRouterQueue) return Begin::full;
   running_[number].push_back(std::move(reply));
   return Begin::first;
@@ -20,6 +21,22 @@ std::vector<MutationDone> Operations::finish(OpNumber number) {
   const std::lock_guard lock(mutex_);
   auto node = running_.extract(number);
   return node ? std::move(node.mapped()) : std::vector<MutationDone>();
+}
+
+bool Operations::hold_back() {
+  const std::lock_guard lock(mutex_);
+  held_back_ = true;
+  return running_.empty();
+}
+
+void Operations::go_on() {
+  const std::lock_guard lock(mutex_);
+  held_back_ = false;
+}
+
+bool Operations::idle() const {
+  const std::lock_guard lock(mutex_);
+  return running_.empty();
 }
 
 bool Operations::close() {

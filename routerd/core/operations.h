@@ -18,12 +18,19 @@ class Operations {
     first,   // run it, then finish()
     joined,  // the first try's finish() will give this reply out too
     full,    // limits::kRouterQueue are under way
+    held_back,
     closed,  // the session is over
   };
   // Takes `reply` if the answer is `first` or `joined`.
   Begin begin(OpNumber number, MutationDone& reply);
   // All who wait for this number; it is not under way any more.
   std::vector<MutationDone> finish(OpNumber number);
+
+  // Others are to get what this session's mutations may rest on: nothing new begins before go_on().
+  // True: nothing is under way either.
+  bool hold_back();
+  void go_on();
+  bool idle() const;
 
   // The session is over: nothing new begins. True: nothing is under way either; else
   // closed_and_idle() will be true after the finish() of the last.
@@ -34,6 +41,7 @@ class Operations {
   mutable std::mutex mutex_;  // leaf
   std::unordered_map<OpNumber, std::vector<MutationDone>> running_;
   bool closed_ = false;
+  bool held_back_ = false;
 };
 
 }  // namespace linkspan::core

@@ -109,6 +109,7 @@ class RouterCore final : public Router {
   SessionPtr find_session(SessionId id) const;
   // Removes it from the tables and ends it; the store hears of it when no mutation is under way.
   void end_session(const SessionPtr& session, const Error& why, bool wait_for_store);
+  void end_locks(Session& session);
   void forget_in_store(TenantId tenant, Epoch epoch, SessionId id);
   void fence(const TenantPtr& tenant);
 

@@ -66,9 +66,6 @@ class Session : public std::enable_shared_from_this<Session> {
   // A call was made: keeps a lost session from being ended.
   void seen(Boot now);
   OpNumber answered_below(OpNumber said);  // the highest ever said
-  // Another has a lock that this mount still believes to hold.
-  void locks_broken(bool broken) { locks_broken_.store(broken, std::memory_order_release); }
-  bool locks_broken() const { return locks_broken_.load(std::memory_order_acquire); }
 
   // As whom to remember what a reply tells; none: lost or ended, nothing may be cached.
   std::optional<Holder> holder() const;
@@ -147,7 +144,6 @@ class Session : public std::enable_shared_from_this<Session> {
   const Millis lease_;
   Operations operations_;
   std::atomic<int64_t> seen_;  // Boot ticks
-  std::atomic<bool> locks_broken_{false};
 
   mutable std::mutex mutex_;  // after LockTable's, before SlotTable's and Sequencer's
   std::shared_ptr<const Grant> grant_;

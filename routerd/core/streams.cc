@@ -199,7 +199,7 @@ void RouterCore::end_awaited(Boot now) {
   }
   for (const auto& entry : gone)
     background_->post([this, id = entry.first, awaited = entry.second] {
-      if (!find_session(id)) forget_in_store(awaited.tenant, awaited.epoch, id);
+      forget_in_store(awaited.tenant, awaited.epoch, id);
     });
 }
 

@@ -112,6 +112,71 @@ TEST_F(LockingTest, ALostLeaseKeepsLocksThatNobodyWants) {
   EXPECT_EQ(set(b, lock(kept)).get().code(), Code::would_block);
 }
 
+// A write that its holder began is stopped in the store, and goes on when the holder is gone.
+class LateWriteTest : public LockingTest {
+ protected:
+  void TearDown() override {
+    barrier_.open();
+    if (writer_.joinable()) writer_.join();
+    LockingTest::TearDown();
+  }
+  // `file_` was made before `other` looked at anything: nobody has to acknowledge what is done to
+  // it.
+  void begin(Mount& holder, Mount& other) {
+    ASSERT_TRUE(set(holder, lock(file_)).get().ok());
+    store_->before("commit", [this] {
+      barrier_.pass();
+      return ok();
+    });
+    writer_ = std::thread([&] { late_ = holder.start_write(file_, "late"); });
+    barrier_.await_arrivals(1);
+    waits_ = set(other, lock(file_), LockWait::stay);
+  }
+  void other_gets_it_after_that(Mount& holder, Mount& other) {
+    EXPECT_EQ(set(other, lock(file_)).get().code(), Code::would_block);
+    EXPECT_FALSE(waits_.answered());
+    EXPECT_EQ(holder.start_create(holder.root(), "new").get().code(), Code::session_lost);
+    barrier_.open();
+    writer_.join();
+    EXPECT_TRUE(late_.get().ok());
+    EXPECT_TRUE(waits_.get().ok());
+    EXPECT_EQ(other.content(file_), "late") << "what it reads under the lock is the last";
+  }
+
+  Ino file_;
+  Barrier barrier_;
+  std::thread writer_;
+  Pending late_;
+  Ask waits_;
+};
+
+TEST_F(LateWriteTest, OfALostHolderIsWaitedFor) {
+  Mount holder = mount(), other = mount();
+  file_ = holder.create(holder.root(), "f");
+  begin(holder, other);
+  const auto stream = other.stream();
+  while (router_->getattr(holder.who, {file_})->as_of) {
+    other.renew();
+    clock_.advance(kLease / 4);
+    std::this_thread::yield();
+  }
+  other_gets_it_after_that(holder, other);
+}
+
+TEST_F(LateWriteTest, OfAnEndedHolderIsWaitedFor) {
+  Mount holder = mount(), other = mount();
+  file_ = holder.create(holder.root(), "f");
+  const Ino held = holder.create(holder.root(), "held");
+  ASSERT_TRUE(set(other, lock(held)).get().ok());
+  Lock wanted = lock(held);
+  wanted.owner = 8;  // or it would be a circle
+  const Ask never = set(holder, wanted, LockWait::stay);
+  begin(holder, other);
+  ASSERT_TRUE(router_->detach(holder.who).ok());
+  EXPECT_EQ(never.get().code(), Code::session_lost);
+  other_gets_it_after_that(holder, other);
+}
+
 TEST_F(LockingTest, ANewRouterWaitsToHearWhatIsHeld) {
   Mount a = mount(), b = mount();
   const Ino file = a.create(a.root(), "f"), other = a.create(a.root(), "g");

@@ -23,8 +23,7 @@ class Model {
  public:
   explicit Model(uint32_t seed) : random_(seed) {
     for (uint64_t s = 1; s <= 3; ++s)
-      table_.open(
-          SessionId{s}, [] { return false; }, [](bool) {});
+      table_.open(SessionId{s}, {[] { return false; }, [] { return true; }, [] {}});
   }
 
   void run(int steps) {

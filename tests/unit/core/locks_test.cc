@@ -21,14 +21,12 @@ class LockTableTest : public ::testing::Test {
     for (const SessionId session : {kA, kB, kC}) open(session);
   }
   void open(SessionId session) {
-    table.open(
-        session, [this, session] { return lost.count(session) != 0; },
-        [this, session](bool is) {
-          if (is)
-            broken.insert(session);
-          else
-            broken.erase(session);
-        });
+    table.open(session, {[this, session] { return lost.count(session) != 0; },
+                         [this, session] {
+                           broken.insert(session);
+                           return busy.count(session) == 0;
+                         },
+                         [this, session] { broken.erase(session); }});
   }
   static Lock lock(LockType type, uint64_t begin, uint64_t end, uint64_t owner = 1,
                    Ino ino = kFile) {
@@ -56,7 +54,7 @@ class LockTableTest : public ::testing::Test {
     EXPECT_TRUE(ask(session, lock(LockType::none, begin, end, owner, ino)).granted());
   }
 
-  std::set<SessionId> lost, broken;
+  std::set<SessionId> lost, busy, broken;
   std::map<SessionId, uint64_t> numbers;
   LockTable table{1000};
 };
@@ -376,6 +374,21 @@ TEST_F(LockTableTest, ATryTakesTheLocksOfALostSessionToo) {
   lost.insert(kA);
   EXPECT_FALSE(table.test(kB, lock(exclusive, 0, 10)).blocker);
   EXPECT_TRUE(ask(kB, lock(exclusive, 0, 10)).granted());
+}
+
+TEST_F(LockTableTest, ALostSessionKeepsItsLocksWhileAChangeIsUnderWay) {
+  ask(kA, lock(exclusive, 0, 10));
+  lost.insert(kA);
+  busy.insert(kA);
+  EXPECT_EQ(ask(kB, lock(exclusive, 0, 10)).code(), Code::would_block);
+  Asked waits = ask(kB, lock(exclusive, 0, 10), LockWait::stay);
+  EXPECT_TRUE(waits.open());
+  busy.erase(kA);
+  {
+    LockAnswers answers;
+    table.lease_lost(kA, &answers);
+  }
+  EXPECT_TRUE(waits.granted());
 }
 
 TEST_F(LockTableTest, ReclaimedAnewOnlyWhatNobodyHas) {
