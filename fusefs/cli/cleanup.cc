@@ -52,6 +52,12 @@ Error cannot_ask(const std::string& dir, const MountHealth& mount) {
                   ", or take it away: linkspan umount --lazy " + dir);
 }
 
+Error has_ended(const std::string& dir) {
+  return fail(Code::unavailable, "the process that served " + dir + " has ended" +
+                                     "; mount it again (linkspan mount " + dir +
+                                     "), or clean up with: linkspan umount " + dir);
+}
+
 void detach(const std::string& dir, std::vector<MountStep> steps) {
   // What is mounted inside of the top goes with it, at once. One by one the kernel might wait at
   // the first of them.

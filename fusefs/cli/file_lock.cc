@@ -90,7 +90,13 @@ Result<PlaceLock> PlaceLock::take(const std::string& path) {
   return fail(Code::busy, path + " is locked by another process");
 }
 
+bool PlaceLock::take_directory(const std::string& dir) {
+  directory_ = UniqueFd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return !directory_ || try_lock(directory_, LOCK_EX);
+}
+
 PlaceLock::~PlaceLock() {
+  if (directory_) unlock(directory_);
   if (!file_) return;
   ::unlink(path_.c_str());
   unlock(file_);

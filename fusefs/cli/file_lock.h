@@ -21,20 +21,26 @@ void unlock(const UniqueFd& file);
 // Processes that took a lock which is still held on this file (from /proc/locks).
 std::vector<pid_t> lock_holders(const std::string& path);
 
-// A lock whose file is there only while it is held: nothing is left of it.
+// A lock whose file is there only while it is held: nothing is left of it. And of the directory that
+// it is about, for those who keep such files elsewhere.
 class PlaceLock {
  public:
   // `busy`: another process holds it.
   static Result<PlaceLock> take(const std::string& path);
+  // False: another process holds it. One that cannot be opened is nobody's.
+  bool take_directory(const std::string& dir);
   PlaceLock(PlaceLock&&) noexcept = default;
   PlaceLock& operator=(PlaceLock&&) = delete;
   ~PlaceLock();
-  void leave_to_child() { file_.reset(); }  // that was forked meanwhile
+  void leave_to_child() {  // that was forked meanwhile
+    file_.reset();
+    directory_.reset();
+  }
 
  private:
   PlaceLock(std::string path, UniqueFd file) : path_(std::move(path)), file_(std::move(file)) {}
   std::string path_;
-  UniqueFd file_;
+  UniqueFd file_, directory_;
 };
 
 }  // namespace linkspan::cli

@@ -1,5 +1,6 @@
 // mount.linkspan: `mount -t linkspan ROUTER DIR -o OPTIONS`, and so /etc/fstab.
 #include <algorithm>
+#include <cstdio>
 
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/console.h"
@@ -45,6 +46,15 @@ bool apply(const std::string& name, const std::string& value, MountOptions& moun
   return true;
 }
 
+// Empty: nothing is wrong with it but that it is unknown.
+std::string what_is_wrong(const std::string& name) {
+  if (name == "remount")
+    return "not possible; umount it (what is open there gets errors), and mount it "
+           "again";
+  if (name == "owner") return "squash or identity is expected";
+  return {};
+}
+
 int usage(const std::string& problem) {
   say(problem);
   say(kHelperUsage);
@@ -63,6 +73,9 @@ int mount_helper(const std::vector<std::string>& arguments) {
       option_text += (option_text.empty() ? "" : ",") + arguments[i];
     } else if (arguments[i] == "-t" || arguments[i] == "-N") {
       ++i;  // the type; another namespace is mount(8)'s business
+    } else if (arguments[i] == "-h" || arguments[i] == "--help") {
+      std::printf("%s\n", kHelperUsage);
+      return kSuccess;
     } else if (arguments[i].size() > 1 && arguments[i][0] == '-') {
       if (arguments[i].find_first_not_of("sfnv", 1) != std::string::npos)
         return usage("unknown flag " + arguments[i]);
@@ -89,6 +102,9 @@ int mount_helper(const std::vector<std::string>& arguments) {
       mount.router.local = true;
     else if (equals != std::string::npos && apply(name, option.substr(equals + 1), mount))
       continue;
+    else if (const auto wrong = what_is_wrong(name);
+             !wrong.empty() && (equals != std::string::npos || !is_generic(option)))
+      return usage("option " + option + ": " + wrong);
     else if (!is_generic(option))
       return usage("unknown option " + option);
   }

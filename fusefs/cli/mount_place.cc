@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fusefs/cli/bounded_read.h"
+#include "fusefs/cli/cleanup.h"
 #include "fusefs/cli/mount_state.h"
 #include "fusefs/cli/paths.h"
 #include "fusefs/cli/system.h"
@@ -42,10 +43,22 @@ Result<std::string> find_dir(const std::string& path) {
   }
 }
 
+// All below the top of a dead mount answers as it does itself.
+std::string top_of_dead(std::string dir) {
+  const auto dead = [](const std::string& at) {
+    const Status asked = stat_within(at + "/.linkspan", kTimeout);
+    return !asked.ok() && asked.code() == Code::unavailable;
+  };
+  while (dir.size() > 1 && dead(dir_name(dir))) dir = dir_name(dir);
+  return dir.empty() ? "/" : dir;
+}
+
 Result<MountRoot> read_root(const std::string& dir) {
   const std::string file = dir + "/.linkspan/status.json";
-  LINKSPAN_TRY(const auto text, read_within(file, kTimeout));
-  const Json status = Json::parse(text, nullptr, false);
+  const auto text = read_within(file, kTimeout);
+  if (!text.ok() && text.code() == Code::unavailable) return has_ended(top_of_dead(dir));
+  LINKSPAN_CHECK(text);
+  const Json status = Json::parse(*text, nullptr, false);
   if (!status.is_object() || !status.contains("routes") || !status["routes"].is_array())
     return fail(Code::io, file + " is not what was expected");
   MountRoot root{dir, {}};

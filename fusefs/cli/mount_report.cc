@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
 
 #include "fusefs/cli/json_text.h"
 #include "fusefs/cli/query_json.h"
+#include "linkspan/utc.h"
 
 namespace linkspan::cli {
 
@@ -202,15 +202,7 @@ void add_watcher_metrics(Metrics& metrics, const MountReport& report) {
 }  // namespace
 
 std::string format_time(Time time) {
-  int64_t seconds = time.ns / kNanosecond, rest = time.ns % kNanosecond;
-  if (rest < 0) --seconds, rest += kNanosecond;
-  const time_t clock = static_cast<time_t>(seconds);
-  tm parts{};
-  ::gmtime_r(&clock, &parts);
-  char text[64];
-  const size_t n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::snprintf(text + n, sizeof text - n, ".%03dZ", static_cast<int>(rest / 1'000'000));
-  return text;
+  return utc(time, 3);
 }
 
 std::string format_age(Time since, Time now) {

@@ -79,6 +79,16 @@ Status save_state(const std::string& mounts_dir, const MountState& state) {
   return write_file(state_file(mounts_dir, state.dir), to_json(state), 0600);
 }
 
+void remove_half_written(const std::string& mounts_dir, const std::string& dir) {
+  const std::string begin = state_file(mounts_dir, dir) + ".";
+  constexpr size_t kRandom = 6;  // write_file()'s mkstemp(3)
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(mounts_dir, error)) {
+    const std::string path = entry.path().string();
+    if (path.starts_with(begin) && path.size() == begin.size() + kRandom) ::unlink(path.c_str());
+  }
+}
+
 std::optional<MountState> load_state(const std::string& mounts_dir, const std::string& dir) {
   auto text = read_file(state_file(mounts_dir, dir));
   if (!text.ok()) return std::nullopt;

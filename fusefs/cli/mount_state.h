@@ -36,6 +36,8 @@ Result<MountState> state_from_json(const std::string& text);
 // The file of the mount at `dir` within `mounts_dir`.
 std::string state_file(const std::string& mounts_dir, const std::string& dir);
 Status save_state(const std::string& mounts_dir, const MountState& state);
+// What save_state() left that was killed. By who has the place's lock.
+void remove_half_written(const std::string& mounts_dir, const std::string& dir);
 std::optional<MountState> load_state(const std::string& mounts_dir, const std::string& dir);
 std::vector<MountState> load_all_states(const std::string& mounts_dir);
 void forget_state(const std::string& mounts_dir, const std::string& dir);

@@ -41,8 +41,6 @@ MountAnswer ask(const std::string& dir, const std::optional<MountState>& state,
     if (json.is_object()) return {json.value("healthy", false), *std::move(text), std::move(json)};
     return wrong(dir, "unreadable", under(dir, "status.json") + " is not JSON");
   }
-  const std::string mend =
-      "; mount it again (linkspan mount " + dir + "), or clean up with: linkspan umount " + dir;
   if (text.code() == Code::timed_out)
     return wrong(dir, "not answering",
                  text.error().message +
@@ -54,7 +52,7 @@ MountAnswer ask(const std::string& dir, const std::optional<MountState>& state,
     return wrong(dir, "not answering", cannot_ask(dir, asked).message);
   if (text.code() == Code::unavailable || (state && !is_alive(state->process)) ||
       asked.health == Health::dead || asked.health == Health::cover)
-    return wrong(dir, "dead", "the process that served " + dir + " has ended" + mend);
+    return wrong(dir, "dead", has_ended(dir).message);
   if (asked.health == Health::alive) return wrong(dir, "unreadable", text.error().message);
   return wrong(dir, "not mounted",
                dir + " is not a Linkspan mount (`linkspan status` lists the mounts)");

@@ -33,6 +33,10 @@ std::string take_environment(const char* name) {
 Result<std::string> checked(std::string text, const std::string& where) {
   text = trim(text);
   if (has_token_form(text)) return text;
+  if (text.empty())
+    return fail(Code::unauthenticated, where +
+                                           " has no token in it; put there what the operator "
+                                           "of the router gave (lsp_ and 43 characters)");
   return fail(Code::unauthenticated, "the token from " + where +
                                          " does not look like one (lsp_ and 43 characters); " +
                                          "ask the operator of the router for a token");
@@ -46,6 +50,9 @@ Result<std::string> from_file(const std::string& path, const std::string& where)
                     "; put the token there (chmod 600), or name its file: --token-file FILE");
   // A container's secret is often readable by all and not ours to change; a file of our own is.
   const bool ours = st.st_uid == ::geteuid() && ::access(path.c_str(), W_OK) == 0;
+  if (S_ISDIR(st.st_mode))
+    return fail(Code::unauthenticated, "token file " + path + " is a directory; name the file " +
+                                           "in it that holds the token: --token-file FILE");
   if (S_ISREG(st.st_mode) && ((st.st_mode & 0022) != 0 || (ours && (st.st_mode & 0004) != 0)))
     return fail(Code::unauthenticated, "token file " + path + " can be " +
                                            ((st.st_mode & 0022) ? "written" : "read") +

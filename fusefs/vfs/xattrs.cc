@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
+
+#include "linkspan/utc.h"
 
 #include "fusefs/vfs/route_vfs.h"
 
@@ -26,23 +27,6 @@ Status storable(const std::string& name) {
   if (starts_with(name, "user.") || starts_with(name, "trusted.") || starts_with(name, "security."))
     return ok();
   return fail(Code::unsupported, "extended attributes like " + name + " are not supported");
-}
-
-// 2026-01-31T12:34:56.000000000Z
-std::string as_text(Time time) {
-  int64_t seconds = time.ns / 1000000000;
-  int64_t rest = time.ns % 1000000000;
-  if (rest < 0) {
-    rest += 1000000000;
-    --seconds;
-  }
-  const std::time_t when = seconds;
-  std::tm parts{};
-  gmtime_r(&when, &parts);
-  char text[64];
-  const size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::snprintf(text + length, sizeof text - length, ".%09lldZ", static_cast<long long>(rest));
-  return text;
 }
 
 Error no_attribute(const std::string& name) {
@@ -68,7 +52,7 @@ Result<std::string> RouteVfs::history_xattr(const Doing& doing, Ino ino, const s
   const VersionInfo& info = versions.front();
   if (what == "author") return info.principal;
   if (what == "sandbox") return info.sandbox;
-  if (what == "changed") return as_text(info.at);
+  if (what == "changed") return utc(info.at, 9);
   char session[17];
   std::snprintf(session, sizeof session, "%016llx",
                 static_cast<unsigned long long>(info.session.value));

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <set>
 
+#include "linkspan/utc.h"
+
 namespace linkspan::config {
 namespace {
 
@@ -64,7 +66,8 @@ std::string_view policy_name(Policy policy) {
 std::string token_summary(const store::TokenRecord& token) {
   std::string out = "  token of " + token.principal +
                     (token.sandbox.empty() ? "" : " in sandbox " + token.sandbox) +
-                    (token.expires.ns ? ", expires" : ", never expires") + "\n";
+                    (token.expires.ns ? ", expires " + utc(token.expires) : ", never expires") +
+                    "\n";
   for (const Route& route : token.routes) {
     out += "    " + route.path + " -> " + route.volume + (route.writable ? " (rw, " : " (ro, ") +
            std::string(policy_name(route.policy)) + ")\n";

@@ -1,20 +1,12 @@
 #include "routerd/core/grant.h"
 
 #include <algorithm>
-#include <ctime>
 #include <utility>
+
+#include "linkspan/utc.h"
 
 namespace linkspan::core {
 namespace {
-
-std::string utc(Time time) {
-  const std::time_t seconds = time.ns / 1'000'000'000;
-  std::tm parts{};
-  char text[32];
-  if (gmtime_r(&seconds, &parts) == nullptr) return "an unknown time";
-  const size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return std::string(text, size);
-}
 
 void add_once(std::vector<VolumeId>& ids, VolumeId id) {
   if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);

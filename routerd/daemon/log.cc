@@ -5,8 +5,9 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <ctime>
 #include <nlohmann/json.hpp>
+
+#include "linkspan/utc.h"
 
 namespace linkspan::daemon {
 namespace {
@@ -65,16 +66,8 @@ std::string one_line(std::string_view message) {
 }
 
 std::string json_line(int64_t unix_ms, const std::string& level, const std::string& message) {
-  const std::time_t seconds = unix_ms / 1000;
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  char time[40];
-  const size_t size = std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::string milliseconds = std::to_string(1000 + unix_ms % 1000);
-  milliseconds[0] = '.';
-  const nlohmann::ordered_json line = {{"time", std::string(time, size) + milliseconds + "Z"},
-                                       {"level", level},
-                                       {"message", message}};
+  const nlohmann::ordered_json line = {
+      {"time", utc({unix_ms * 1'000'000}, 3)}, {"level", level}, {"message", message}};
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 

@@ -87,6 +87,8 @@ def test_tokens_refused_expired_unreadable():
     open_file = BASE.write("open.token", open(ROUTER.token).read(), mode=0o644)
     refused(1, ["open.token", "chmod 600"], "mount", *to, "--token-file", open_file, d)
     refused(1, ["does not look like one"], "mount", *to, "--token-file", BASE.write("bad", "hello\n"), d)
+    refused(1, ["is a directory", "--token-file FILE"], "mount", *to, "--token-file", BASE.make("secrets"), d)
+    refused(1, ["has no token in it", "operator"], "mount", *to, "--token-file", BASE.write("empty", "\n"), d)
     began = now()
     refused(1, [f"the router at {ROUTER.address} refused the token", "operator"], "mount", *to, "--token-file", ROUTER.unknown, d)
     refused(1, [f"the router at {ROUTER.address} refused the token", "expired"], "mount", *to, "--token-file", ROUTER.expired, d)

@@ -331,9 +331,10 @@ def test_an_exposed_mount_unmounted_by_root():
 def test_two_mounts_of_one_directory_at_once():
     d = BASE.make("contended")
     for _ in range(3):
-        tries = [BASE.start("mount", *ROUTER.flags(), d, stderr=subprocess.PIPE) for _ in range(4)]
+        tries = [BASE.start("mount", *ROUTER.flags(), *other, d, stderr=subprocess.PIPE)
+                 for other in ([], ["--state-dir", BASE.path("elsewhere")]) * 3]
         said = [(t.communicate(timeout=60)[1], t.returncode) for t in tries]
-        equal(sorted(status for _, status in said), [0, 1, 1, 1], str(said))
+        equal(sorted(status for _, status in said), [0, 1, 1, 1, 1, 1], str(said))
         for text, status in said:
             check(status == 0 or "just mounting" in text or "already a Linkspan mount" in text, text)
         equal(BASE.mounts().count(d), 2, "one mount and its cover")
@@ -418,6 +419,9 @@ def test_mount_at_once_after_a_kill():
         pathlib.Path(d, f"memory/n{n}").write_text("acknowledged")
         os.stat(d)
         os.kill(status_of(d)["pid"], signal.SIGKILL)
+        done = BASE.linkspan("log", f"{d}/memory/n{n}")
+        equal(done.returncode, 1)
+        check(f"mount it again (linkspan mount {d})" in done.stderr, done.stderr)
         done = BASE.linkspan("mount", *ROUTER.flags(), *flags, d)
         equal(done.returncode, 0, done.stderr)
         equal(pathlib.Path(d, f"memory/n{n}").read_text(), "acknowledged")
@@ -671,6 +675,12 @@ def test_mount_helper_and_fstab_form():
     equal(done.returncode, 2)
     check("frobnicate" in done.stderr, done.stderr)
     equal(run(ROUTER.address).returncode, 2)
+    for wrong, mend in (("owner=wrong", "squash or identity"), ("remount", "mount it again")):
+        done = run(ROUTER.address, d, "-o", f"{options},{wrong}")
+        equal(done.returncode, 2)
+        check(wrong in done.stderr and mend in done.stderr, done.stderr)
+    done = run("--help")
+    equal((done.returncode, "token_file=FILE" in done.stdout), (0, True), done.stderr)
     done = run(ROUTER.address, d, "-o", options + ",noexec")
     equal(done.returncode, 2)
     check("noexec" in done.stderr and "add exec" in done.stderr, done.stderr)

@@ -76,6 +76,10 @@ std::string mend(const Failure& why, const std::string& text) {
   const auto says = [&](const char* part) { return text.find(part) != std::string::npos; };
   if (s == "3D000" || (says("database \"") && says("does not exist")))
     return "create the database (createdb), or name another in 'store'";
+  if (says("role \"") && says("does not exist"))
+    return "make the role (createuser), or name another user in 'store'";
+  if (says("too many clients") || says("connection slots"))
+    return "raise max_connections there, or lower 'workers'";
   if (s == "28P01" || s == "28000" || says("authentication failed") || says("no password"))
     return "check the user and password in 'store' and the server's pg_hba.conf";
   if (says("starting up") || says("shutting down")) return "wait until the server is up";

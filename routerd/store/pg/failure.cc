@@ -26,12 +26,22 @@ Code code_of(const Failure& f) {
   return Code::internal;
 }
 
+// For whoever set the store up: at a first start these are what goes wrong. (Where no connection
+// comes about: connection.cc.)
+std::string_view mend_of(const std::string& sqlstate) {
+  if (sqlstate == "42P07" || sqlstate == "42710")
+    return "; its schema linkspan was not made by linkspan-routerd: name another database, or, if "
+           "nothing of it is needed, DROP SCHEMA linkspan CASCADE";
+  return {};
+}
+
 }  // namespace
 
 Error to_error(const Failure& f) {
   std::string text = "PostgreSQL: " + (f.message.empty() ? "no answer" : f.message);
   while (!text.empty() && text.back() == '\n') text.pop_back();
   if (!f.sqlstate.empty()) text += " (SQLSTATE " + f.sqlstate + ")";
+  text += mend_of(f.sqlstate);
   return fail(code_of(f), std::move(text));
 }
 

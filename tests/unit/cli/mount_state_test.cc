@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 
 namespace linkspan::cli {
 namespace {
@@ -58,6 +59,11 @@ TEST(MountStateTest, Files) {
   EXPECT_EQ(load_all_states(dir).size(), 1u);
   EXPECT_EQ(take_failure(dir, state.dir), "lost");
   EXPECT_FALSE(take_failure(dir, state.dir));
+  for (const char* end : {".abcDEF", ".lock"}) std::ofstream(state_file(dir, state.dir) + end);
+  remove_half_written(dir, state.dir);
+  EXPECT_NE(::unlink((state_file(dir, state.dir) + ".abcDEF").c_str()), 0) << "it is gone";
+  EXPECT_EQ(::unlink((state_file(dir, state.dir) + ".lock").c_str()), 0) << "it is no such file";
+  EXPECT_EQ(load_all_states(dir).size(), 1u);
   forget_state(dir, state.dir);
   EXPECT_TRUE(load_all_states(dir).empty());
   EXPECT_EQ(::rmdir(name), 0);

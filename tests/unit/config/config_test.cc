@@ -382,7 +382,7 @@ lease: 1500 ms
 workers: 4
 tenant default
   volume memory: keeps 5 versions, 7 days, at most 1000 bytes, at most 10 files
-  token of agent in sandbox box, expires
+  token of agent in sandbox box, expires 2030-01-01T00:00:00Z
     memory -> memory (rw, reject)
       *.csv: merge
       journal/**/*.log: last-writer-wins

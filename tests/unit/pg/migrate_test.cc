@@ -99,7 +99,9 @@ TEST(PgMigrate, ANewerSchemaIsRefused) {
 TEST(PgMigrate, ABrokenOneLeavesNothing) {
   const std::string database = new_database();
   Outside(database).run("CREATE SCHEMA linkspan; CREATE TABLE linkspan.token (x integer)");
-  EXPECT_FALSE(open_store(cluster().conninfo(database)).ok());
+  const auto store = open_store(cluster().conninfo(database));
+  ASSERT_FALSE(store.ok());
+  EXPECT_NE(store.error().message.find("DROP SCHEMA"), std::string::npos) << store.error().message;
   EXPECT_EQ(Outside(database).run("SELECT to_regclass('linkspan.tenant') IS NULL"), "t");
   Outside(database).run("DROP TABLE linkspan.token");
   EXPECT_TRUE(open_store(cluster().conninfo(database)).ok());
@@ -111,6 +113,14 @@ TEST(PgErrors, AMissingDatabase) {
   EXPECT_EQ(store.code(), Code::unavailable);
   EXPECT_NE(store.error().message.find("dbname=no_such_database"), std::string::npos);
   EXPECT_NE(store.error().message.find("createdb"), std::string::npos);
+}
+
+TEST(PgErrors, AMissingRole) {
+  std::string conninfo = cluster().conninfo("linkspan");
+  conninfo.replace(conninfo.find("user=linkspan"), 13, "user=ghost");
+  const auto store = open_store(conninfo);
+  ASSERT_EQ(code_of(store), Code::unavailable);
+  EXPECT_NE(store.error().message.find("createuser"), std::string::npos) << store.error().message;
 }
 
 TEST(PgErrors, AMissingServer) {
