@@ -21,8 +21,8 @@ void unlock(const UniqueFd& file);
 // Processes that took a lock which is still held on this file (from /proc/locks).
 std::vector<pid_t> lock_holders(const std::string& path);
 
-// A lock whose file is there only while it is held: nothing is left of it. And of the directory that
-// it is about, for those who keep such files elsewhere.
+// A lock whose file is there only while it is held: nothing is left of it. And of the directory
+// that it is about, for those who keep such files elsewhere.
 class PlaceLock {
  public:
   // `busy`: another process holds it.
