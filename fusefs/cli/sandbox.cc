@@ -90,8 +90,13 @@ Status enter_mount_namespace() {
     LINKSPAN_CHECK(map_ids(uid, gid));
   }
   // The machine's later mounts come in, ours do not get out.
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
-    return system_error("cannot make the mounts of / private", errno);
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
+    const Error error = system_error("cannot make the mounts of / private", errno);
+    if (errno != EINVAL) return error;
+    return fail(error.code, error.message +
+                                "; this is a chroot whose / is no mount: enter it with "
+                                "pivot_root(8), or as a container");
+  }
   return ok();
 }
 

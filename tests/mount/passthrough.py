@@ -39,7 +39,7 @@ class Passthrough:
     """A directory and its mount; enough of a lab for the other tests."""
 
     def __init__(self):
-        self.base = tempfile.mkdtemp(prefix="lsp-local-", dir="/tmp")
+        self.base = tempfile.mkdtemp(prefix="lsp-local-", dir="/var/tmp")
         os.chmod(self.base, 0o755)
         self.source, self.mount = f"{self.base}/beneath", f"{self.base}/mount"
         for path in (self.source, self.mount, f"{self.source}/memory", f"{self.source}/scratch"):

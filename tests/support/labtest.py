@@ -26,7 +26,8 @@ class Lab:
 
     def __init__(self, **options):
         options.setdefault("plant", os.environ.get("LINKSPAN_PLANT", ""))
-        self.base = tempfile.mkdtemp(prefix="lsp-test-", dir="/tmp")
+        # On a disk: /tmp is often a tmpfs, and no fallocate(2), fsync(2) or size is there as on a disk.
+        self.base = tempfile.mkdtemp(prefix="lsp-test-", dir="/var/tmp")
         os.chmod(self.base, 0o755)
         self.dir = f"{self.base}/lab"
         command = [str(ROOT / "tests/lab"), "up", self.dir, "--build", BUILD]

@@ -257,18 +257,21 @@ TEST_F(SessionTest, StartingOverWithoutARouterEndsTheLeaseAtOnce) {
 }
 
 TEST_F(SessionTest, WhatIsUnderWayWhenStartingOverIsTriedAgain) {
-  std::promise<void> entered;
+  std::promise<void> entered, cancelled;
   std::atomic<bool> first{true};
   router.hooks["Lookup"] = [&](grpc::ServerContext& context) {
     if (!first.exchange(false)) return grpc::Status::OK;
     entered.set_value();
-    return router.wait_for_cancel(context);
+    const grpc::Status status = router.wait_for_cancel(context);
+    cancelled.set_value();
+    return status;
   };
   attach();
   auto reply = std::async([&] { return lookup(within(10s)); });
   entered.get_future().wait();
   client->start_over();
   EXPECT_TRUE(reply.get().ok());
+  cancelled.get_future().wait();  // the answer of the second try may come before it
   EXPECT_EQ(router.record().cancelled, 1u);
 }
 
