@@ -91,8 +91,9 @@ Status enter_mount_namespace() {
   }
   // The machine's later mounts come in, ours do not get out.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
+    const bool chrooted = errno == EINVAL;
     const Error error = system_error("cannot make the mounts of / private", errno);
-    if (errno != EINVAL) return error;
+    if (!chrooted) return error;
     return fail(error.code, error.message +
                                 "; this is a chroot whose / is no mount: enter it with "
                                 "pivot_root(8), or as a container");
