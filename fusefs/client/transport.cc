@@ -32,6 +32,8 @@ Result<std::shared_ptr<Connection>> Transport::connect(const std::string& text) 
 }
 
 std::string Transport::why_not(const std::string& text, const Error& error) const {
+  // One that is silent would be silent to us, and another router is to be asked soon.
+  if (error.code != Code::unavailable) return {};
   const auto address = parse_address(text);
   if (!address.ok() || (address->tls && !pems_)) return {};
   if (address->is_unix())

@@ -105,10 +105,10 @@ TEST_F(TlsFiles, NobodyTypesAPassPhrase) {
 
 TEST_F(TlsFiles, ACertificateOutOfDateIsNone) {
   std::ofstream(at("index.txt"));
-  std::ofstream(at("ca.cnf")) << "[ca]\ndefault_ca = d\n[d]\ndatabase = " << at("index.txt")
-                              << "\nnew_certs_dir = " << dir_
-                              << "\nrand_serial = yes\nunique_subject = no\ndefault_md = sha256\npolicy = p\n[p]\n"
-                                 "commonName = supplied\n";
+  std::ofstream(at("ca.cnf"))
+      << "[ca]\ndefault_ca = d\n[d]\ndatabase = " << at("index.txt") << "\nnew_certs_dir = " << dir_
+      << "\nrand_serial = yes\nunique_subject = no\ndefault_md = sha256\npolicy = p\n[p]\n"
+         "commonName = supplied\n";
   openssl("req -new -subj /CN=x -key " + at("a.key") + " -out " + at("a.csr"));
   const auto signed_for = [&](const std::string& dates) {
     openssl("ca -batch -notext -config " + at("ca.cnf") + " -keyfile " + at("b.key") + " -cert " +
