@@ -73,12 +73,30 @@ CLI::Validator conflict_name() {
       "");
 }
 
+void add_tls(CLI::App* command, RouterOptions& router) {
+  command
+      ->add_option("--router-ca", router.tls.authorities,
+                   "authorities by which the certificate of a tls:// router is checked, PEM (else "
+                   "$LINKSPAN_ROUTER_CA, else the system's)")
+      ->type_name("FILE");
+  command
+      ->add_option("--router-cert", router.tls.certificate,
+                   "certificate to show to a router that asks for one, PEM (else "
+                   "$LINKSPAN_ROUTER_CERT)")
+      ->type_name("FILE");
+  command->add_option("--router-key", router.tls.key, "its private key (else $LINKSPAN_ROUTER_KEY)")
+      ->type_name("FILE");
+  command->add_flag("--allow-plaintext-tcp", router.allow_plaintext_tcp,
+                    "connect to HOST:PORT on another machine although nothing is encrypted "
+                    "(also $LINKSPAN_ALLOW_PLAINTEXT_TCP=1)");
+}
+
 void add_router(CLI::App* command, RouterOptions& router) {
   auto* address =
       command
           ->add_option("--router", router.address,
-                       "the router: unix:/path or HOST:PORT, or several on one database, "
-                       "separated by commas (else $LINKSPAN_ROUTER)")
+                       "the router: unix:/path, tls://HOST:PORT, or HOST:PORT on this machine; or "
+                       "several on one database, separated by commas (else $LINKSPAN_ROUTER)")
           ->type_name("ADDRESS")
           ->check(router_address());
   auto* file = command
@@ -90,6 +108,7 @@ void add_router(CLI::App* command, RouterOptions& router) {
       ->type_name("N")
       ->check(CLI::NonNegativeNumber)
       ->excludes(file);
+  add_tls(command, router);
   auto* local =
       command
           ->add_flag("--local", router.local,
@@ -196,7 +215,7 @@ void add_run(CLI::App& app, CommandLine& line) {
       "The -- may be left out. Examples:\n"
       "  linkspan run --local -- bash\n"
       "  linkspan run --local --publisher -- cp -r greet /skills/\n"
-      "  linkspan run --router HOST:PORT --token-file FILE --workspace . -- claude\n"
+      "  linkspan run --router tls://HOST:PORT --token-file FILE --workspace . -- claude\n"
       "Exit status: that of CMD (128 + N if signal N ended it); 1 if the tree could not be "
       "presented or kept; 2 wrong usage; 126, 127 CMD cannot be run.");
   command->callback([&line] { line.chosen = [&line] { return run_command(line.run); }; });

@@ -6,11 +6,14 @@
 #include <vector>
 
 #include "fusefs/cli/token.h"
+#include "linkspan/tls_files.h"
 
 namespace linkspan::cli {
 
 struct RouterOptions {
-  std::string address;  // "unix:/path" or "host:port"
+  std::string address;               // "unix:/path", "tls://host:port" or "host:port"
+  tls::Files tls;                    // of tls:// addresses
+  bool allow_plaintext_tcp = false;  // to other addresses than loopback
   TokenSource token;
   bool local = false;      // the embedded default
   bool publisher = false;  // local: by the token that may write skills

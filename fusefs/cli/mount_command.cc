@@ -79,6 +79,7 @@ Result<Prepared> prepare(MountOptions& options) {
   session.dir = options.dir;
   session.read_only = options.read_only;
   session.router = router.address;
+  session.tls = router.tls;
   session.token = std::move(router.token);
   prepared.local = std::move(router.local);
   session.ownership =

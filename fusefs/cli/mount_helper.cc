@@ -12,7 +12,8 @@ namespace {
 
 constexpr const char* kHelperUsage =
     "usage: mount -t linkspan ROUTER DIR [-o token_file=FILE,workspace=DIR,owner=squash|identity,"
-    "expose=PREFIX,spool_dir=DIR,log_file=FILE,log_level=LEVEL,state_dir=DIR,nonempty,local,ro]";
+    "expose=PREFIX,spool_dir=DIR,log_file=FILE,log_level=LEVEL,state_dir=DIR,router_ca=FILE,"
+    "router_cert=FILE,router_key=FILE,allow_plaintext_tcp,nonempty,local,ro]";
 
 bool is_generic(const std::string& option) {
   static const char* const kGeneric[] = {
@@ -41,6 +42,12 @@ bool apply(const std::string& name, const std::string& value, MountOptions& moun
     mount.log.level = value;
   else if (name == "state_dir")
     mount.router.state_dir = value;
+  else if (name == "router_ca")
+    mount.router.tls.authorities = value;
+  else if (name == "router_cert")
+    mount.router.tls.certificate = value;
+  else if (name == "router_key")
+    mount.router.tls.key = value;
   else
     return false;
   return true;
@@ -98,6 +105,8 @@ int mount_helper(const std::vector<std::string>& arguments) {
       mount.non_empty = true;
     else if (option == "ro")
       mount.read_only = true;
+    else if (option == "allow_plaintext_tcp")
+      mount.router.allow_plaintext_tcp = true;
     else if (option == "local")
       mount.router.local = true;
     else if (equals != std::string::npos && apply(name, option.substr(equals + 1), mount))

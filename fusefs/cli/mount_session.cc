@@ -73,6 +73,7 @@ Result<std::unique_ptr<MountSession>> MountSession::open(SessionOptions options,
   std::unique_ptr<MountSession> session(new MountSession(std::move(options)));
   client::GrpcClientOptions client_options;
   client_options.address = session->options_.router;
+  client_options.tls = session->options_.tls;
   client_options.token = std::move(token);
   session->client_ = client::make_grpc_client(std::move(client_options));
   Status opened = session->attach(cancel);

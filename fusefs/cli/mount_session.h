@@ -21,6 +21,7 @@
 #include "fusefs/fuse/mount_set.h"
 #include "fusefs/fuse/watchers.h"
 #include "fusefs/vfs/vfs.h"
+#include "linkspan/tls_files.h"
 
 namespace linkspan::cli {
 
@@ -31,6 +32,7 @@ inline constexpr const char* kControl = ".linkspan";
 struct SessionOptions {
   std::string dir;        // absolute, checked
   std::string router;     // address
+  tls::Files tls;         // of tls:// addresses
   std::string token;      // emptied by open()
   std::string workspace;  // absolute; empty: none
   vfs::Ownership ownership = vfs::Ownership::squash;

@@ -11,6 +11,7 @@
 #include "fusefs/cli/cleanup.h"
 #include "fusefs/cli/paths.h"
 #include "fusefs/cli/system.h"
+#include "linkspan/address.h"
 
 namespace linkspan::cli {
 
@@ -126,20 +127,12 @@ Status check_prefix(const std::string& prefix) {
 
 namespace {
 
-Status check_one_address(const std::string& address) {
-  if (address.rfind("unix:", 0) == 0) {
-    if (address.size() > 6 && address[5] == '/') return ok();
-    return fail(Code::invalid, "router address " + address + ": unix:/absolute/path is expected");
-  }
-  const size_t colon = address.rfind(':');
-  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
-  const bool number = !port.empty() && port.size() <= 5 &&
-                      port.find_first_not_of("0123456789") == std::string::npos &&
-                      std::stoi(port) > 0 && std::stoi(port) < 65536;
-  if (colon == 0 || !number || address.find_first_of(" /") != std::string::npos)
-    return fail(Code::invalid,
-                "router address " + address + ": unix:/path or HOST:PORT is expected");
-  return ok();
+Status check_one_address(const std::string& text) {
+  const auto address = parse_address(text);
+  if (address.ok() && (address->is_unix() || address->port != 0)) return ok();
+  return fail(Code::invalid,
+              "router address " + text + ": " +
+                  (address.ok() ? "a port from 1 to 65535 is expected" : address.error().message));
 }
 
 }  // namespace
@@ -149,6 +142,21 @@ Status check_router_address(const std::string& address) {
     return fail(Code::invalid,
                 "no router: give --router ADDRESS or set LINKSPAN_ROUTER (or try --local)");
   for (const auto& one : split(address, ',')) LINKSPAN_CHECK(check_one_address(one));
+  return ok();
+}
+
+Status check_plaintext(const std::string& addresses, bool allowed) {
+  for (const auto& one : split(addresses, ',')) {
+    LINKSPAN_TRY(const auto address, parse_address(one));
+    if (allowed || address.tls || is_local(address)) continue;
+    return fail(Code::invalid,
+                "router address " + one +
+                    " is on another machine and the connection would not be encrypted; write "
+                    "tls://" +
+                    one +
+                    ", or say --allow-plaintext-tcp (LINKSPAN_ALLOW_PLAINTEXT_TCP=1) if the "
+                    "network is private");
+  }
   return ok();
 }
 

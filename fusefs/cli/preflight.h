@@ -24,7 +24,9 @@ Result<std::string> choose_spool(const std::string& asked);
 Status check_prefix(const std::string& prefix);
 // Open for writing.
 Status check_ready_fd(int fd);
-// "unix:/absolute/path" or "host:port".
-Status check_router_address(const std::string& address);
+// "unix:/absolute/path", "tls://host:port" or "host:port", or several, separated by commas.
+Status check_router_address(const std::string& addresses);
+// Without encryption only to this machine, unless it is `allowed` in so many words.
+Status check_plaintext(const std::string& addresses, bool allowed);
 
 }  // namespace linkspan::cli

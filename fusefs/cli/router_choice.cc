@@ -3,8 +3,44 @@
 #include <cstdlib>
 
 #include "fusefs/cli/preflight.h"
+#include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
+
+namespace {
+
+// The flag's value, else that of the environment; absolute, since a mount changes its directory.
+std::string chosen(const std::string& flag, const char* variable) {
+  const char* const value = flag.empty() ? ::getenv(variable) : flag.c_str();
+  return value && *value ? absolute_path(value) : std::string();
+}
+
+bool is_set(const char* variable) {
+  const char* const value = ::getenv(variable);
+  return value && std::string_view(value) == "1";
+}
+
+Result<tls::Files> choose_tls(const tls::Files& flags) {
+  const tls::Files files{chosen(flags.certificate, "LINKSPAN_ROUTER_CERT"),
+                         chosen(flags.key, "LINKSPAN_ROUTER_KEY"),
+                         chosen(flags.authorities, "LINKSPAN_ROUTER_CA")};
+  if (files.certificate.empty() != files.key.empty())
+    return fail(Code::invalid, files.key.empty()
+                                   ? "a certificate needs its key; give --router-key FILE, too "
+                                     "(LINKSPAN_ROUTER_KEY)"
+                                   : "a key needs its certificate; give --router-cert FILE, too "
+                                     "(LINKSPAN_ROUTER_CERT)");
+  tls::Pems pems;
+  for (const tls::Problem& problem : tls::read(files, &pems)) {
+    const char* const option = problem.part == tls::Part::certificate ? "--router-cert "
+                               : problem.part == tls::Part::key       ? "--router-key "
+                                                                      : "--router-ca ";
+    return fail(Code::invalid, option + problem.text);
+  }
+  return files;
+}
+
+}  // namespace
 
 Result<ResolvedRouter> resolve_router(RouterOptions& options) {
   // First: the embedded default's servers are programs that get our environment.
@@ -23,6 +59,9 @@ Result<ResolvedRouter> resolve_router(RouterOptions& options) {
     if (const char* address = ::getenv("LINKSPAN_ROUTER")) resolved.address = address;
   }
   LINKSPAN_CHECK(check_router_address(resolved.address));
+  LINKSPAN_CHECK(check_plaintext(
+      resolved.address, options.allow_plaintext_tcp || is_set("LINKSPAN_ALLOW_PLAINTEXT_TCP")));
+  LINKSPAN_TRY(resolved.tls, choose_tls(options.tls));
   LINKSPAN_TRY(resolved.token, read_token(options.token, variables));
   return resolved;
 }

@@ -11,10 +11,11 @@ namespace linkspan::cli {
 
 struct ResolvedRouter {
   std::string address, token;
+  tls::Files tls;
   std::optional<LocalStack> local;
 };
-// Router address and token from flags and environment; joins the embedded default if asked to. From
-// a process's only thread.
+// Router address, token and certificates from flags and environment, each checked; joins the
+// embedded default if asked to. From a process's only thread.
 Result<ResolvedRouter> resolve_router(RouterOptions& options);
 
 }  // namespace linkspan::cli

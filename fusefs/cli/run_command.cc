@@ -135,6 +135,7 @@ void Run::serve(UniqueFd report, UniqueFd stop) {
   serve.session.dir = directory_.path;
   serve.session.shown_at = options_.expose_at;
   serve.session.router = router_.address;
+  serve.session.tls = router_.tls;
   serve.session.token = std::move(router_.token);
   serve.session.workspace = options_.workspace;
   serve.session.spool_dir = options_.spool_dir;

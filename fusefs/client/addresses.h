@@ -17,6 +17,7 @@ class Addresses {
 
   // That of the last try, or of the first to come.
   const std::string& current() const { return addresses_[current_]; }
+  bool several() const { return addresses_.size() > 1; }
   // The last try failed: the next one's turn.
   void next();
   // In a round each is asked once, one right after the other; a wait comes only before a new one.

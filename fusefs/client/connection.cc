@@ -25,9 +25,14 @@ constexpr std::chrono::milliseconds kUntaken = std::chrono::seconds(5);
 constexpr std::chrono::milliseconds kKeepalive =
     std::chrono::hours(1);  // the lease is renewed often
 
+std::shared_ptr<grpc::ChannelCredentials> credentials(const tls::Pems* pems) {
+  if (!pems) return grpc::InsecureChannelCredentials();
+  return grpc::SslCredentials({pems->authorities, pems->key, pems->certificate});
+}
+
 }  // namespace
 
-std::shared_ptr<Connection> make_connection(const std::string& address) {
+std::shared_ptr<Connection> make_connection(const std::string& address, const tls::Pems* pems) {
   keep_grpc();
   constexpr int kMessage = static_cast<int>(limits::kMessageBytes);
   grpc::ChannelArguments args;
@@ -40,8 +45,7 @@ std::shared_ptr<Connection> make_connection(const std::string& address) {
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(kKeepalive.count()));
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(kUntaken.count()));
   auto connection = std::make_shared<Connection>();
-  connection->channel =
-      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
+  connection->channel = grpc::CreateCustomChannel(address, credentials(pems), args);
   connection->fs = v1::Fs::NewStub(connection->channel);
   connection->session = v1::Session::NewStub(connection->channel);
   return connection;

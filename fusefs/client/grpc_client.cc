@@ -402,6 +402,7 @@ ClientStats GrpcClient::stats() const {
 }  // namespace
 
 std::unique_ptr<RouterClient> make_grpc_client(GrpcClientOptions options) {
+  tls::require_tls13();  // before there are threads
   return std::make_unique<GrpcClient>(std::move(options));
 }
 

@@ -12,13 +12,16 @@
 #include "fusefs/client/lease_clock.h"
 #include "fusefs/client/router_client.h"
 #include "linkspan/reconnect.h"
+#include "linkspan/tls_files.h"
 
 namespace linkspan::client {
 
 struct GrpcClientOptions {
-  // "unix:/path/to.sock" or "host:port"; or several, separated by commas, of routers on one
-  // database: when one does not answer, or does not serve the tenant, the next is asked.
+  // "unix:/path/to.sock", "tls://host:port" or "host:port"; or several, separated by commas, of
+  // routers on one database: when one does not answer, or does not serve the tenant, the next is
+  // asked.
   std::string address;
+  tls::Files tls;      // of tls:// addresses; without authorities: the system's
   std::string token;   // secret; kept in memory, for a fresh attach after the router lost us
   std::string client;  // for the operator's list of sessions; empty: "linkspan VERSION HOST PID"
   std::chrono::milliseconds attach_attempt =

@@ -32,7 +32,8 @@ Session::Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operat
       locks_(locks),
       lease_(options.boot_clock),
       backoff_(options.reconnect, options.seed),
-      addresses_(options.address) {
+      addresses_(options.address),
+      transport_(options.tls) {
   gate_.on_wanted = [this] { poke(); };
 }
 
@@ -165,8 +166,7 @@ Status Session::reconnect() {
     if (lease_.valid()) watch(lease_.until());
     if (start_over_.exchange(false)) credential_ = {};
     if (addresses_.round_begins()) gate_.trying();
-    connection_ = make_connection(addresses_.current());
-    auto attached = attach_once(connection_);
+    auto attached = try_attach();
     if (attached.ok()) {
       addresses_.succeeded();
       return adopt(std::move(*attached));
@@ -198,6 +198,19 @@ bool Session::gives_up(const Error& error) const {
   if (generation_ != 0) return false;
   return error.code != Code::unavailable && error.code != Code::timed_out &&
          error.code != Code::busy;
+}
+
+// Of what is wrong with the connection itself a person who waits hears at once: time does not mend
+// it. A mount that was attached goes on trying: its operator does.
+Result<wire::Attached> Session::try_attach() {
+  attach_answered_ = false;
+  LINKSPAN_TRY(connection_, transport_.connect(addresses_.current()));
+  auto attached = attach_once(connection_);
+  if (attached.ok() || attach_answered_ || stopping()) return attached;
+  const std::string why = transport_.why_not(addresses_.current(), attached.error());
+  if (why.empty()) return attached;
+  if (generation_ != 0 || addresses_.several()) return fail(Code::unavailable, why);
+  return fail(Code::invalid, "router " + addresses_.current() + ": " + why);
 }
 
 // A call of the stream thread's own, which stop() and give_link_up() end.

@@ -25,6 +25,7 @@
 #include "fusefs/client/lock_book.h"
 #include "fusefs/client/op_tracker.h"
 #include "fusefs/client/session_stream.h"
+#include "fusefs/client/transport.h"
 
 namespace linkspan::client {
 
@@ -61,6 +62,7 @@ class Session {
   Status reconnect();  // an error is final
   template <class Send>
   Result<grpc::Status> attaching(grpc::ClientContext* context, const Send& send);
+  Result<wire::Attached> try_attach();
   Result<wire::Attached> attach_once(const std::shared_ptr<Connection>& connection);
   bool gives_up(const Error& error) const;
   Status adopt(wire::Attached attached);
@@ -114,6 +116,7 @@ class Session {
   Backoff backoff_;
   bool first_try_ = true;
   Addresses addresses_;
+  Transport transport_;
   bool attach_answered_ = false;  // the last Attach was, if only by a refusal
   std::string router_;            // what the one calls itself to which we are attached
 

@@ -32,16 +32,45 @@ void check_listen(Config* config, std::vector<std::string>* problems) {
     if (!address.ok()) {
       problems->push_back(listen.origin + ": '" + listen.text +
                           "' is no address: " + address.error().message);
-    } else if (!is_local(*address) && !config->allow_plaintext_tcp) {
+    } else if (!address->tls && !is_local(*address) && !config->allow_plaintext_tcp) {
       problems->push_back(listen.origin + ": '" + listen.text +
                           "' can be reached from other machines and the connection is not "
-                          "encrypted; listen on 127.0.0.1, or say allow_plaintext_tcp = true "
+                          "encrypted; listen on tls://" +
+                          listen.text +
+                          " or 127.0.0.1, or say allow_plaintext_tcp = true "
                           "(--allow-plaintext-tcp) if the network is private");
     } else if (!seen.insert(to_string(*address)).second &&
                (address->is_unix() || address->port != 0)) {
       problems->push_back(listen.origin + ": '" + listen.text + "' is listed twice; remove one");
     }
   }
+}
+
+void check_tls(const Config& config, std::vector<std::string>* problems) {
+  const Tls& tls = config.tls;
+  for (const Sourced& listen : config.listen) {
+    if (!listen.text.starts_with("tls://") || !tls.certificate.text.empty()) continue;
+    problems->push_back(listen.origin + ": '" + listen.text +
+                        "' needs a certificate; add [tls] with certificate = \"FILE\" and key = "
+                        "\"FILE\" to the configuration");
+    return;
+  }
+  tls::Pems pems;
+  for (const tls::Problem& problem : tls::read(tls.files(), &pems)) {
+    const Sourced& key = problem.part == tls::Part::certificate ? tls.certificate
+                         : problem.part == tls::Part::key       ? tls.key
+                                                                : tls.client_ca;
+    problems->push_back(key.origin + ": " + problem.text);
+  }
+}
+
+std::string tls_summary(const Tls& tls) {
+  tls::Pems pems;
+  if (tls.certificate.text.empty() || !tls::read(tls.files(), &pems).empty()) return {};
+  return "tls: " + tls.certificate.text + ", until " + tls::expiry(pems.certificate) +
+         (tls.client_ca.text.empty()
+              ? "; mounts need no certificate\n"
+              : "; mounts must show a certificate by " + tls.client_ca.text + "\n");
 }
 
 std::string quota(const store::VolumeSpec& volume) {
@@ -167,6 +196,7 @@ std::vector<std::string> check(Config* config) {
   std::vector<std::string> problems;
   check_store(*config, &problems);
   check_listen(config, &problems);
+  check_tls(*config, &problems);
   return problems;
 }
 
@@ -178,6 +208,7 @@ std::string without_password(const std::string& url) {
 std::string summary(const Config& config) {
   std::string out = "store: " + without_password(config.store.text) + "\n";
   for (const Sourced& listen : config.listen) out += "listen: " + listen.text + "\n";
+  out += tls_summary(config.tls);
   out += "lease: " + std::to_string(config.lease.count()) + " ms\n";
   out += "workers: " + std::to_string(config.workers) + "\n";
   for (const auto& tenant : config.tenants) {

@@ -2,12 +2,18 @@
 // command line says on top of it. Every message names file, line and key, and the mend.
 //
 //   store = "postgres://linkspan@/linkspan"      # or "mem:"
-//   listen = ["unix:/run/linkspan/router.sock"]
+//   listen = ["unix:/run/linkspan/router.sock"]  # also "tls://host:port", "host:port"
 //   lease_ms = 5000
 //   workers = 16
 //   allow_plaintext_tcp = false                  # listen beyond this machine without encryption
 //   socket_mode = "0660"                         # of unix sockets
+//   socket_users = ["agent", "1000"]             # who may connect to them, if not all whom the
+//   socket_groups = ["linkspan"]                 # mode lets: a user, or who is in a group
 //   spool_dir = "/var/tmp"                       # large uploads wait here, in unlinked files
+//   [tls]                                        # of tls:// addresses; files are read anew
+//   certificate = "/etc/linkspan/tls/cert.pem"
+//   key = "/etc/linkspan/tls/key.pem"
+//   client_ca = "/etc/linkspan/tls/clients.pem"  # mounts must show a certificate signed by it
 //   [log]
 //   level = "info"
 //   format = "text"
@@ -39,8 +45,9 @@
 #include <string>
 #include <vector>
 
+#include "linkspan/address.h"
 #include "linkspan/limits.h"
-#include "routerd/config/address.h"
+#include "linkspan/tls_files.h"
 #include "routerd/store/store.h"
 
 namespace linkspan::config {
@@ -49,6 +56,17 @@ namespace linkspan::config {
 struct Sourced {
   std::string text;
   std::string origin;
+};
+
+// Files of tls:// addresses; without `client_ca` mounts need no certificate.
+struct Tls {
+  Sourced certificate, key, client_ca;
+  tls::Files files() const { return {certificate.text, key.text, client_ca.text}; }
+};
+
+// Who may connect to a unix socket: any of these. Both empty: whoever can open it.
+struct SocketPeers {
+  std::vector<uint32_t> users, groups;
 };
 
 enum class LogFormat : uint8_t { text, json };
@@ -60,6 +78,8 @@ struct Config {
   uint32_t workers = 16;
   bool allow_plaintext_tcp = false;
   uint32_t socket_mode = 0660;
+  SocketPeers socket_peers;
+  Tls tls;
   Sourced spool_dir{"/var/tmp", "spool_dir"};
   std::string log_level = "info";
   LogFormat log_format = LogFormat::text;
@@ -84,8 +104,8 @@ Parsed parse(std::string_view toml, const std::string& label);
 // Reads and parses the file; a file that cannot be read is a problem like any other.
 Parsed load(const std::string& path);
 
-// What only the whole can tell, after flags were applied: store and addresses. Fills in the default
-// address. One message for each problem.
+// What only the whole can tell, after flags were applied: store, addresses and the files of [tls],
+// which it reads. Fills in the default address. One message for each problem.
 std::vector<std::string> check(Config* config);
 
 // For --check-config: what the router would do, without secrets.

@@ -1,5 +1,9 @@
+#include <grp.h>
+#include <pwd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <set>
@@ -84,6 +88,25 @@ std::optional<Policy> policy_in(const Table& table) {
   return choice ? std::optional(kPolicies[*choice]) : std::nullopt;
 }
 
+std::optional<uint32_t> number(const std::string& text) {
+  uint32_t id = 0;
+  const char* const end = text.data() + text.size();
+  const auto [read, error] = std::from_chars(text.data(), end, id);
+  return !text.empty() && error == std::errc{} && read == end ? std::optional(id) : std::nullopt;
+}
+
+std::optional<uint32_t> user_id(const std::string& name) {
+  if (const auto id = number(name)) return id;
+  const passwd* const user = ::getpwnam(name.c_str());
+  return user ? std::optional(user->pw_uid) : std::nullopt;
+}
+
+std::optional<uint32_t> group_id(const std::string& name) {
+  if (const auto id = number(name)) return id;
+  const group* const found = ::getgrnam(name.c_str());
+  return found ? std::optional(found->gr_gid) : std::nullopt;
+}
+
 class Parser {
  public:
   explicit Parser(const std::string& label) : problems_(label) {}
@@ -96,10 +119,15 @@ class Parser {
                {"workers", "workers = 16"},
                {"allow_plaintext_tcp", "allow_plaintext_tcp = true"},
                {"socket_mode", "socket_mode = \"0660\""},
+               {"socket_users", "socket_users = [\"agent\", \"1000\"]"},
+               {"socket_groups", "socket_groups = [\"linkspan\"]"},
                {"spool_dir", "spool_dir = \"/var/tmp\""},
+               {"tls", "[tls]"},
                {"log", "[log]"},
                {"tenant", "[[tenant]]"}});
     scalars(top);
+    peers(top, root);
+    if (const auto* tls = top.child("tls")) this->tls(*tls);
     if (const auto* log = top.child("log")) this->log(*log);
     top.each("tenant", [this](const toml::table& table) { tenant(table); });
     return {std::move(config_), problems_.take()};
@@ -129,6 +157,49 @@ class Parser {
       else
         top.wrong("spool_dir", "the path must be absolute; write spool_dir = \"/var/tmp\"");
     }
+  }
+
+  // Names are looked up once, at start.
+  void peers(const Table& top, const toml::table& root) {
+    for (const char* key : {"socket_users", "socket_groups"})
+      if (const auto* list = root.get_as<toml::array>(key); list && list->empty())
+        top.wrong(key,
+                  "is empty; name who may connect, or leave it out (then socket_mode decides)");
+    for (const Sourced& name : top.texts("socket_users")) {
+      const auto id = user_id(name.text);
+      if (id)
+        config_.socket_peers.users.push_back(*id);
+      else
+        top.wrong("socket_users", "no user \"" + name.text + "\"; write a name or a number");
+    }
+    for (const Sourced& name : top.texts("socket_groups")) {
+      const auto id = group_id(name.text);
+      if (id)
+        config_.socket_peers.groups.push_back(*id);
+      else
+        top.wrong("socket_groups", "no group \"" + name.text + "\"; write a name or a number");
+    }
+  }
+
+  void tls(const toml::table& raw) {
+    Table table(problems_, raw, "in [tls]",
+                {{"certificate", "certificate = \"/etc/linkspan/tls/cert.pem\""},
+                 {"key", "key = \"/etc/linkspan/tls/key.pem\""},
+                 {"client_ca", "client_ca = \"/etc/linkspan/tls/clients.pem\""}});
+    // `&`, not `&&`: one run tells of both.
+    (void)(static_cast<int>(table.require("certificate")) & static_cast<int>(table.require("key")));
+    const auto path = [&](const char* key, Sourced* out) {
+      const auto text = table.text(key);
+      if (!text) return;
+      if (text->starts_with('/'))
+        *out = {*text, table.origin(key)};
+      else
+        table.wrong(key, "the path must be absolute; write " + std::string(key) +
+                             " = \"/etc/linkspan/tls/" + key + ".pem\"");
+    };
+    path("certificate", &config_.tls.certificate);
+    path("key", &config_.tls.key);
+    path("client_ca", &config_.tls.client_ca);
   }
 
   void log(const toml::table& raw) {

@@ -31,8 +31,8 @@ void add_options(CLI::App* app, CommandLine* out, bool* check) {
                   "that keeps nothing")
       ->type_name("URL");
   app->add_option("--listen", out->listen,
-                  "unix:/path/to.sock or host:port (port 0: any); may be repeated; replaces the "
-                  "configuration's")
+                  "unix:/path/to.sock, tls://host:port (needs [tls] in the configuration) or "
+                  "host:port (port 0: any); may be repeated; replaces the configuration's")
       ->type_name("ADDR")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

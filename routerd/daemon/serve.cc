@@ -61,7 +61,9 @@ int wait_signal(std::chrono::seconds most) {
     if (number == SIGTERM || number == SIGINT) return number;
     if (deaf) return 0;
     if (number == SIGHUP)
-      spdlog::info("SIGHUP: nothing is reloaded; restart to read the configuration");
+      spdlog::info(
+          "SIGHUP: nothing is reloaded; restart to read the configuration (certificates are "
+          "read anew by themselves)");
     if (number < 0 && errno == EAGAIN) return 0;
   }
 }
@@ -170,6 +172,8 @@ rpc::ServerOptions server_options(const config::Config& config, store::Store* st
   rpc::ServerOptions options;
   for (const config::Sourced& listen : config.listen) options.listen.push_back(listen.text);
   options.socket_mode = config.socket_mode;
+  options.socket_peers = {config.socket_peers.users, config.socket_peers.groups};
+  options.tls = config.tls.files();
   options.workers = config.workers;
   options.spool_dir = config.spool_dir.text;
   options.ping = [store] { return store->ping(); };

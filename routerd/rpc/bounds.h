@@ -25,6 +25,7 @@ inline constexpr std::chrono::milliseconds kEndDrain =
     5s;  // for the last frames of an ended stream
 inline constexpr std::chrono::milliseconds kStopGrace = 10s;     // for what was accepted
 inline constexpr std::chrono::milliseconds kPing = 2s;           // between two health checks
+inline constexpr std::chrono::milliseconds kCertificates = 1s;   // between two looks at the files
 inline constexpr int kConcurrentStreams = 1024;                  // calls at once on one connection
 inline constexpr std::chrono::milliseconds kClientPing = 500ms;  // least time between client pings
 inline constexpr std::chrono::milliseconds kServerPing = 20s;    // to a silent client

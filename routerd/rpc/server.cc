@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "linkspan/address.h"
+#include "routerd/rpc/certificates.h"
 #include "routerd/rpc/fs_service.h"
 #include "routerd/rpc/health.h"
 #include "routerd/rpc/session_service.h"
@@ -21,14 +23,12 @@ namespace linkspan::rpc {
 namespace {
 
 // gRPC says only that it could not bind; this says why.
-std::string why_not(const std::string& address) {
-  const auto colon = address.rfind(':');
-  std::string host = address.substr(0, colon);
-  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+std::string why_not(const Address& address) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
-  if (const int error = getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &found))
+  if (const int error =
+          getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found))
     return gai_strerror(error);
   std::string why = "gRPC could not bind it";
   const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -86,25 +86,30 @@ class GrpcServer final : public Server {
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     set_arguments(&builder);
-    for (const std::string& address : options_.listen) LINKSPAN_CHECK(claim(address));
-    std::vector<int> ports(options_.listen.size(), 0);
-    for (size_t i = 0; i < ports.size(); ++i)
-      builder.AddListeningPort(options_.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
-    builder.RegisterService(&fs_);
-    builder.RegisterService(&session_);
+    std::vector<Address> addresses;
+    for (const std::string& text : options_.listen) {
+      LINKSPAN_TRY(auto address, parse_address(text));
+      addresses.push_back(std::move(address));
+    }
     // Nobody may connect before the mode is set. (No other thread makes files while it starts.)
     const mode_t mask = umask(0177);
-    server_ = builder.BuildAndStart();
+    std::vector<int> ports(addresses.size(), 0);
+    Status added = ok();
+    for (size_t i = 0; i < ports.size() && added.ok(); ++i)
+      added = add(addresses[i], &builder, &ports[i]);
+    builder.RegisterService(&fs_);
+    builder.RegisterService(&session_);
+    if (added.ok()) server_ = builder.BuildAndStart();
     umask(mask);
+    LINKSPAN_CHECK(added);
     for (size_t i = 0; i < ports.size(); ++i)
-      if (!server_ || ports[i] == 0) {
-        const std::string& address = options_.listen[i];
-        if (server_ || (ports[i] == 0 && !address.starts_with("unix:")))
-          return fail(Code::io, "cannot listen on " + address + ": " + why_not(address));
-      }
+      if (ports[i] == 0 && !addresses[i].is_unix())
+        return fail(Code::io,
+                    "cannot listen on " + to_string(addresses[i]) + ": " + why_not(addresses[i]));
     if (!server_) return fail(Code::io, "cannot listen: gRPC did not start; its log says why");
     for (const auto& socket : sockets_) LINKSPAN_CHECK(socket->set_mode(options_.socket_mode));
-    note_addresses(ports);
+    for (auto& gate : gates_) gate.start();
+    note_addresses(std::move(addresses), ports);
     health_ = std::make_unique<HealthMonitor>(server_->GetHealthCheckService(), options_.ping,
                                               options_.ping_period);
     return ok();
@@ -131,6 +136,7 @@ class GrpcServer final : public Server {
       log_warning(std::to_string(admission_.inside()) +
                   " calls were not answered within the grace and are broken off");
     sweeper_.stop_all();
+    for (auto& gate : gates_) gate.listener->stop();
     // Answers and ended streams still have to reach their clients; what is left is cancelled.
     server_->Shutdown(std::chrono::system_clock::now() + bounds::kEndDrain);
     server_->Wait();
@@ -138,25 +144,59 @@ class GrpcServer final : public Server {
     spoolers_.stop();
     health_.reset();
     server_.reset();
+    gates_.clear();
     sockets_.clear();
     return drained_;
   }
 
  private:
-  Status claim(const std::string& address) {
-    if (!address.starts_with("unix:")) return ok();
-    LINKSPAN_TRY(auto socket, SocketFile::claim(address.substr(5)));
+  // A unix socket whose peers are asked who they are.
+  struct Gate {
+    std::unique_ptr<UnixListener> listener;
+    std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
+    void start() {
+      listener->start([to = acceptor.get()](int fd) {
+        grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+        connection.fd = fd;
+        to->HandleNewConnection(&connection);
+      });
+    }
+  };
+
+  Status add(const Address& address, grpc::ServerBuilder* builder, int* port) {
+    if (address.is_unix()) LINKSPAN_CHECK(claim(address.path));
+    if (address.is_unix() && !options_.socket_peers.all()) {
+      using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+      LINKSPAN_TRY(auto listener, UnixListener::open(address.path, options_.socket_peers));
+      gates_.push_back(
+          {std::move(listener), builder->experimental().AddExternalConnectionAcceptor(
+                                    Type::FROM_FD, grpc::InsecureServerCredentials())});
+      return ok();
+    }
+    if (address.tls) LINKSPAN_CHECK(open_certificates());
+    builder->AddListeningPort(
+        address.is_unix() ? to_string(address) : host_and_port(address),
+        address.tls ? certificates_->credentials() : grpc::InsecureServerCredentials(), port);
+    return ok();
+  }
+
+  Status open_certificates() {
+    if (certificates_) return ok();
+    tls::require_tls13();
+    LINKSPAN_TRY(certificates_, Certificates::open(options_.tls, options_.certificates_period));
+    return ok();
+  }
+
+  Status claim(const std::string& path) {
+    LINKSPAN_TRY(auto socket, SocketFile::claim(path));
     sockets_.push_back(std::move(socket));
     return ok();
   }
 
-  void note_addresses(const std::vector<int>& ports) {
+  void note_addresses(std::vector<Address> addresses, const std::vector<int>& ports) {
     for (size_t i = 0; i < ports.size(); ++i) {
-      const std::string& address = options_.listen[i];
-      if (address.starts_with("unix:"))
-        listening_.push_back(address);
-      else
-        listening_.push_back(address.substr(0, address.rfind(':') + 1) + std::to_string(ports[i]));
+      if (!addresses[i].is_unix()) addresses[i].port = static_cast<uint16_t>(ports[i]);
+      listening_.push_back(to_string(addresses[i]));
     }
   }
 
@@ -171,7 +211,9 @@ class GrpcServer final : public Server {
   Front front_;
   FsService fs_;
   SessionService session_;
+  std::unique_ptr<Certificates> certificates_;  // server_ asks it
   std::vector<std::unique_ptr<SocketFile>> sockets_;
+  std::vector<Gate> gates_;
   std::vector<std::string> listening_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<HealthMonitor> health_;  // uses server_'s service

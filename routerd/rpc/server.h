@@ -7,15 +7,20 @@
 #include <string>
 #include <vector>
 
+#include "linkspan/tls_files.h"
 #include "routerd/core/router.h"
 #include "routerd/rpc/bounds.h"
 #include "routerd/rpc/metrics.h"
+#include "routerd/rpc/unix_listener.h"
 
 namespace linkspan::rpc {
 
 struct ServerOptions {
-  std::vector<std::string> listen;  // "unix:/path" or "host:port" (0: the kernel chooses)
-  uint32_t socket_mode = 0660;      // of unix sockets
+  // "unix:/path", "tls://host:port" or "host:port" (0: the kernel chooses)
+  std::vector<std::string> listen;
+  uint32_t socket_mode = 0660;  // of unix sockets
+  PeerRule socket_peers;        // who may connect to them
+  tls::Files tls;               // for tls:// addresses
   unsigned workers = 16;
   std::string spool_dir = "/var/tmp";
   // Is the store there? Blocks; called on a thread of its own. Health is SERVING while it is ok.
@@ -27,6 +32,7 @@ struct ServerOptions {
   std::chrono::milliseconds upload_stall = bounds::kUploadStall;
   std::chrono::milliseconds hello_wait = bounds::kHelloWait;
   std::chrono::milliseconds ping_period = bounds::kPing;
+  std::chrono::milliseconds certificates_period = bounds::kCertificates;
 };
 
 class Server {

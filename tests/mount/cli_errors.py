@@ -101,10 +101,10 @@ def test_router_that_cannot_be_reached():
     d = BASE.make("unreachable")
     token = ["--token-file", ROUTER.token]
     refused(1, ["no router", "--router", "LINKSPAN_ROUTER"], "mount", *token, d)
-    refused(2, ["nonsense", "HOST:PORT", "linkspan mount --help"], "mount", "--router", "nonsense", *token, d)
-    refused(2, ["http://localhost:7433: ", "HOST:PORT"], "mount", "--router", "http://localhost:7433", *token, d)
+    refused(2, ["nonsense", "host:port", "linkspan mount --help"], "mount", "--router", "nonsense", *token, d)
+    refused(2, ["http://localhost:7433: ", "tls://host:port"], "mount", "--router", "http://localhost:7433", *token, d)
     refused(2, ["unix:relative", "absolute"], "run", "--router", "unix:relative", "--", "true")
-    refused(1, ["nonsense", "HOST:PORT"], "mount", *token, d, env={"LINKSPAN_ROUTER": "nonsense"})
+    refused(1, ["nonsense", "host:port"], "mount", *token, d, env={"LINKSPAN_ROUTER": "nonsense"})
     for address in (f"unix:{BASE.dir}/none.sock", "127.0.0.1:1"):
         began = now()
         refused(1, [re.escape(address), r"tried for \d+"], "mount", "--router", address, *token, d)

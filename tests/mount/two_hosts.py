@@ -32,7 +32,7 @@ def mount_in(name, address, token, tree, base):
     # setpriv-less: only the network is another; the mount table is this one's.
     process = subprocess.Popen(
         ["nsenter", f"--net=/run/netns/{name}", labtest.BUILD + "/fusefs/cli/linkspan", "mount", "--foreground",
-         "--router", address, "--token-file", token, "--state-dir", f"{base}/state-{name}",
+         "--router", address, "--allow-plaintext-tcp", "--token-file", token, "--state-dir", f"{base}/state-{name}",
          "--ready-fd", str(w), tree], pass_fds=[w], stdout=log, stderr=log)
     os.close(w)
     with os.fdopen(r) as pipe:

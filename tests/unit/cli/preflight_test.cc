@@ -6,13 +6,24 @@ namespace linkspan::cli {
 namespace {
 
 TEST(PreflightTest, RouterAddresses) {
-  for (const char* good : {"unix:/run/x.sock", "localhost:7433", "10.0.0.1:1", "[::1]:65535",
-                           "unix:/run/x.sock,localhost:7433"})
+  for (const char* good :
+       {"unix:/run/x.sock", "localhost:7433", "10.0.0.1:1", "[::1]:65535",
+        "unix:/run/x.sock,localhost:7433", "tls://10.0.0.1:7433", "tls://a:1,tls://b:1"})
     EXPECT_TRUE(check_router_address(good).ok()) << good;
-  for (const char* bad :
-       {"", "unix:", "unix:/", "unix:relative", "host", "host:", ":80", "host:0", "host:65536",
-        "host:x", "host:999999", "http://host", "unix:/x,", ",a:1", "a:1,,b:1", "a:1, b:1"})
+  for (const char* bad : {"", "unix:", "unix:/", "unix:relative", "host", "host:", ":80", "host:0",
+                          "host:65536", "host:x", "host:999999", "http://host", "unix:/x,", ",a:1",
+                          "a:1,,b:1", "a:1, b:1", "tls://host", "tls://host:0"})
     EXPECT_FALSE(check_router_address(bad).ok()) << bad;
+}
+
+TEST(PreflightTest, NothingUnencryptedLeavesTheMachineUnlessToldSo) {
+  for (const char* good : {"unix:/run/x.sock", "localhost:1", "127.0.0.1:1,[::1]:1",
+                           "tls://10.0.0.1:1,tls://router:1"})
+    EXPECT_TRUE(check_plaintext(good, false).ok()) << good;
+  for (const char* bad : {"10.0.0.1:1", "router:1", "unix:/x,0.0.0.0:1", "tls://a:1,a:1"}) {
+    EXPECT_EQ(check_plaintext(bad, false).code(), Code::invalid) << bad;
+    EXPECT_TRUE(check_plaintext(bad, true).ok()) << bad;
+  }
 }
 
 TEST(PreflightTest, Mountpoints) {

@@ -355,9 +355,9 @@ TEST(ConfigCheck, WantsAStore) {
 TEST(ConfigCheck, KeepsPlaintextOnThisMachine) {
   EXPECT_THAT(check_problems("store = \"mem:\"\nlisten = [\"0.0.0.0:7000\"]\n"),
               ElementsAre("r.toml:2: listen: '0.0.0.0:7000' can be reached from other machines "
-                          "and the connection is not encrypted; listen on 127.0.0.1, or say "
-                          "allow_plaintext_tcp = true (--allow-plaintext-tcp) if the network is "
-                          "private"));
+                          "and the connection is not encrypted; listen on tls://0.0.0.0:7000 or "
+                          "127.0.0.1, or say allow_plaintext_tcp = true (--allow-plaintext-tcp) "
+                          "if the network is private"));
   EXPECT_THAT(check_problems("store = \"mem:\"\nlisten = [\"0.0.0.0:7000\"]\n"
                              "allow_plaintext_tcp = true\n"),
               IsEmpty());
@@ -366,10 +366,52 @@ TEST(ConfigCheck, KeepsPlaintextOnThisMachine) {
 TEST(ConfigCheck, NamesABadAddressAndOneListedTwice) {
   EXPECT_THAT(check_problems("store = \"mem:\"\nlisten = [\"nowhere\"]\n"),
               ElementsAre("r.toml:2: listen: 'nowhere' is no address: host or port is missing; "
-                          "write unix:/path/to.sock or host:port"));
+                          "write unix:/path/to.sock, tls://host:port or host:port"));
   EXPECT_THAT(check_problems("store = \"mem:\"\nlisten = [\"unix:/x\", \"unix:/x\"]\n"),
               ElementsAre("r.toml:2: listen: 'unix:/x' is listed twice; remove one"));
   EXPECT_THAT(check_problems("store = \"mem:\"\nlisten = [\"[::1]:0\", \"[::1]:0\"]\n"), IsEmpty());
+}
+
+constexpr const char* kTls = "store = \"mem:\"\nlisten = [\"tls://0.0.0.0:7000\"]\n";
+
+TEST(ConfigTls, NeedsACertificate) {
+  EXPECT_THAT(check_problems(kTls),
+              ElementsAre("r.toml:2: listen: 'tls://0.0.0.0:7000' needs a certificate; add [tls] "
+                          "with certificate = \"FILE\" and key = \"FILE\" to the configuration"));
+}
+
+TEST(ConfigTls, NamesEachFileThatIsWrong) {
+  EXPECT_THAT(
+      check_problems(kTls + std::string("[tls]\ncertificate = \"/no/c\"\nkey = \"/no/k\"\n"
+                                        "client_ca = \"/no/a\"\n")),
+      ElementsAre("r.toml:4: certificate: /no/c: No such file or directory; is the path right, and "
+                  "may this user read it?",
+                  "r.toml:5: key: /no/k: No such file or directory; is the path right, and may "
+                  "this user read it?",
+                  "r.toml:6: client_ca: /no/a: No such file or directory; is the path right, and "
+                  "may this user read it?"));
+}
+
+TEST(ConfigTls, HasBothFilesByAbsolutePaths) {
+  EXPECT_THAT(parse("[tls]\nclient_ca = \"a.pem\"\n", "r.toml").problems,
+              ElementsAre(testing::HasSubstr("certificate"), testing::HasSubstr("key"),
+                          "r.toml:2: client_ca: the path must be absolute; write client_ca = "
+                          "\"/etc/linkspan/tls/client_ca.pem\""));
+}
+
+TEST(ConfigSocketPeers, AreUsersAndGroupsByNameOrNumber) {
+  const auto [config, problems] =
+      parse("socket_users = [\"root\", \"4711\"]\nsocket_groups = [\"root\"]\n", "r.toml");
+  EXPECT_THAT(problems, IsEmpty());
+  EXPECT_THAT(config.socket_peers.users, ElementsAre(0u, 4711u));
+  EXPECT_THAT(config.socket_peers.groups, ElementsAre(0u));
+  EXPECT_THAT(parse("socket_users = [\"no such\"]\nsocket_groups = [\"-1\"]\n", "r.toml").problems,
+              ElementsAre("r.toml:1: socket_users: no user \"no such\"; write a name or a number",
+                          "r.toml:2: socket_groups: no group \"-1\"; write a name or a number"));
+  // Nobody would be no use, and all is not what it says.
+  EXPECT_THAT(parse("socket_users = []\n", "r.toml").problems,
+              ElementsAre("r.toml:1: socket_users: is empty; name who may connect, or leave it out "
+                          "(then socket_mode decides)"));
 }
 
 TEST(ConfigSummary, TellsAllButSecrets) {
