@@ -90,8 +90,16 @@ Status restore_deleted(const RestoreOptions& options, RouterWatch* watch) {
     what.must_be_new = true;
     what.origin = origin;
     what.fill = [&](int fd) {
-      return client.content(place.route.path, deletion.ino, node->version,
-                            [&](const std::string& piece) { return write_all(fd, piece); });
+      const auto copy = [&](Version version) {
+        return client.content(place.route.path, deletion.ino, version,
+                              [&](const std::string& piece) { return write_all(fd, piece); });
+      };
+      // It may have another name, under which it was changed since.
+      const Status then = copy(deletion.version);
+      if (then.ok() || then.code() != Code::not_found || node->version == deletion.version)
+        return then;
+      say("what it was when it was deleted is not kept any more; this is what it became since");
+      return copy(node->version);
     };
     LINKSPAN_CHECK(rewrite(what));
   } else {

@@ -51,7 +51,10 @@ Result<Doing> Commits::take_turn(const Doing& doing, OpenFile& file) {
 
 Status Commits::commit_with_turn(const Doing& doing, OpenFile& file) {
   const uint64_t last = file.last_layer();
-  if (file.orphan()) return ok();  // nobody else will ever see it
+  if (file.orphan()) {  // nobody else will ever see it
+    if (parts_.files->handles_of(file.ino) == 0) forget(file);
+    return ok();
+  }
   Status first = ok();
   Doing left = doing;
   for (;;) {

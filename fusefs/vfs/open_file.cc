@@ -245,7 +245,7 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bo
   outcome.as_seen = !merged && follows(base_, result.version) &&
                     result.size == layer.buffer->size_over(base_size_);
   learn(outcome);
-  layers_.pop_front();
+  if (!layers_.empty() && layers_.front().get() == &layer) layers_.pop_front();
   if (outcome.as_seen) {
     // What was written over the local view was written over this commit.
     for (const auto& above : layers_)

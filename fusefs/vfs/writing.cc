@@ -188,13 +188,8 @@ Status RouteVfs::fsync(const Caller& c, Ino ino, Handle h) {
 
 void RouteVfs::release(Ino ino, Handle h) {
   if (const auto handle = files_.handle(h)) accessed_by_pages(*handle);
-  const auto unsaved = files_.close(h);
-  if (!unsaved) return;
-  if (unsaved->orphan()) {
-    commits_.forget(*unsaved);
-    return;
-  }
-  commits_.schedule(ino, std::chrono::milliseconds(0));
+  // What nobody can read any more goes there, too: a commit of it may be under way.
+  if (files_.close(h)) commits_.schedule(ino, std::chrono::milliseconds(0));
 }
 
 // Reads that the kernel served from the pages it kept were not seen here. They count when the file

@@ -277,7 +277,12 @@ Result<RouterCore::Resumed> RouterCore::resume_session(const AttachRequest& requ
     return Resumed{};
   LINKSPAN_TRY(auto session, add_session(std::move(*record), tenant, std::move(grant),
                                          request.resume_revocation));
-  return Resumed{std::move(session), false};
+  // It may have been forgotten meanwhile, for nobody came back with it; see forget_in_store().
+  record = store_->find_session(request.resume);
+  if (record.ok()) return Resumed{std::move(session), false};
+  end_session(session, fail(Code::session_lost, "the session has ended; attach again"), false);
+  if (record.code() == Code::not_found) return Resumed{};
+  return record.error();
 }
 
 Result<AttachReply> RouterCore::attach(const AttachRequest& request) {

@@ -130,6 +130,7 @@ class RouterCore final : public Router {
   void look_after(const TenantPtr& tenant, Boot now);  // the timer's
   // One bounded call of Store::prune, and another after it while that found something.
   void prune(const TenantPtr& tenant);
+  Time sure_time() const;
   void look_after_ownership(Boot now);  // the timer's, of all tenants
   // Are the tenants still ours? Else fences them. Tells the store that we live.
   void check_owners(std::vector<TenantPtr> tenants);
@@ -192,6 +193,8 @@ class RouterCore final : public Router {
   const std::unique_ptr<store::Store> store_;
   const RouterOptions options_;
   const RouterClock& clock_;
+  const Time started_;  // by clock_, both
+  const Boot started_boot_;
   Gate gate_;
 
   mutable std::shared_mutex mutex_;  // leaf

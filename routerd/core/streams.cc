@@ -15,7 +15,11 @@ constexpr size_t kRelievedAtOnce = 1024;  // nodes in one revocation
 }  // namespace
 
 RouterCore::RouterCore(std::unique_ptr<store::Store> store, RouterOptions options)
-    : store_(std::move(store)), options_(std::move(options)), clock_(*options_.clock) {
+    : store_(std::move(store)),
+      options_(std::move(options)),
+      clock_(*options_.clock),
+      started_(clock_.now()),
+      started_boot_(clock_.boot()) {
   background_.emplace();
   ownership_.emplace();
   upkeep_.emplace();

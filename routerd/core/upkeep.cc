@@ -14,6 +14,7 @@ using namespace std::chrono_literals;
 constexpr std::chrono::milliseconds kPrunePeriod = 60s;
 constexpr std::chrono::milliseconds kTokenPeriod = 10s;
 constexpr int kOwnerChecks = 4;  // in one lease
+constexpr std::chrono::hours kClockSlack{1};
 
 // Due, and not still under way from the last time. The first time is one period after the takeover.
 bool begin(Tenant::Chore& chore, Boot now, std::chrono::milliseconds period) {
@@ -44,10 +45,16 @@ void RouterCore::look_after(const TenantPtr& tenant, Boot now) {
     retention_->post([this, tenant] { prune(tenant); });
 }
 
+// A wall clock that jumps ahead would make all that is kept old at once.
+Time RouterCore::sure_time() const {
+  const auto up = std::chrono::nanoseconds(clock_.boot() - started_boot_ + kClockSlack);
+  return std::min(clock_.now(), Time{started_.ns + up.count()});
+}
+
 // A failure is met again in a minute; the store says that it is away to those who wait for it.
 void RouterCore::prune(const TenantPtr& tenant) {
   if (!gate_.closed() && !tenant->fenced) {
-    const auto removed = store_->prune(tenant->id, clock_.now());
+    const auto removed = store_->prune(tenant->id, sure_time());
     // Behind the other tenants, which so get their turn.
     if (removed.ok() && *removed > 0) return retention_->post([this, tenant] { prune(tenant); });
   }

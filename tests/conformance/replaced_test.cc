@@ -100,6 +100,16 @@ TEST_P(Replaced, ACommitToBothIsOneOperation) {
   EXPECT_EQ(world().content(now_), "NOw?!");
 }
 
+TEST_P(Replaced, BothKeepSoManyVersions) {
+  for (int i = 0; i < 20; ++i) must(commit(append(old_, "!"), append(now_, "!")));
+  EXPECT_GT(world().versions(old_).size(), 20u);
+  must(store_->provision({tenant_, {{"memory", 0, 0, 3, 90}}}, world().now()));
+  while (must(store_->prune(world().state().id, world().now())) > 0) {
+  }
+  EXPECT_EQ(world().versions(now_).size(), 3u);
+  EXPECT_EQ(world().versions(old_).size(), 3u);
+}
+
 TEST_P(Replaced, TheSuccessorMustBeWhatItWas) {
   CommitRequest there = request(now_, 0, 1, {data(0, "!")});
   there.base = Version{2};

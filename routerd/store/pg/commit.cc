@@ -108,9 +108,16 @@ void number(Transaction& tx, NodeRow& node, const CommitRequest& request) {
   tx.save(node);
 }
 
-void log(Transaction& tx, const NodeRow& node, const CommitRequest& request, const Place& place) {
+// `replaced`: the file that the commit was meant for, with a version of its own for retention to
+// find.
+void log(Transaction& tx, const NodeRow& node, const CommitRequest& request, const Place& place,
+         const NodeRow* replaced = nullptr) {
   ChangeRecord change{what_of(request), &node, place.parent(), {}, place.path, {}};
   change.made_version = true;
+  if (replaced != nullptr) {
+    change.fork = replaced->history;
+    change.fork_version = replaced->attr.version;
+  }
   tx.log(change);
 }
 
@@ -185,7 +192,7 @@ Result<Applied> commit_to_both(Transaction& tx, const CommitRequest& request,
   LINKSPAN_CHECK(write_over(tx, *now, there));
   number(tx, *now, there);
   tx.count_after(*now);
-  log(tx, *now, there, place);
+  log(tx, *now, there, place, old);
   tx.reply.version = old->attr.version;
   return tx.finish(now->volume, {old, now});
 }

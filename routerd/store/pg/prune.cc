@@ -168,13 +168,16 @@ class Prune {
     return lost.i64(0, 0) == kHistories;
   }
 
-  // The segments that the removed versions and nodes leave. Returns how many of them went.
+  // The segments that the removed versions and nodes leave. Returns how many of them went. One that
+  // takes too long (of very many segments) is left for another time, not the others behind it.
   Result<int64_t> sweep() {
     LINKSPAN_TRY(const Rows inodes, conn_.run(sql::kGarbage, Params().i32(tenant_).i64(kSweeps)));
     int64_t swept = 0;
     for (int row = 0; row < inodes.count() && swept < kSegments; ++row) {
-      LINKSPAN_TRY(const bool more, step([&] { return sweep_inode(inodes, row, swept); }));
-      if (more) break;
+      const auto more = step([&] { return sweep_inode(inodes, row, swept); });
+      if (!more.ok() && (more.code() != Code::timed_out || conn_.lost())) return more.error();
+      if (!more.ok()) conn_.rollback();
+      if (more.ok() && *more) break;
     }
     return swept;
   }

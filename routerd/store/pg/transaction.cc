@@ -214,8 +214,7 @@ Result<Applied> run_mutation(Pool& pool, const Mutation& m, const OpHeader& op,
       }
     }
     const Verdict verdict = again ? Verdict::retry : judge(why);
-    const bool in_vain = why.sqlstate == "23505" && ask_result;
-    if (verdict == Verdict::give_up || in_vain || !attempts.again())
+    if (verdict == Verdict::give_up || !attempts.again())
       return unanswered && !decided ? outcome_unknown(error) : error;
     if (verdict == Verdict::find_result) ask_result = true;
   }

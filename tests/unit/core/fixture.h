@@ -28,14 +28,16 @@ inline constexpr auto kPatience = 20s * test::kSlowdown;  // after this a test g
 
 class FakeClock final : public RouterClock {
  public:
-  Time now() const override { return Time{1'700'000'000'000'000'000 + ns_.load()}; }
+  Time now() const override { return Time{1'700'000'000'000'000'000 + ns_.load() + set_.load()}; }
   Boot boot() const override { return Boot(std::chrono::nanoseconds(ns_.load())); }
   void advance(std::chrono::milliseconds by) {
     ns_ += std::chrono::duration_cast<std::chrono::nanoseconds>(by).count();
   }
+  // The wall clock only, as somebody sets it.
+  void set_ahead(std::chrono::hours by) { set_ = std::chrono::nanoseconds(by).count(); }
 
  private:
-  std::atomic<int64_t> ns_{1'000'000'000};
+  std::atomic<int64_t> ns_{1'000'000'000}, set_{0};
 };
 
 struct Frame {

@@ -39,6 +39,16 @@ TEST_F(UpkeepTest, PrunesUntilNothingIsLeft) {
   EXPECT_EQ(router_->versions(later.who, {x, {}, 100})->size(), 2u);
 }
 
+TEST_F(UpkeepTest, AClockThatIsSetAheadMakesNothingOld) {
+  Mount m = mount();
+  const Ino x = m.create(m.root(), "x");
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(m.start_write(x, std::to_string(i)).get().ok());
+  clock_.set_ahead(std::chrono::hours(24 * 200));
+  run_clock(1s, [&] { return store_->calls("prune") >= 2; });
+  Mount later = mount();
+  EXPECT_EQ(router_->versions(later.who, {x, {}, 100})->size(), 2u) << "as many as are kept";
+}
+
 TEST_F(UpkeepTest, AStopDoesNotWaitForAllThatIsToBePruned) {
   Mount m = mount();
   m.create(m.root(), "x");

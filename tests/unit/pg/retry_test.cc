@@ -184,6 +184,30 @@ TEST_F(PgUnanswered, ARefusalByTheFirstAttemptIsNone) {
   EXPECT_EQ(attempts_, 2);
 }
 
+// The server may be at the COMMIT of an earlier call still, when a retry looks for its result; what
+// it then runs into is that.
+TEST_F(PgRetry, ARetryThatMeetsItsOwnFirstTryIsAnsweredWithThat) {
+  World world(open_store(cluster().conninfo(database_)), "tenant");
+  must(world.create(world.root(), "somebody's result"));
+  Pool pool(cluster().conninfo(database_), 2, Limits{});
+  const store::Mutation m = world.next();
+  OpHeader op = world.op();
+  op.retry = true;
+  int attempts = 0;
+  const auto applied = must(store::pg::run_mutation(pool, m, op, [&](Transaction& tx) {
+    return [&]() -> Result<Applied> {
+      ++attempts;
+      LINKSPAN_CHECK(tx.fetch());
+      Outside(database_).run("INSERT INTO linkspan.result SELECT tenant, session, " +
+                             std::to_string(op.number.value) +
+                             ", reply FROM linkspan.result WHERE op = 1");
+      return Applied{};
+    }();
+  }));
+  EXPECT_TRUE(applied.replayed);
+  EXPECT_EQ(attempts, 2);
+}
+
 TEST_F(PgRetry, ExtentsAreReadAgain) {
   PgProxy proxy(cluster_directory());
   World world(must(store::make_pg_store({proxy.conninfo(database_), 4}, Limits{})), "tenant");

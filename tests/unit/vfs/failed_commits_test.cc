@@ -1,5 +1,6 @@
 // Commits that fail: who is told, what is tried again, and that nothing is lost or sent twice.
 #include <atomic>
+#include <future>
 #include <memory>
 
 #include "mounts.h"
@@ -79,6 +80,41 @@ TEST_F(FailedCommit, WritesAfterALostReplyComeAfterIt) {
   EXPECT_EQ(a.attr("log").size, 8u);
   ASSERT_OK(a.close(*h));
   EXPECT_EQ(text(b.read("log")), "one\ntwo\n");
+}
+
+// Who closes last, without a flush (its process was killed), while the commit is under way.
+TEST_F(FailedCommit, ARemovedFileIsForgottenAfterTheCommitThatIsUnderWay) {
+  const auto entered = std::make_shared<std::promise<void>>();
+  const auto proceed = std::make_shared<std::promise<void>>();
+  const auto first = std::make_shared<std::atomic<bool>>(true);
+  a.client.before = [=](const std::string& what) {
+    if (what != "commit" || !first->exchange(false)) return;
+    entered->set_value();
+    proceed->get_future().wait();
+  };
+  const auto h = a.open("x", O_WRONLY | O_CREAT);
+  ASSERT_OK(a.pwrite(*h, 0, "data"));
+  entered->get_future().wait();
+  ASSERT_OK(a.unlink("x"));
+  a.release(*h);
+  EXPECT_EQ(a.vfs->stats().dirty_files, 1u) << "its bytes are being sent";
+  proceed->set_value();
+  EXPECT_TRUE(eventually([&] { return a.vfs->stats().dirty_files == 0; }));
+}
+
+// Nobody is left who could read them.
+TEST_F(FailedCommit, UnsavedBytesOfARemovedFileAreForgotten) {
+  const auto h = a.open("x", O_WRONLY | O_CREAT);
+  const auto away = std::make_shared<std::atomic<bool>>(true);
+  a.client.before = [this, away](const std::string& what) {
+    if (*away && what == "commit") a.client.refuse_next(fail(Code::unavailable, "away"));
+  };
+  ASSERT_OK(a.pwrite(*h, 0, "data"));
+  EXPECT_EQ(a.close(*h).code(), Code::unavailable);
+  EXPECT_EQ(a.vfs->stats().dirty_files, 1u);
+  ASSERT_OK(a.unlink("x"));
+  *away = false;
+  EXPECT_TRUE(eventually([&] { return a.vfs->stats().dirty_files == 0; }));
 }
 
 // What may yet be saved hides nothing of what cannot.

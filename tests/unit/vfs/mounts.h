@@ -175,10 +175,13 @@ class Mount final : public client::SessionListener {
   }
   Status flush(Handle h) { return vfs->flush(me, files_.at(h), h); }
   Status fsync(Handle h) { return vfs->fsync(me, files_.at(h), h); }
-  Status close(Handle h) {
-    const auto flushed = flush(h);
+  void release(Handle h) {
     vfs->release(files_.at(h), h);
     files_.erase(h);
+  }
+  Status close(Handle h) {
+    const auto flushed = flush(h);
+    release(h);
     return flushed;
   }
   Result<std::string> read(const std::string& path) {
