@@ -52,7 +52,7 @@ std::string conflict_folder(const Conflict& conflict) {
 std::string conflict_place(const Conflict& conflict, const std::vector<Route>& routes) {
   for (const bool writable : {true, false})
     for (const auto& route : routes)
-      if (route.volume == conflict.volume && route.writable == writable)
+      if (route.volume == conflict.volume && route.writable() == writable)
         return route.path + "/" + conflict.path;
   return "(volume " + conflict.volume + ") " + conflict.path;
 }

@@ -60,7 +60,7 @@ Status MountSession::mount_route(const RoutePart& part) {
   stack_.fuse(path);
   LINKSPAN_CHECK(mounts_.add_route(
       path, part.vfs.get(), part.notifier.get(),
-      {.read_only = options_.read_only || !part.route.writable, .own = part.own.get()}));
+      {.read_only = options_.read_only || !part.route.writable(), .own = part.own.get()}));
   return stack_.seal();
 }
 

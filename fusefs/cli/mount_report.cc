@@ -51,6 +51,32 @@ std::string number(uint64_t value) {
   return std::to_string(value);
 }
 
+Json pattern_json(const PolicyPattern& pattern) {
+  Json json{{"glob", pattern.glob}};
+  if (pattern.policy) json["policy"] = policy_name(*pattern.policy);
+  if (pattern.access) json["access"] = to_string(*pattern.access);
+  if (pattern.no_exec) json["no_exec"] = *pattern.no_exec;
+  if (pattern.max_bytes) json["max_bytes"] = *pattern.max_bytes;
+  if (!pattern.allowed.empty()) json["allowed"] = pattern.allowed;
+  return json;
+}
+
+// What it says that matters: where nothing is written, what may not be read.
+std::string pattern_text(const PolicyPattern& pattern, bool written) {
+  std::string text;
+  const auto say = [&](const std::string& word) { text += (text.empty() ? "" : ", ") + word; };
+  if (pattern.access && (written || *pattern.access == Access::none))
+    say(std::string(to_string(*pattern.access)));
+  if (!written) return text;
+  if (pattern.policy) say(policy_name(*pattern.policy));
+  if (pattern.no_exec) say(*pattern.no_exec ? "no execute bits" : "execute bits");
+  if (pattern.max_bytes) say("at most " + number(*pattern.max_bytes) + " bytes a file");
+  std::string names;
+  for (const std::string& glob : pattern.allowed) names += " " + printable(glob);
+  if (!names.empty()) say("only names like" + names);
+  return text;
+}
+
 struct Dirty {
   uint64_t files = 0, bytes = 0;
 };
@@ -325,15 +351,14 @@ std::string status_json(const MountReport& report) {
   for (const auto& [route, stats] : report.routes) {
     Json entry{{"path", route.path},
                {"volume", route.volume},
-               {"writable", route.writable && !report.read_only},
+               {"writable", route.writable() && !report.read_only},
+               {"rights", rights_word(route.rights)},
                {"policy", policy_name(route.policy)},
                {"patterns", Json::array()},
                {"timeout_ms", route.timeout_ms},
                {"dirty_files", stats.dirty_files},
                {"dirty_bytes", stats.dirty_bytes}};
-    for (const auto& pattern : route.patterns)
-      entry["patterns"].push_back(
-          Json{{"glob", pattern.glob}, {"policy", policy_name(pattern.policy)}});
+    for (const auto& pattern : route.patterns) entry["patterns"].push_back(pattern_json(pattern));
     entry["refused"] = stats.refused.empty() ? Json() : Json(stats.refused);
     entry["refused_since"] =
         stats.refused.empty() ? Json() : Json(format_time(stats.refused_since));
@@ -384,16 +409,18 @@ std::string routes_text(const MountReport& report) {
       may_be_stale(report) ? "  stale since " + format_time(report.link.since) : std::string();
   for (const auto& [route, stats] : report.routes) {
     std::string line = printable(route.path) + "  volume " + printable(route.volume) +
-                       (!route.writable    ? "  ro"
+                       (!route.writable()  ? "  ro"
                         : report.read_only ? "  ro (--read-only)"
-                                           : "  rw  " + policy_name(route.policy)) +
+                                           : "  " + std::string(rights_word(route.rights)) + "  " +
+                                                 policy_name(route.policy)) +
                        "  timeout " + number(route.timeout_ms / 1000) + " s";
     if (stats.dirty_bytes > 0) line += "  unsaved " + number(stats.dirty_bytes) + " bytes";
     text += row("route", line + stale);
-    if (!route.writable || report.read_only) continue;
+    const bool written = route.writable() && !report.read_only;
     for (const auto& pattern : route.patterns)
-      text += row("pattern", printable(route.path) + "  " + policy_name(pattern.policy) + "  " +
-                                 printable(pattern.glob));
+      if (const std::string says = pattern_text(pattern, written); !says.empty())
+        text +=
+            row("pattern", printable(route.path) + "  " + says + "  " + printable(pattern.glob));
   }
   if (!report.workspace.empty())
     text += row("route", "workspace  local " + printable(report.workspace) +

@@ -110,7 +110,7 @@ Status MountSession::attach(client::CancelToken* cancel) {
     RoutePart part{route, nullptr, nullptr, nullptr};
     part.notifier = std::make_unique<fuse::Notifier>(
         fuse::NotifierOptions{.root = route.root,
-                              .read_only = !route.writable,
+                              .read_only = !route.writable(),
                               .allow_epoch = !planted(Fault::no_epoch)});
     vfs::VfsOptions vfs;
     vfs.route = route;

@@ -3,9 +3,9 @@
 //
 //   MountSet mounts;
 //   mounts.add_control(DIR, tree, {uid, gid});
-//   Notifier notifier({.root = route.root, .read_only = !route.writable});
+//   Notifier notifier({.root = route.root, .read_only = !route.writable()});
 //   auto vfs = vfs::make_vfs(client, &notifier, options);
-//   mounts.add_route(DIR + "/memory", vfs.get(), &notifier, {.read_only = !route.writable});
+//   mounts.add_route(DIR + "/memory", vfs.get(), &notifier, {.read_only = !route.writable()});
 //   mounts.wait();      // until the top ended or interrupt() was called
 //   mounts.close();     // then vfs and notifier may go
 //

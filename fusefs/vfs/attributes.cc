@@ -23,12 +23,12 @@ void lay_over(Attr* attr, const OpenFile& file, const OpenFile::View& view) {
 // stopped, and would go on with what nobody revokes any more. Each read asks for attributes that
 // ran out, so this holds for content, too. On a read-only route what is stale is served, and said.
 double RouteVfs::while_leased() const {
-  if (!options_.route.writable) return kUntilPush;
+  if (!options_.route.writable()) return kUntilPush;
   return std::chrono::duration<double>(client_->lease_left()).count();
 }
 
 double RouteVfs::entry_time(bool cached) const {
-  return cached && (!options_.route.writable || kernel_.can_drop_names()) ? kUntilPush : 0;
+  return cached && (!options_.route.writable() || kernel_.can_drop_names()) ? kUntilPush : 0;
 }
 
 Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of,

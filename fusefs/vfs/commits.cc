@@ -13,7 +13,7 @@ std::chrono::milliseconds time_for(uint64_t bytes) {
 }  // namespace
 
 Commits::Commits(Parts parts) : parts_(parts) {
-  if (!parts_.options->route.writable) return;
+  if (!parts_.options->route.writable()) return;
   for (client::CancelToken& stop : stops_) threads_.emplace_back([this, &stop] { run(&stop); });
 }
 

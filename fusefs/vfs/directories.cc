@@ -44,7 +44,7 @@ Result<std::vector<DirItem>> RouteVfs::readdir(const Caller& c, Ino ino, Handle 
                tree_.page(doing, ino, Cookie{offset - kDotDotOffset}, limit - items.size()));
   // From a listing of a writable route the kernel takes names only (VfsOperations::init).
   std::optional<ToldSizes::Asker> by;
-  if (!options_.route.writable) by = ToldSizes::Asker{c.tid};
+  if (!options_.route.writable()) by = ToldSizes::Asker{c.tid};
   for (KnownPage::Entry& e : page.entries) {
     const AttrReply attr = attr_reply(KnownNode{std::move(e.node), e.node_cached}, as_of, by);
     items.push_back({std::move(e.name), e.cookie.value + kDotDotOffset, attr.attr,

@@ -11,6 +11,20 @@ namespace {
 
 constexpr uint64_t kDirectBytes = 1 << 20;  // as much as the router merges
 
+// What the token's rules for the path say of an open, as the router told them.
+Status check_access(const Attr& attr, int flags) {
+  const bool truncates = (flags & O_TRUNC) != 0;
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY || truncates;
+  if (attr.access == Access::none) return fail(Code::access_denied, "the token denies the file");
+  if (writes && attr.access == Access::read_only)
+    return fail(Code::access_denied, "the token lets the file be read only");
+  const bool adds = (flags & O_APPEND) != 0 && !truncates;
+  if (writes && attr.access == Access::append_only && !adds && attr.size > 0)
+    return fail(Code::not_permitted,
+                "the token lets the file only be added to; open it with O_APPEND");
+  return ok();
+}
+
 }  // namespace
 
 // ---- open -----------------------------------------------------------------------------------
@@ -19,7 +33,17 @@ Result<Opened> RouteVfs::open(const Caller& c, Ino ino, int flags) {
   const Doing doing = begin(c);
   if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0) LINKSPAN_CHECK(writable());
   LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino, /*want_content=*/true));
+  LINKSPAN_CHECK(may_open(doing, known.node.attr, flags));
   return opened(c, doing, known, flags, false);
+}
+
+// The router refuses what its rules forbid whatever is opened; but programs look at what open says
+// rather than at close. Where another has moved a directory, what is known of the rules for files
+// in it may be old: who is to be refused is asked for.
+Status RouteVfs::may_open(const Doing& doing, const Attr& attr, int flags) {
+  if (check_access(attr, flags).ok()) return ok();
+  LINKSPAN_TRY(const NodeReply now, client_->getattr(doing.call(), {attr.ino, false}));
+  return check_access(now.node.attr, flags);
 }
 
 // `fresh`: just created, so there is nothing to truncate.
@@ -31,7 +55,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   const bool truncates = (flags & O_TRUNC) != 0 && !fresh;
   const bool reads = (flags & O_ACCMODE) != O_WRONLY;
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
-  const Process process = options_.route.writable ? processes_.of_thread(c.tid) : Process{};
+  const Process process = options_.route.writable() ? processes_.of_thread(c.tid) : Process{};
   Opened result;
   result.handle = files_.open(ino, process, reads, writes);
   const auto handle = files_.handle(result.handle);
@@ -83,7 +107,7 @@ Status RouteVfs::strip_set_id(const Caller& c, const Doing& doing, const Attr& a
 }
 
 bool RouteVfs::changed_lately(const Attr& attr) {
-  if (!options_.route.writable || attr.size > kDirectBytes) return false;
+  if (!options_.route.writable() || attr.size > kDirectBytes) return false;
   if (kernel_.sizes().changed_within(attr.ino, options_.direct_for)) return true;
   const auto age = std::chrono::nanoseconds(options_.clock->now().ns - attr.ctime.ns);
   return std::chrono::abs(age) < options_.direct_for && !kernel_.own(attr.ino, attr.version);
@@ -91,13 +115,13 @@ bool RouteVfs::changed_lately(const Attr& attr) {
 
 // The process has read this version now, or the local view over it.
 void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
-  if (!options_.route.writable) return;
+  if (!options_.route.writable()) return;
   bases_.read(processes_.of_thread(c.tid), Base{ino, version}, tree_.last_name(ino),
               tree_.former_name(ino));
 }
 
 Reader RouteVfs::reader(const Caller& c, Ino ino) {
-  if (!options_.route.writable) return Reader{{}, [](Version) {}};
+  if (!options_.route.writable()) return Reader{{}, [](Version) {}};
   const Process process = processes_.of_thread(c.tid);
   return Reader{process, [this, process, ino, name = tree_.last_name(ino),
                           former = tree_.former_name(ino)](Version version) {

@@ -3,7 +3,7 @@
 namespace linkspan::vfs {
 
 Relatime::Relatime(Tree* tree, const VfsOptions* options) : tree_(tree), options_(options) {
-  if (options_->route.writable) thread_ = std::thread([this] { run(); });
+  if (options_->route.writable()) thread_ = std::thread([this] { run(); });
 }
 
 Relatime::~Relatime() {
@@ -21,13 +21,13 @@ void Relatime::stop() {
 }
 
 bool Relatime::due(const Attr& attr, Time now) const {
-  if (!options_->route.writable) return false;
+  if (!options_->route.writable()) return false;
   return attr.atime <= attr.mtime || attr.atime <= attr.ctime ||
          attr.atime.ns + kAccessTimeAge <= now.ns;
 }
 
 bool Relatime::accessed(Ino ino) {
-  if (!options_->route.writable) return false;
+  if (!options_->route.writable()) return false;
   const auto known = tree_->known_node(ino);
   const Time now = options_->clock->now();
   if (!known || !due(known->node.attr, now)) return false;

@@ -133,6 +133,7 @@ class RouteVfs final : public Vfs {
   Result<bool> owner_change(const SetAttr& set) const;
 
   // -- files --
+  Status may_open(const Doing& doing, const Attr& attr, int flags);
   Result<Opened> opened(const Caller& c, const Doing& doing, const KnownNode& known, int flags,
                         bool fresh);
   Status read_gaps(const Doing& doing, Ino ino, const OpenFile::Reading& reading, uint64_t offset,

@@ -18,7 +18,7 @@ Result<std::optional<uint64_t>> RouteVfs::seek(const Caller& c, Ino ino, Handle 
     const Attr& attr = known.node.attr;
     const uint64_t size = view ? view->size : attr.size;
     if (offset >= size) return std::optional<uint64_t>();
-    if (options_.route.writable && files_.mapped_by_other(*handle, processes_.of_thread(c.tid)))
+    if (options_.route.writable() && files_.mapped_by_other(*handle, processes_.of_thread(c.tid)))
       return std::optional<uint64_t>(data ? offset : size);
     const auto map = data_map(doing, *handle, attr, view ? view->base : attr.version, offset);
     if (!map.ok() && map.code() == Code::not_found) continue;  // the version went meanwhile

@@ -22,7 +22,7 @@ cache::Use Tree::use() const {
   if (lease()) return cache::Use::current;
   // A read-only route goes on with what it has while the router is away; not when the session was
   // ended, for that takes the right to read away.
-  if (!options_->route.writable && client_->link().link != client::Link::ended)
+  if (!options_->route.writable() && client_->link().link != client::Link::ended)
     return cache::Use::stale;
   return cache::Use::nothing;
 }

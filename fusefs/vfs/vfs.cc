@@ -23,7 +23,7 @@ RouteVfs::~RouteVfs() {
 }
 
 Status RouteVfs::writable() const {
-  if (options_.route.writable) return ok();
+  if (options_.route.writable()) return ok();
   return fail(Code::read_only, options_.route.path + "/ is read-only here");
 }
 
@@ -73,7 +73,7 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
 }
 
 void RouteVfs::on_caches_lost() {
-  const cache::Evicted known = tree_.lose(/*keep_stale=*/!options_.route.writable);
+  const cache::Evicted known = tree_.lose(/*keep_stale=*/!options_.route.writable());
   gate_.advance();
   kernel_.sizes().all_notices_begin();
   kernel_.drop_all(
@@ -89,7 +89,7 @@ void RouteVfs::on_caches_lost() {
 
 // Called now and then from operations that fill the caches.
 void RouteVfs::forget_evicted() {
-  kernel_.evicted(tree_.take_evicted(), !options_.route.writable);
+  kernel_.evicted(tree_.take_evicted(), !options_.route.writable());
 }
 
 Vfs::Stats RouteVfs::stats() const {

@@ -35,6 +35,7 @@ Status check_route_path(std::string_view path);
 std::string clean_text(std::string_view text, size_t limit);
 std::string_view to_string(Policy policy);
 Result<Policy> policy_from(std::string_view text);
+Result<Access> access_from(std::string_view field, uint32_t number);
 // An error code's number; one that is not known here (of a newer peer) is Code::internal.
 Code code_from(uint32_t code);
 

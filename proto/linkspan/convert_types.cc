@@ -92,6 +92,11 @@ Result<Policy> policy_from(std::string_view text) {
   return bad("route.policy", "is none of merge, reject, last-writer-wins");
 }
 
+Result<Access> access_from(std::string_view field, uint32_t number) {
+  LINKSPAN_CHECK(check_range(field, number, 0, static_cast<uint32_t>(Access::read_write)));
+  return static_cast<Access>(number);
+}
+
 Result<Kind> kind_from(std::string_view field, int kind) {
   LINKSPAN_CHECK(check_range(field, static_cast<uint32_t>(kind), v1::KIND_FILE, v1::KIND_SOCKET));
   return static_cast<Kind>(kind);
@@ -114,6 +119,7 @@ void to_wire(const Attr& attr, v1::Attr* out) {
   out->set_seq(attr.seq.value);
   out->set_has_xattrs(attr.has_xattrs);
   out->set_parent(attr.parent.value);
+  if (attr.access != Access::read_write) out->set_access(static_cast<uint32_t>(attr.access));
 }
 
 Result<Attr> from_wire(const v1::Attr& m) {
@@ -138,6 +144,9 @@ Result<Attr> from_wire(const v1::Attr& m) {
   attr.seq = Seq(m.seq());
   attr.has_xattrs = m.has_xattrs();
   attr.parent = Ino(m.parent());
+  if (m.has_access()) {
+    LINKSPAN_TRY(attr.access, access_from("attr.access", m.access()));
+  }
   return attr;
 }
 
@@ -172,16 +181,46 @@ Result<Node> from_wire(v1::Node&& m) {
 void to_wire(const Route& route, v1::Route* out) {
   out->set_path(clean_text(route.path, limits::kPathBytes));
   out->set_volume(label(route.volume));
-  out->set_writable(route.writable);
+  out->set_writable(route.writable());
+  out->set_rights(static_cast<uint32_t>(route.rights));
   out->set_policy(std::string(to_string(route.policy)));
   out->set_timeout_ms(route.timeout_ms);
   out->set_root_ino(route.root.value);
   for (const PolicyPattern& pattern : route.patterns) {
     v1::PolicyPattern* to = out->add_patterns();
     to->set_glob(clean_text(pattern.glob, limits::kGlobBytes));
-    to->set_policy(std::string(to_string(pattern.policy)));
+    if (pattern.policy) to->set_policy(std::string(to_string(*pattern.policy)));
+    if (pattern.access) to->set_access(static_cast<uint32_t>(*pattern.access));
+    if (pattern.no_exec) to->set_no_exec(*pattern.no_exec);
+    if (pattern.max_bytes) to->set_max_bytes(*pattern.max_bytes);
+    for (const std::string& glob : pattern.allowed)
+      to->add_allowed(clean_text(glob, limits::kGlobBytes));
   }
 }
+
+namespace {
+
+Result<PolicyPattern> pattern_from(const v1::PolicyPattern& m) {
+  LINKSPAN_CHECK(check_bytes("route.pattern.glob", m.glob().size(), 1, limits::kGlobBytes));
+  PolicyPattern pattern{m.glob()};
+  if (!m.policy().empty()) {
+    LINKSPAN_TRY(pattern.policy, policy_from(m.policy()));
+  }
+  if (m.has_access()) {
+    LINKSPAN_TRY(pattern.access, access_from("route.pattern.access", m.access()));
+  }
+  if (m.has_no_exec()) pattern.no_exec = m.no_exec();
+  if (m.has_max_bytes()) pattern.max_bytes = m.max_bytes();
+  LINKSPAN_CHECK(check_range("route.pattern.allowed", static_cast<uint64_t>(m.allowed_size()), 0,
+                             limits::kAllowedNames));
+  for (const std::string& glob : m.allowed()) {
+    LINKSPAN_CHECK(check_bytes("route.pattern.allowed", glob.size(), 1, limits::kGlobBytes));
+    pattern.allowed.push_back(glob);
+  }
+  return pattern;
+}
+
+}  // namespace
 
 Result<Route> from_wire(const v1::Route& m) {
   LINKSPAN_CHECK(check_route_path(m.path()));
@@ -193,15 +232,17 @@ Result<Route> from_wire(const v1::Route& m) {
   LINKSPAN_TRY(route.policy, policy_from(m.policy()));
   route.path = m.path();
   route.volume = label(m.volume());
-  route.writable = m.writable();
+  // A router of before there were others says "ro" or "rw" only.
+  route.rights = m.writable() ? Access::read_write : Access::read_only;
+  if (m.rights() != 0) {
+    LINKSPAN_TRY(route.rights, access_from("route.rights", m.rights()));
+  }
   route.timeout_ms = m.timeout_ms();
   route.root = Ino(m.root_ino());
   LINKSPAN_CHECK(check_range("route.patterns", static_cast<uint64_t>(m.patterns_size()), 0,
                              limits::kPatterns));
   for (const v1::PolicyPattern& from : m.patterns()) {
-    LINKSPAN_CHECK(check_bytes("route.pattern.glob", from.glob().size(), 1, limits::kGlobBytes));
-    PolicyPattern pattern{from.glob(), {}};
-    LINKSPAN_TRY(pattern.policy, policy_from(from.policy()));
+    LINKSPAN_TRY(PolicyPattern pattern, pattern_from(from));
     route.patterns.push_back(std::move(pattern));
   }
   return route;

@@ -1,5 +1,6 @@
 #include "linkspan/clock.h"
 #include "linkspan/error.h"
+#include "linkspan/types.h"
 
 namespace linkspan {
 
@@ -88,6 +89,17 @@ class SystemClock final : public Clock {
 const Clock& Clock::system() {
   static const SystemClock clock;
   return clock;
+}
+
+std::string_view to_string(Access access) {
+  constexpr std::string_view kWords[] = {"deny", "read-only", "append-only", "no-delete",
+                                         "read-write"};
+  return kWords[static_cast<size_t>(access)];
+}
+
+std::string_view rights_word(Access rights) {
+  constexpr std::string_view kWords[] = {"none", "ro", "append", "no-delete", "rw"};
+  return kWords[static_cast<size_t>(rights)];
 }
 
 }  // namespace linkspan

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "linkspan/limits.h"
@@ -41,6 +42,18 @@ struct Time {
 
 enum class Kind : uint8_t { file = 1, directory = 2, symlink = 3, fifo = 4, socket = 5 };
 
+// What may be done with a file; each allows all that the one before it does. What each call needs:
+// routerd/core/rules.h. The numbers are stored and sent: never renumber.
+enum class Access : uint8_t {
+  none = 0,         // it is listed, no more
+  read_only = 1,    // read it
+  append_only = 2,  // make it, and add to its end
+  no_delete = 3,    // write it; neither remove nor rename it, nor another over it
+  read_write = 4,
+};
+std::string_view to_string(Access access);    // "deny", "read-only", ...: of a path
+std::string_view rights_word(Access rights);  // "ro", "append", "no-delete", "rw": of a route
+
 // As stat(2) reports it; the fields are described in v1/types.proto.
 struct Attr {
   Ino ino;
@@ -56,6 +69,8 @@ struct Attr {
   Seq seq;
   bool has_xattrs = false;
   Ino parent;  // directories only
+  // By the path rules of whoever is told, so that `open` can refuse; set by the router's core.
+  Access access = Access::read_write;
   bool operator==(const Attr&) const = default;
 };
 
@@ -69,14 +84,21 @@ struct Node {
 // What happens when a commit's base is not the head any more (DESIGN 4, "No lost update").
 enum class Policy : uint8_t { merge, reject, last_writer_wins };
 
-// Files for which a route has another policy. A glob without '/' is matched with the file's name in
-// any directory; one with '/' with its path from the volume's root (a leading '/' is that root),
-// where `*`, `?` and [...] do not cross a '/', and a part that is `**` is any number of
-// directories, also none (as the last part: all that is below). Bytes, with regard to case; `\`
-// takes the next one as it is.
+// What a route says of certain files apart; whatever is left out, it does not speak of. A glob
+// without '/' is matched with the file's name in any directory; one with '/' with its path from the
+// volume's root (a leading '/' is that root), where `*`, `?` and [...] do not cross a '/', and a
+// part that is `**` is any number of directories, also none (as the last part: all that is below).
+// Bytes, with regard to case; `\` takes the next one as it is.
 struct PolicyPattern {
   std::string glob;  // "*.csv", "journal/**/*.log"
-  Policy policy = Policy::merge;
+  std::optional<Policy> policy = {};
+  std::optional<Access> access = {};  // of a directory: of all below it, too
+  std::optional<bool> no_exec = {};   // files get no execute bits
+  std::optional<uint64_t> max_bytes = {};
+  std::vector<std::string> allowed = {};  // globs of names: others are not made here; empty: any
+
+  // Does it say more than what becomes of conflicts?
+  bool restricts() const { return access || no_exec || max_bytes || !allowed.empty(); }
   bool operator==(const PolicyPattern&) const = default;
 };
 
@@ -85,11 +107,12 @@ struct Route {
   std::string path;    // "memory"; no leading slash
   std::string volume;  // name, for people
   VolumeId volume_id;  // router side only
-  bool writable = false;
+  Access rights = Access::read_only;
   Policy policy = Policy::merge;
-  std::vector<PolicyPattern> patterns;  // the first that matches decides, before `policy`
+  std::vector<PolicyPattern> patterns;  // the first that matches and speaks of it decides
   uint32_t timeout_ms = static_cast<uint32_t>(limits::kRouteTimeout.count());
   Ino root;
+  bool writable() const { return rights > Access::read_only; }
   bool operator==(const Route&) const = default;
 };
 

@@ -92,16 +92,30 @@ std::string_view policy_name(Policy policy) {
   return "?";
 }
 
+std::string pattern_summary(const PolicyPattern& pattern) {
+  std::string out;
+  const auto say = [&](std::string_view word) { (out += out.empty() ? "" : ", ") += word; };
+  if (pattern.policy) say(policy_name(*pattern.policy));
+  if (pattern.access) say(to_string(*pattern.access));
+  if (pattern.no_exec) say(*pattern.no_exec ? "no execute bits" : "execute bits");
+  if (pattern.max_bytes) say("at most " + std::to_string(*pattern.max_bytes) + " bytes a file");
+  std::string names;
+  for (const std::string& glob : pattern.allowed) names += " " + glob;
+  if (!names.empty()) say("only names like" + names);
+  return out;
+}
+
 std::string token_summary(const store::TokenRecord& token) {
   std::string out = "  token of " + token.principal +
                     (token.sandbox.empty() ? "" : " in sandbox " + token.sandbox) +
                     (token.expires.ns ? ", expires " + utc(token.expires) : ", never expires") +
                     "\n";
   for (const Route& route : token.routes) {
-    out += "    " + route.path + " -> " + route.volume + (route.writable ? " (rw, " : " (ro, ") +
-           std::string(policy_name(route.policy)) + ")\n";
+    out += "    " + route.path + " -> " + route.volume + " (" +
+           std::string(rights_word(route.rights)) + ", " + std::string(policy_name(route.policy)) +
+           ")\n";
     for (const PolicyPattern& pattern : route.patterns)
-      out += "      " + pattern.glob + ": " + std::string(policy_name(pattern.policy)) + "\n";
+      out += "      " + pattern.glob + ": " + pattern_summary(pattern) + "\n";
   }
   return out;
 }

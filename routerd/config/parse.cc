@@ -107,6 +107,39 @@ std::optional<uint32_t> group_id(const std::string& name) {
   return found ? std::optional(found->gr_gid) : std::nullopt;
 }
 
+Access rights_in(const Table& table) {
+  constexpr Access kRights[] = {Access::read_only, Access::append_only, Access::no_delete,
+                                Access::read_write};
+  const auto choice = table.choice("rights", {"ro", "append", "no-delete", "rw"});
+  return kRights[choice.value_or(0)];
+}
+
+std::optional<Access> access_in(const Table& table) {
+  constexpr Access kAccess[] = {Access::none, Access::read_only, Access::append_only,
+                                Access::no_delete, Access::read_write};
+  const auto choice =
+      table.choice("access", {"deny", "read-only", "append-only", "no-delete", "read-write"});
+  return choice ? std::optional(kAccess[*choice]) : std::nullopt;
+}
+
+// What names new files may have. `false`: reported.
+bool allowed_in(const Table& table, std::vector<std::string>* allowed) {
+  for (const Sourced& name : table.texts("allowed")) allowed->push_back(name.text);
+  std::string problem;
+  if (allowed->size() > limits::kAllowedNames)
+    problem = "has more than " + std::to_string(limits::kAllowedNames) +
+              " globs; put what is alike under one";
+  for (const std::string& glob : *allowed) {
+    if (glob.find('/') != std::string::npos)
+      problem =
+          "\"" + glob + "\" is matched with names, which hold no '/'; put directories into glob";
+    else if (auto wrong = glob_problem(glob); !wrong.empty())
+      problem = "\"" + glob + "\" " + wrong;
+  }
+  if (!problem.empty()) table.wrong("allowed", problem);
+  return problem.empty();
+}
+
 class Parser {
  public:
   explicit Parser(const std::string& label) : problems_(label) {}
@@ -340,7 +373,7 @@ class Parser {
     Route out;
     out.path = *path;
     out.volume = *volume;
-    out.writable = table.choice("rights", {"ro", "rw"}).value_or(0) == 1;
+    out.rights = rights_in(table);
     out.policy = policy_in(table).value_or(out.policy);
     size_t patterns = 0;
     table.each("pattern", [&](const toml::table& pattern) {
@@ -357,17 +390,30 @@ class Parser {
 
   void pattern(const toml::table& raw, std::vector<PolicyPattern>* patterns) {
     Table table(problems_, raw, "in [[tenant.token.route.pattern]]",
-                {{"glob", "glob = \"*.csv\""}, {"policy", "policy = \"reject\""}});
-    if (!(static_cast<int>(table.require("glob")) & static_cast<int>(table.require("policy"))))
-      return;
+                {{"glob", "glob = \"*.csv\""},
+                 {"policy", "policy = \"reject\""},
+                 {"access", "access = \"append-only\""},
+                 {"no_exec", "no_exec = true"},
+                 {"max_bytes", "max_bytes = 1048576"},
+                 {"allowed", "allowed = [\"*.md\"]"}});
+    if (!table.require("glob")) return;
     const auto glob = table.text("glob");
-    const auto policy = policy_in(table);
-    if (!glob || !policy) return;
+    if (!glob) return;
+    PolicyPattern out{*glob};
+    out.policy = policy_in(table);
+    out.access = access_in(table);
+    out.no_exec = table.boolean("no_exec");
+    if (auto bytes = table.integer("max_bytes", 0, limits::kFileBytes)) out.max_bytes = *bytes;
+    if (!allowed_in(table, &out.allowed)) return;
+    if (raw.size() == 1)
+      return table.wrong("glob",
+                         "the pattern says nothing of its files; write policy = \"reject\" or "
+                         "access = \"append-only\", no_exec, max_bytes, allowed");
     if (auto problem = glob_problem(*glob); !problem.empty()) return table.wrong("glob", problem);
     if (std::any_of(patterns->begin(), patterns->end(),
                     [&](const PolicyPattern& before) { return before.glob == *glob; }))
       return table.wrong("glob", "\"" + *glob + "\" is there already in this route; remove one");
-    patterns->push_back({*glob, *policy});
+    patterns->push_back(std::move(out));
   }
 
   Problems problems_;

@@ -256,6 +256,7 @@ Result<RouterCore::Resumed> RouterCore::resume_session(const AttachRequest& requ
                                                        const store::TokenRecord& token,
                                                        std::shared_ptr<const Grant> grant) {
   if (const SessionPtr session = find_session(request.resume)) {
+    if (session->refused()) return Resumed{};
     if (tenant->fenced) return replaced();  // it may be our own new ownership's
     if (session->tenant() != tenant || !session->proves(request.resume_secret) ||
         session->record().principal != token.principal)
@@ -318,9 +319,19 @@ Result<AttachReply> RouterCore::attach(const AttachRequest& request) {
 }
 
 Status RouterCore::detach(const Credentials& who) {
+  const SessionPtr session = find_session(who.session);
+  if (session && session->proves(who.secret) && session->refused()) {
+    end_session(session, *session->refused(), false);
+    return ok();
+  }
   LINKSPAN_TRY(const Call call, enter(who));
   end_session(call.session, fail(Code::session_lost, "the mount detached"), true);
   return ok();
+}
+
+void RouterCore::refuse_session(const SessionPtr& session, const Error& why) {
+  if (session->refuse(why, clock_.boot())) return session->pump();
+  if (session->lost()) end_session(session, why, false);
 }
 
 void RouterCore::forget_in_store(TenantId tenant, Epoch epoch, SessionId id) {

@@ -257,7 +257,8 @@ Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request)
   LINKSPAN_TRY(const Text mine_text, text(mine.ino, mine.version));
   if (!base_text || !head_text || !mine_text) return false;
   Text merged = merge3(*base_text, *head_text, *mine_text);
-  if (!merged || merged->size() > kMergeBytes) return false;
+  if (!merged || merged->size() > std::min<uint64_t>(kMergeBytes, mutation_.bounds.max_bytes))
+    return false;
   mutation_.merged = store::Mutation::Merged{std::move(*merged), mine.version};
   request->base_ino = head.ino;
   request->base_version = head.version;

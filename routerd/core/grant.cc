@@ -12,11 +12,37 @@ void add_once(std::vector<VolumeId>& ids, VolumeId id) {
   if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
 }
 
+std::vector<Grant::Restriction> restrictions_of(const Grant& grant) {
+  std::vector<Grant::Restriction> restrictions;
+  for (const VolumeId volume : grant.scope.readable) {
+    Grant::Restriction restriction{volume, {}, {}};
+    for (const Route& route : grant.routes) {
+      if (route.volume_id != volume) continue;
+      restriction.name = route.volume;
+      restriction.rules.add(route);
+    }
+    if (restriction.rules.restrict()) restrictions.push_back(std::move(restriction));
+  }
+  return restrictions;
+}
+
 }  // namespace
+
+const Rules* Grant::restriction(VolumeId volume) const {
+  for (const Restriction& restriction : restrictions)
+    if (restriction.volume == volume) return &restriction.rules;
+  return nullptr;
+}
+
+const Rules* Grant::restriction(const std::string& volume) const {
+  for (const Restriction& restriction : restrictions)
+    if (restriction.name == volume) return &restriction.rules;
+  return nullptr;
+}
 
 const Route& Grant::rules(VolumeId volume) const {
   for (const Route& route : routes)
-    if (route.writable && route.volume_id == volume) return route;
+    if (route.writable() && route.volume_id == volume) return route;
   static const Route none = [] {
     Route route;
     route.policy = Policy::reject;
@@ -28,7 +54,7 @@ const Route& Grant::rules(VolumeId volume) const {
 const Route* Grant::only_rules() const {
   const Route* only = nullptr;
   for (const Route& route : routes) {
-    if (!route.writable) continue;
+    if (!route.writable()) continue;
     if (only && (only->policy != route.policy || only->patterns != route.patterns)) return nullptr;
     only = &route;
   }
@@ -62,9 +88,10 @@ Result<std::shared_ptr<const Grant>> make_grant(const store::TokenRecord& token,
     route.volume_id = at->id;
     route.root = at->root;
     add_once(grant->scope.readable, at->id);
-    if (route.writable) add_once(grant->scope.writable, at->id);
+    if (route.writable()) add_once(grant->scope.writable, at->id);
     grant->routes.push_back(std::move(route));
   }
+  grant->restrictions = restrictions_of(*grant);
   return std::shared_ptr<const Grant>(std::move(grant));
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "routerd/core/rules.h"
 #include "routerd/store/store.h"
 
 namespace linkspan::core {
@@ -18,6 +19,16 @@ struct Grant {
   Time expires;  // ns == 0: never
 
   bool expired(Time now) const { return expires.ns != 0 && now >= expires; }
+  // Of the volumes whose use they restrict; the others cost nothing.
+  struct Restriction {
+    VolumeId volume;
+    std::string name;  // of the volume
+    Rules rules;
+  };
+  std::vector<Restriction> restrictions;
+  const Rules* restriction(VolumeId volume) const;  // null: none
+  const Rules* restriction(const std::string& volume) const;
+
   // The first writable route that leads to the volume: its policy and patterns count.
   const Route& rules(VolumeId volume) const;
   // Of any volume, where all writable routes agree on policy and patterns; else null.

@@ -11,7 +11,10 @@ namespace linkspan::core {
 Status RouterCore::may_lock(const Call& call, Ino ino) {
   LINKSPAN_TRY(const VolumeId volume, volume_of(call, ino));
   const auto& writable = call.grant->scope.writable;
-  if (std::find(writable.begin(), writable.end(), volume) != writable.end()) return ok();
+  if (std::find(writable.begin(), writable.end(), volume) != writable.end()) {
+    LINKSPAN_TRY(auto guard, guard_of(call, ino));
+    return guard ? guard->may_lock(ino) : ok();
+  }
   return fail(Code::read_only, "the token may not write here, so it may not lock either");
 }
 
@@ -80,7 +83,8 @@ Result<ReclaimLocksReply> RouterCore::reclaim_locks(const Credentials& who,
     std::vector<uint32_t> places;
     for (uint32_t i = 0; i < request.locks.size(); ++i) {
       const Status may = may_lock(call, request.locks[i].ino);
-      if (!may.ok() && may.code() != Code::read_only && may.code() != Code::stale_node)
+      if (!may.ok() && may.code() != Code::read_only && may.code() != Code::access_denied &&
+          may.code() != Code::stale_node)
         return may.error();  // the store is away: the mount asks again
       if (may.ok()) {
         allowed.locks.push_back(request.locks[i]);

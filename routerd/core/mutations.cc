@@ -5,6 +5,7 @@
 
 #include "linkspan/fault_points.h"
 #include "routerd/core/conflict.h"
+#include "routerd/core/policy.h"
 #include "routerd/core/router_core.h"
 #include "routerd/core/view.h"
 #include "routerd/store/checks.h"
@@ -72,6 +73,11 @@ Ino changed_beside(const Request& request, const Result<store::Applied>& applied
   return {};
 }
 
+// At the first try, when it was refused as a conflict.
+bool was_kept(const Result<store::Applied>& applied) {
+  return !applied.ok() && applied.code() == Code::conflict;
+}
+
 constexpr uint32_t kNobody = UINT32_MAX;  // no session's slot
 
 }  // namespace
@@ -87,9 +93,10 @@ Result<const Route*> RouterCore::rules_of(const Call& call, Ino ino) {
 Result<store::Applied> RouterCore::commit_by_policy(const Call& call, CommitRequest request,
                                                     const store::Mutation& mutation) {
   if (request.append || planted(Fault::no_base)) request.base.reset();  // an append never conflicts
-  if (!request.base) return store_->commit(mutation, request);
+  // What may only be added to is not merged with: that could change what is there.
+  if (!request.base || mutation.bounds.keeps_bytes) return store_->commit(mutation, request);
   LINKSPAN_TRY(const Route* rules, rules_of(call, request.ino));
-  if (rules->patterns.empty() && rules->policy != Policy::merge) {  // whatever its name
+  if (!by_name(*rules) && rules->policy != Policy::merge) {  // whatever its name
     if (rules->policy == Policy::last_writer_wins) request.base.reset();
     return store_->commit(mutation, request);
   }
@@ -103,7 +110,7 @@ Result<store::Applied> RouterCore::rename_by_policy(const Call& call, RenameRequ
   if (planted(Fault::no_base)) request.base_ino = Ino{};
   if (!request.base_ino) return store_->rename(mutation, request);
   LINKSPAN_TRY(const Route* rules, rules_of(call, request.to_parent));
-  if (rules->patterns.empty() && rules->policy != Policy::merge) {
+  if (!by_name(*rules) && rules->policy != Policy::merge) {
     if (rules->policy == Policy::last_writer_wins) request.base_ino = Ino{};
     return store_->rename(mutation, request);
   }
@@ -143,7 +150,7 @@ Result<store::Applied> RouterCore::commit_over_head(const Call& call, const Comm
                                                     VolumeId volume, Reserved& reserved) {
   LINKSPAN_TRY(const Route* rules, rules_of(call, request.ino));
   Policy policy = rules->policy;
-  if (request.base && !rules->patterns.empty()) {
+  if (request.base && by_name(*rules)) {
     LINKSPAN_TRY(policy, Merger(*store_, mutation, *rules).policy_of(request.ino));
   }
   LINKSPAN_TRY(const auto now, store_->getattr(mutation.scope, {request.ino, false}));
@@ -185,14 +192,39 @@ Result<store::Applied> RouterCore::commit_to_successor(const Call& call, CommitR
   return Merger(*store_, mutation, *rules).commit_to_successor(request, meter);
 }
 
+// ---- by the token's rules ----
+
+// Where nothing is writable the store says so.
+template <class Request>
+Result<Permit> RouterCore::permit(const Call& call, const Request& request,
+                                  std::optional<Guard>* guard) {
+  if (call.grant->restrictions.empty()) return Permit{};
+  if constexpr (std::is_same_v<Request, SettleRequest>) {
+    LINKSPAN_CHECK(may_settle(call, request));
+    return Permit{};
+  } else {
+    const Named names = named(request);
+    const Ino ino = names.dirs.empty() ? names.nodes.front() : names.dirs.front();
+    LINKSPAN_TRY(const auto found, guard_of(call, ino));
+    if (!found || found->read_only()) return Permit{};
+    guard->emplace(*found);
+    return (*guard)->permit(request);
+  }
+}
+
 // ---- one mutation ----
 
 template <class Request>
 Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
                                          store::Mutation& mutation, Reserved& reserved) {
   Usage& usage = call.tenant->usage;
+  bool metered = usage.any_quota();
+  if (metered && request.op.retry) {  // what is applied already grows nothing
+    LINKSPAN_TRY(const bool applied, store_->is_applied(mutation, request.op.number));
+    metered = !applied;
+  }
   if constexpr (std::is_same_v<Request, CreateRequest>) {
-    if (!usage.any_quota()) return store_->create(mutation, request);
+    if (!metered) return store_->create(mutation, request);
     LINKSPAN_TRY(const VolumeId volume, volume_of(call, request.parent));
     reserved.emplace(&usage, volume);
     LINKSPAN_CHECK(reserved->grow(0, 1));
@@ -206,7 +238,7 @@ Result<store::Applied> RouterCore::apply(const Call& call, Request& request,
   } else if constexpr (std::is_same_v<Request, SetAttrRequest>) {
     return store_->set_attributes(mutation, request);
   } else if constexpr (std::is_same_v<Request, CommitRequest>) {
-    if (usage.any_quota()) return commit_metered(call, request, mutation, reserved);
+    if (metered) return commit_metered(call, request, mutation, reserved);
     return commit_by_policy(call, request, mutation);
   } else if constexpr (std::is_same_v<Request, SetXattrRequest>) {
     return store_->set_xattr(mutation, request);
@@ -332,15 +364,28 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
   const auto refuse = [&](Error error) { answer(call, number, std::move(error), {}); };
   if (tenant.fenced)
     return refuse(fail(Code::unavailable, "another router serves this tenant now"));
+  if (const auto refused = call.session->refused()) return refuse(*refused);
 
   Named names = named(request);
   names.others |= also_successor;
-  store::Mutation mutation{call.grant->scope,      tenant.epoch, {},           {},
-                           call.session->author(), clock_.now(), std::nullopt, std::nullopt};
+  std::optional<Guard> guard;
+  const auto permitted = permit(call, request, &guard);
+  if (!permitted.ok() && !request.op.retry) return refuse(permitted.error());
+  const Permit terms = permitted.ok() ? *permitted : Permit{};
+  store::Mutation mutation{
+      call.grant->scope, tenant.epoch, {},           {},          call.session->author(),
+      clock_.now(),      std::nullopt, std::nullopt, terms.bounds};
+  // By now it may be refused what was done at its first try: the store, which does nothing where
+  // nothing is writable, answers that.
+  if (!permitted.ok()) mutation.scope.writable.clear();
+  if constexpr (std::is_same_v<Request, RenameRequest>)
+    request.no_replace |= terms.must_not_replace;
   if constexpr (kCreates<Request>) {
-    auto ino = tenant.inodes.next(*store_, tenant.id);
-    if (!ino.ok()) return refuse(ino.error());
-    mutation.new_ino = *ino;
+    if (!terms.only_existing) {
+      auto ino = tenant.inodes.next(*store_, tenant.id);
+      if (!ino.ok()) return refuse(ino.error());
+      mutation.new_ino = *ino;
+    }
   }
 
   // 1. The number; and the caller is entered as a holder of what the reply will tell, before the
@@ -365,6 +410,9 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
     request.op.number = number;
     return run(call, request, true);
   }
+  if (!permitted.ok() && !(applied.ok() && applied->replayed) && !was_kept(applied))
+    applied = permitted.error();
+  if (!applied.ok()) applied = name_rule(terms, applied.error());
   if (applied.ok()) tenant.usage.apply(applied->usage);
   reserved.reset();  // only now: what was used is counted, so nobody else is promised it
   const Plan plan = plan_for(call, request, mutation.new_ino, applied, view);
@@ -379,6 +427,7 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
     return refuse(fail(Code::unavailable, "another router serves this tenant now"));
   }
   if (!applied.ok()) return answer(call, number, applied.error(), std::move(revoked));
+  if (guard) guard->mark(&applied->reply);
   applied->reply.as_of = applied->replayed || beside ? Seq{0} : view.as_of();
   answer(call, number, std::move(applied->reply), std::move(revoked));
 }

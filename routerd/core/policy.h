@@ -18,10 +18,8 @@ inline constexpr int kMergeAttempts = 64;       // while others keep moving the 
 // pattern matches. Unless by_path(route), a bare name is as good as the path.
 Policy effective_policy(const Route& route, std::string_view path);
 
-// Has the route a pattern with a '/'?
+// Has the route a pattern that speaks of it; and one with a '/'?
+bool by_name(const Route& route);
 bool by_path(const Route& route);
-
-// As PolicyPattern says.
-bool matches(std::string_view glob, std::string_view path);
 
 }  // namespace linkspan::core

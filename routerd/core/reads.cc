@@ -30,7 +30,14 @@ Result<LookupReply> RouterCore::lookup(const Credentials& who, const LookupReque
     view.will_tell(request.parent, kHeldNames);
     LINKSPAN_TRY(LookupReply reply,
                  seen(view, request.parent, store_->lookup(call.grant->scope, request)));
-    if (reply.node) view.told(reply.node->attr.ino);
+    if (reply.node) {
+      view.told(reply.node->attr.ino);
+      learn_volume(call, request.parent, reply.node->attr.ino);
+    }
+    LINKSPAN_TRY(auto guard, guard_of(call, request.parent));
+    if (guard)
+      LINKSPAN_CHECK(
+          guard->tell(request.parent, request.name, reply.node ? &*reply.node : nullptr));
     if (view.overtaken() && attempt < kReadAttempts) continue;
     reply.as_of = view.as_of();
     return reply;
@@ -43,6 +50,8 @@ Result<NodeReply> RouterCore::getattr(const Credentials& who, const GetAttrReque
   view.will_tell(request.ino, kHeldNode);
   LINKSPAN_TRY(NodeReply reply,
                seen(view, request.ino, store_->getattr(call.grant->scope, request)));
+  LINKSPAN_TRY(auto guard, guard_of(call, request.ino));
+  if (guard) LINKSPAN_CHECK(guard->tell(&reply.node));
   reply.as_of = view.as_of();
   return reply;
 }
@@ -55,7 +64,12 @@ Result<ReadDirReply> RouterCore::readdir(const Credentials& who, const ReadDirRe
     view.will_tell(request.dir, kHeldNode | kHeldListing | kHeldNames);
     LINKSPAN_TRY(ReadDirReply reply,
                  seen(view, request.dir, store_->readdir(call.grant->scope, request)));
-    for (const DirEntry& entry : reply.entries) view.told(entry.node.attr.ino);
+    for (const DirEntry& entry : reply.entries) {
+      view.told(entry.node.attr.ino);
+      learn_volume(call, request.dir, entry.node.attr.ino);
+    }
+    LINKSPAN_TRY(auto guard, guard_of(call, request.dir));
+    if (guard) LINKSPAN_CHECK(guard->tell(request.dir, &reply));
     if (view.overtaken() && attempt < kReadAttempts) continue;
     reply.as_of = view.as_of();
     return reply;
@@ -70,6 +84,7 @@ Result<ReadReply> RouterCore::read(const Credentials& who, const ReadRequest& re
   auto answer = store_->read(call.grant->scope, request);
   if (!request.version) answer = seen(view, request.ino, std::move(answer));
   LINKSPAN_TRY(ReadReply reply, std::move(answer));
+  LINKSPAN_CHECK(may_read(call, request.ino));
   reply.as_of = view.as_of();
   return reply;
 }
@@ -78,7 +93,9 @@ Result<ReadReply> RouterCore::read(const Credentials& who, const ReadRequest& re
 Result<DataRangesReply> RouterCore::data_ranges(const Credentials& who,
                                                 const DataRangesRequest& request) {
   LINKSPAN_TRY(const Call call, enter(who));
-  return store_->data_ranges(call.grant->scope, request);
+  LINKSPAN_TRY(DataRangesReply reply, store_->data_ranges(call.grant->scope, request));
+  LINKSPAN_CHECK(may_read(call, request.ino));
+  return reply;
 }
 
 Result<XattrsReply> RouterCore::xattrs(const Credentials& who, Ino ino) {
@@ -86,6 +103,7 @@ Result<XattrsReply> RouterCore::xattrs(const Credentials& who, Ino ino) {
   View view(*call.tenant, *call.session);
   view.will_tell(ino, kHeldNode);
   LINKSPAN_TRY(XattrsReply reply, seen(view, ino, store_->xattrs(call.grant->scope, ino)));
+  LINKSPAN_CHECK(may_read(call, ino));
   reply.as_of = view.as_of();
   return reply;
 }
@@ -116,7 +134,9 @@ Result<std::vector<VersionInfo>> RouterCore::versions(const Credentials& who,
                                                       const VersionsRequest& request) {
   LINKSPAN_TRY(const Call call, enter(who));
   LINKSPAN_CHECK(store::check(request));
-  return store_->versions(call.grant->scope, request);
+  LINKSPAN_TRY(auto versions, store_->versions(call.grant->scope, request));
+  LINKSPAN_CHECK(may_read(call, request.ino));
+  return versions;
 }
 
 Result<ChangesReply> RouterCore::changes(const Credentials& who, const ChangesRequest& request) {
@@ -124,6 +144,10 @@ Result<ChangesReply> RouterCore::changes(const Credentials& who, const ChangesRe
   LINKSPAN_CHECK(store::check(request));
   const Seq as_of = call.tenant->sequencer.stable();
   LINKSPAN_TRY(ChangesReply reply, store_->changes(call.grant->scope, request));
+  std::erase_if(reply.changes, [&](const Change& change) {
+    return !may_be_told(call, change.volume, change.path) ||
+           (!change.old_path.empty() && !may_be_told(call, change.volume, change.old_path));
+  });
   reply.as_of = as_of;
   return reply;
 }
@@ -132,7 +156,19 @@ Result<ConflictsReply> RouterCore::conflicts(const Credentials& who,
                                              const ConflictsRequest& request) {
   LINKSPAN_TRY(const Call call, enter(who));
   LINKSPAN_CHECK(store::check(request));
-  return store_->conflicts(call.grant->scope, request);
+  LINKSPAN_TRY(ConflictsReply reply, store_->conflicts(call.grant->scope, request));
+  for (;;) {
+    const bool full = reply.conflicts.size() == request.limit;
+    const Seq last = full ? reply.conflicts.back().number : Seq{};
+    std::erase_if(reply.conflicts, [&](const Conflict& conflict) {
+      return !may_be_told(call, conflict.volume, conflict.path);
+    });
+    // An empty page would say that there are no more.
+    if (!full || !reply.conflicts.empty()) return reply;
+    ConflictsRequest next = request;
+    next.after = last;
+    LINKSPAN_TRY(reply, store_->conflicts(call.grant->scope, next));
+  }
 }
 
 }  // namespace linkspan::core

@@ -1,8 +1,8 @@
 // The Router: sessions and tenants, and the way of each call through the parts of this folder.
 //
 // attach.cc: attaching, ending, tenants. streams.cc: leases and revocations. reads.cc.
-// mutations.cc: numbers, stores, revokes, answers. locking.cc. upkeep.cc: retention, ownership,
-// revoked tokens.
+// restrict.cc: whose rules. mutations.cc: numbers, stores, revokes, answers. locking.cc. upkeep.cc:
+// retention, ownership, revoked tokens.
 //
 // Locks: mutex_ guards the tables only. None is held while a sink, a reply or the store is called.
 // The order of all of them: ARCHITECTURE.md, Threads and locks.
@@ -20,6 +20,7 @@
 
 #include "routerd/core/background.h"
 #include "routerd/core/gate.h"
+#include "routerd/core/guard.h"
 #include "routerd/core/lease_timer.h"
 #include "routerd/core/plan.h"
 #include "routerd/core/router.h"
@@ -110,6 +111,8 @@ class RouterCore final : public Router {
   // Removes it from the tables and ends it; the store hears of it when no mutation is under way.
   void end_session(const SessionPtr& session, const Error& why, bool wait_for_store);
   void end_locks(Session& session);
+  // Its token was revoked or has expired.
+  void refuse_session(const SessionPtr& session, const Error& why);
   void forget_in_store(TenantId tenant, Epoch epoch, SessionId id);
   void fence(const TenantPtr& tenant);
 
@@ -137,8 +140,9 @@ class RouterCore final : public Router {
   // The same, where it was not asked lately.
   void check_owner_if_due(const TenantPtr& tenant);
   bool owns(const Tenant& tenant) const { return clock_.boot() < tenant.owned_until(); }
-  // Ends the sessions of tokens that were revoked.
-  void check_tokens(const TenantPtr& tenant);
+  void look_after_tokens(Boot now);  // the timer's, of all tenants
+  // Refuses the sessions of tokens that were revoked.
+  void check_tokens();
 
   // locking.cc
   Status may_lock(const Call& call, Ino ino);
@@ -146,6 +150,15 @@ class RouterCore final : public Router {
 
   // reads.cc
   Result<VolumeId> volume_of(const Call& call, Ino ino);
+
+  // restrict.cc
+  // Of the rules for the volume that holds the node; nothing: there are none.
+  Result<std::optional<Guard>> guard_of(const Call& call, Ino ino);
+  // What was found in the directory is in its volume.
+  static void learn_volume(const Call& call, Ino dir, Ino ino);
+  Status may_read(const Call& call, Ino ino);
+  bool may_be_told(const Call& call, const std::string& volume, const std::string& path);
+  Status may_settle(const Call& call, const SettleRequest& request);
 
   // mutations.cc
   template <class Request>
@@ -171,6 +184,8 @@ class RouterCore final : public Router {
                                           const store::Mutation& mutation);
   Result<store::Applied> rename_by_policy(const Call& call, RenameRequest request,
                                           const store::Mutation& mutation);
+  template <class Request>
+  Result<Permit> permit(const Call& call, const Request& request, std::optional<Guard>* guard);
   // The route whose policy and patterns count for the node. It lives as long as the grant.
   Result<const Route*> rules_of(const Call& call, Ino ino);
   // For each other session that may have what the plan names: what it must forget.
@@ -209,7 +224,7 @@ class RouterCore final : public Router {
   };
   std::map<SessionId, Awaited> awaited_;
 
-  Tenant::Chore ownership_checks_;
+  Tenant::Chore ownership_checks_, token_checks_;
 
   // Ended after the timer, which posts to them. Each has a thread of its own: what was held back
   // waits for none of the others, and ownership not for tokens or a long prune.

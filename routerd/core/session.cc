@@ -143,15 +143,32 @@ Session::Tick Session::tick(Boot now, Millis grace) {
     }
   }
   tick.state = state_;
+  tick.over = refused_ && state_ != State::live;
   tick.next = lease_until_;
   if (const Record* awaited = oldest_awaited(); awaited && !overdue_)
     tick.next = std::min(tick.next, awaited->queued + lease_);
-  if (state_ == State::lost) {
+  if (state_ == State::lost && !refused_) {
     const Boot seen{Boot::duration(seen_.load(std::memory_order_relaxed))};
     tick.next = std::max(lost_since_, seen) + grace;
     tick.over = now >= tick.next;
   }
   return tick;
+}
+
+bool Session::refuse(const Error& why, Boot now) {
+  const std::lock_guard lock(mutex_);
+  if (refused_ || state_ == State::ended) return false;
+  refused_ = why;
+  if (state_ == State::lost) return false;
+  push_everything(now);
+  drops_ = last_number_;
+  push_revoke_frame(unacknowledged_.back());
+  return true;
+}
+
+std::optional<Error> Session::refused() const {
+  const std::lock_guard lock(mutex_);
+  return refused_;
 }
 
 Releases Session::end(const Error& why) {
@@ -206,6 +223,7 @@ void Session::acknowledge_locked(uint64_t revocation, Acknowledged* out) {
   }
   if (state_ == State::live) out->holder = tenant_->slots.holder(slot_);
   overdue_ = false;  // tick() will see if the next is late too
+  out->over = refused_ && acknowledged_ >= drops_;
 }
 
 Acknowledged Session::acknowledge(uint64_t revocation) {
@@ -249,6 +267,7 @@ Status Session::open_stream(uint64_t last_revocation, std::shared_ptr<StreamSink
     const std::lock_guard lock(mutex_);
     if (state_ == State::ended)
       return fail(Code::session_lost, "this session has ended; attach again");
+    if (refused_) return *refused_;
     const bool resumed = provable(last_revocation);
     if (resumed) {
       acknowledge_locked(last_revocation, acknowledged);

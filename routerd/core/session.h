@@ -34,6 +34,7 @@ struct Acknowledged {
   Releases releases;
   std::vector<RevokedNode> nodes;  // to settle in Interests
   std::optional<Holder> holder;
+  bool over = false;  // it was refused, and has dropped everything: end() it
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -100,6 +101,11 @@ class Session : public std::enable_shared_from_this<Session> {
     Releases releases;
   };
   Tick tick(Boot now, Millis grace);
+  // Its token holds no longer: no call of it is answered, and it is told to drop everything. Others
+  // wait for that, or for its lease, which is not renewed any more: until then its processes may
+  // still read what it has. False: it has nothing, or was refused before.
+  bool refuse(const Error& why, Boot now);
+  std::optional<Error> refused() const;
   // Idempotent. The slot is given back.
   Releases end(const Error& why);
   bool ended() const;
@@ -122,7 +128,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   // All with mutex_ held.
-  bool doomed() const { return overdue_ || overflowed_ || has_too_much_; }
+  bool doomed() const { return overdue_ || overflowed_ || has_too_much_ || refused_; }
   // `everything` behind `last_revocation` is in the queue.
   bool must_drop(uint64_t last_revocation) const;
   bool provable(uint64_t last_revocation) const;
@@ -150,6 +156,8 @@ class Session : public std::enable_shared_from_this<Session> {
   State state_ = State::live;
   Boot lease_until_;
   Boot lost_since_{};
+  std::optional<Error> refused_;
+  uint64_t drops_ = 0;  // the revocation of everything with which it was refused
   // Each stops its lease from being renewed: it does not acknowledge in time; or a revocation did
   // not fit into the queue, so that it will have to lose its caches; or it has more than is
   // remembered.

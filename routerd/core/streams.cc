@@ -12,6 +12,10 @@ constexpr std::chrono::milliseconds kShortestPeriod{1};
 constexpr std::chrono::milliseconds kLongestPeriod{100};
 constexpr size_t kRelievedAtOnce = 1024;  // nodes in one revocation
 
+Error expired() {
+  return fail(Code::unauthenticated, "the token has expired; ask the operator for a new one");
+}
+
 }  // namespace
 
 RouterCore::RouterCore(std::unique_ptr<store::Store> store, RouterOptions options)
@@ -72,11 +76,10 @@ Result<RouterCore::Call> RouterCore::authenticate(const Credentials& who) {
   if (!session->proves(who.secret))
     return fail(Code::unauthenticated, "the session's secret is wrong");
   Call call{nullptr, session, session->tenant(), session->grant()};
+  if (const auto refused = session->refused()) return *refused;
   if (call.grant->expired(clock_.now())) {
-    const Error why =
-        fail(Code::unauthenticated, "the token has expired; ask the operator for a new one");
-    end_session(session, why, false);
-    return why;
+    refuse_session(session, expired());
+    return expired();
   }
   session->seen(clock_.boot());
   return call;
@@ -88,8 +91,8 @@ Status RouterCore::check(const Credentials& who) {
     return fail(Code::session_lost, "the router does not know this session; attach again");
   if (!session->proves(who.secret))
     return fail(Code::unauthenticated, "the session's secret is wrong");
-  if (session->grant()->expired(clock_.now()))
-    return fail(Code::unauthenticated, "the token has expired; ask the operator for a new one");
+  if (const auto refused = session->refused()) return *refused;
+  if (session->grant()->expired(clock_.now())) return expired();
   return ok();
 }
 
@@ -133,7 +136,10 @@ void RouterCore::renew(SessionId id, OpNumber answered_below, uint64_t nonce) {
 
 void RouterCore::acknowledge(SessionId id, uint64_t revocation) {
   const SessionPtr session = find_session(id);
-  if (session) settle(*session, session->acknowledge(revocation));
+  if (!session) return;
+  const Acknowledged acknowledged = session->acknowledge(revocation);
+  settle(*session, acknowledged);
+  if (acknowledged.over) end_session(session, *session->refused(), false);
 }
 
 void RouterCore::stream_closed(SessionId id, const StreamSink* sink) {
@@ -145,6 +151,7 @@ void RouterCore::stream_closed(SessionId id, const StreamSink* sink) {
 Boot RouterCore::tick(Boot now) {
   const Boot next = look_after_sessions(now);
   look_after_ownership(now);
+  look_after_tokens(now);
   for (const TenantPtr& tenant : all_tenants()) {
     background_->post_all(tenant->hold.tick(now));
     background_->post_all(tenant->lock_hold.tick(now));
@@ -174,14 +181,14 @@ Boot RouterCore::look_after_sessions(Boot now) {
     }
     next = std::min(next, tick.next);
     if (tick.over) {
-      end_session(session,
-                  fail(Code::session_lost, "the mount did not come back in time; attach again"),
-                  false);
-    } else if (session->grant()->expired(wall)) {
+      const auto refused = session->refused();
       end_session(
           session,
-          fail(Code::unauthenticated, "the token has expired; ask the operator for a new one"),
+          refused ? *refused
+                  : fail(Code::session_lost, "the mount did not come back in time; attach again"),
           false);
+    } else if (session->grant()->expired(wall)) {
+      refuse_session(session, expired());
     }
   }
   return next;

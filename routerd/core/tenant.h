@@ -86,7 +86,7 @@ class Tenant {
     Boot due{};  // the timer thread's
     std::atomic<bool> under_way{false};
   };
-  Chore retention, tokens;
+  Chore retention;
 
  private:
   std::atomic<Boot::rep> owned_until_;

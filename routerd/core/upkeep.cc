@@ -12,8 +12,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds kPrunePeriod = 60s;
-constexpr std::chrono::milliseconds kTokenPeriod = 10s;
-constexpr int kOwnerChecks = 4;  // in one lease
+constexpr std::chrono::milliseconds kTokenPeriod = 500ms;  // one question for all of them
+constexpr int kOwnerChecks = 4;                            // in one lease
 constexpr std::chrono::hours kClockSlack{1};
 
 // Due, and not still under way from the last time. The first time is one period after the takeover.
@@ -35,12 +35,15 @@ void RouterCore::look_after_ownership(Boot now) {
     });
 }
 
-void RouterCore::look_after(const TenantPtr& tenant, Boot now) {
-  if (begin(tenant->tokens, now, kTokenPeriod))
-    upkeep_->post([this, tenant] {
-      check_tokens(tenant);
-      tenant->tokens.under_way = false;
+void RouterCore::look_after_tokens(Boot now) {
+  if (begin(token_checks_, now, kTokenPeriod))
+    upkeep_->post([this] {
+      check_tokens();
+      token_checks_.under_way = false;
     });
+}
+
+void RouterCore::look_after(const TenantPtr& tenant, Boot now) {
   if (begin(tenant->retention, now, kPrunePeriod))
     retention_->post([this, tenant] { prune(tenant); });
 }
@@ -84,20 +87,20 @@ void RouterCore::check_owner_if_due(const TenantPtr& tenant) {
   if (tenant->owned_until() - clock_.boot() < options_.lease / 2) check_owners({tenant});
 }
 
-void RouterCore::check_tokens(const TenantPtr& tenant) {
+void RouterCore::check_tokens() {
   std::map<store::TokenHash, std::vector<SessionPtr>> by_token;
   for (SessionPtr& session : all_sessions())
-    if (session->tenant() == tenant)
-      by_token[session->grant()->token].push_back(std::move(session));
-  for (const auto& [hash, sessions] : by_token) {
-    if (gate_.closed() || tenant->fenced) return;
-    const auto token = store_->find_token(hash);
-    if (!token.ok() && token.code() != Code::not_found) return;  // the store is away
-    if (token.ok() && !token->revoked) continue;
-    const Error why =
-        fail(Code::unauthenticated, "the token was revoked; ask the operator for a new one");
-    for (const SessionPtr& session : sessions) end_session(session, why, false);
-  }
+    if (!session->refused()) by_token[session->grant()->token].push_back(std::move(session));
+  if (gate_.closed() || by_token.empty()) return;
+  std::vector<store::TokenHash> asked;
+  for (const auto& [hash, sessions] : by_token) asked.push_back(hash);
+  const auto valid = store_->valid_tokens(asked);
+  if (!valid.ok()) return;  // the store is away
+  for (const store::TokenHash& hash : *valid) by_token.erase(hash);
+  const Error why =
+      fail(Code::unauthenticated, "the token was revoked; ask the operator for a new one");
+  for (const auto& [hash, sessions] : by_token)
+    for (const SessionPtr& session : sessions) refuse_session(session, why);
 }
 
 }  // namespace linkspan::core

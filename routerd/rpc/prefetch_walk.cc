@@ -72,8 +72,9 @@ void PrefetchWalk::account(const ReadDirReply& page) {
     const uint64_t bytes =
         entry.name.size() + (entry.node.content ? entry.node.content->size() : 0);
     bytes_left_ -= std::min(bytes_left_, bytes);
-    if (entry.node.attr.kind == Kind::directory && directories_.size() <= nodes_left_)
-      directories_.push_back(entry.node.attr.ino);
+    const bool enter =
+        entry.node.attr.kind == Kind::directory && entry.node.attr.access >= Access::read_only;
+    if (enter && directories_.size() <= nodes_left_) directories_.push_back(entry.node.attr.ino);
   }
   if (!page.end && !page.entries.empty()) return;
   directories_.pop_front();

@@ -84,6 +84,16 @@ Error no_conflict(Seq number) {
   return fail(Code::not_found, "there is no unsettled conflict " + std::to_string(number.value));
 }
 
+Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t new_size,
+                    bool changes_bytes) {
+  if (bounds.keeps_bytes && (changes_bytes || new_size < old_size))
+    return fail(Code::not_permitted, "the file may only be added to at its end");
+  if (new_size > std::max(bounds.max_bytes, old_size))
+    return fail(Code::too_large,
+                "the file may have at most " + std::to_string(bounds.max_bytes) + " bytes here");
+  return ok();
+}
+
 Error changed_by_another(Version head) {
   Error error = fail(Code::conflict, "the file was changed by another");
   error.head_version = head.value;

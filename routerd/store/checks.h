@@ -26,8 +26,12 @@ Status check(const SetAttrRequest& request);  // `too_large`; `invalid`: relaxed
 Status check(const CommitRequest& request);   // `too_large`
 Status check(const ConflictsRequest& request);
 Status check(const SettleRequest& request);
-Status check(const KeepRequest& request);      // `too_large`; `invalid`: no operation
-Error no_conflict(Seq number);                 // `not_found`
+Status check(const KeepRequest& request);  // `too_large`; `invalid`: no operation
+Error no_conflict(Seq number);             // `not_found`
+// Of a commit's or a truncation's result, and whether it changes bytes that were there: `too_large`
+// (a file that is larger already may stay so), `not_permitted`.
+Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t new_size,
+                    bool changes_bytes);
 Error changed_by_another(Version head);        // `conflict`: a commit's base is not the head
 Error replaced_by_another();                   // `conflict`, head_version 0
 Status check(const SetXattrRequest& request);  // `attribute_too_big`

@@ -78,6 +78,9 @@ Status FaultStore::put_token(const TokenRecord& token) {
 Result<TokenRecord> FaultStore::find_token(const TokenHash& hash) {
   return run(StoreCall::find_token, [&] { return base_->find_token(hash); });
 }
+Result<std::vector<TokenHash>> FaultStore::valid_tokens(const std::vector<TokenHash>& hashes) {
+  return run(StoreCall::valid_tokens, [&] { return base_->valid_tokens(hashes); });
+}
 Status FaultStore::put_session(const SessionRecord& session, Epoch epoch) {
   return run(StoreCall::put_session, [&] { return base_->put_session(session, epoch); });
 }
@@ -121,6 +124,12 @@ Result<ConflictsReply> FaultStore::conflicts(const Scope& scope, const Conflicts
 }
 Result<std::string> FaultStore::path_of(const Scope& scope, Ino ino) {
   return run(StoreCall::path_of, [&] { return base_->path_of(scope, ino); });
+}
+Result<std::vector<std::string>> FaultStore::paths_of(const Scope& scope, Ino ino, uint32_t limit) {
+  return run(StoreCall::paths_of, [&] { return base_->paths_of(scope, ino, limit); });
+}
+Result<bool> FaultStore::is_applied(const Mutation& m, OpNumber number) {
+  return run(StoreCall::is_applied, [&] { return base_->is_applied(m, number); });
 }
 Result<Ino> FaultStore::successor(const Scope& scope, Ino ino) {
   return run(StoreCall::successor, [&] { return base_->successor(scope, ino); });

@@ -30,6 +30,7 @@ enum class StoreCall : uint8_t {
   put_token,
   revoke_other_tokens,
   find_token,
+  valid_tokens,
   put_session,
   find_session,
   live_sessions,
@@ -44,7 +45,9 @@ enum class StoreCall : uint8_t {
   changes,
   conflicts,
   path_of,
+  paths_of,
   successor,
+  is_applied,
   create,
   remove,
   rename,
@@ -91,6 +94,7 @@ class FaultStore final : public Store {
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override;
   Result<TokenRecord> find_token(const TokenHash& hash) override;
+  Result<std::vector<TokenHash>> valid_tokens(const std::vector<TokenHash>& hashes) override;
   Status put_session(const SessionRecord& session, Epoch epoch) override;
   Result<SessionRecord> find_session(SessionId id) override;
   Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) override;
@@ -107,7 +111,9 @@ class FaultStore final : public Store {
   Result<ChangesReply> changes(const Scope& scope, const ChangesRequest& request) override;
   Result<ConflictsReply> conflicts(const Scope& scope, const ConflictsRequest& request) override;
   Result<std::string> path_of(const Scope& scope, Ino ino) override;
+  Result<std::vector<std::string>> paths_of(const Scope& scope, Ino ino, uint32_t limit) override;
   Result<Ino> successor(const Scope& scope, Ino ino) override;
+  Result<bool> is_applied(const Mutation& m, OpNumber number) override;
   Result<Applied> create(const Mutation& m, const CreateRequest& request) override;
   Result<Applied> remove(const Mutation& m, const RemoveRequest& request) override;
   Result<Applied> rename(const Mutation& m, const RenameRequest& request) override;

@@ -37,6 +37,7 @@
 #include <string>
 #include <vector>
 
+#include "linkspan/limits.h"
 #include "linkspan/ops.h"
 #include "routerd/store/tenancy.h"
 
@@ -78,6 +79,14 @@ struct Mutation {
   // The file's version is numbered apart (forked.h), so that it is none of the successor's.
   // `conflict` with head_version 0: another node is the successor by now, or none.
   std::optional<CommitRequest> successor;
+  // What the author may do to the content of a file, by its rights and path; looked at with the
+  // file locked, so that nobody's append comes between.
+  struct Bounds {
+    bool keeps_bytes = false;                 // what is there stays: `not_permitted`
+    uint64_t max_bytes = limits::kFileBytes;  // it does not grow beyond: `too_large`; nor does a
+                                              // larger one get the name of a rename or link
+  };
+  Bounds bounds;
 };
 
 // What a mutation added to or took from its volume: `allocated` bytes of the heads of nodes that
@@ -130,9 +139,14 @@ class Store : public Tenancy {
   virtual Result<ConflictsReply> conflicts(const Scope& scope, const ConflictsRequest& request) = 0;
   // One of the node's names, from its volume's root on; empty for a root or a node without a name.
   virtual Result<std::string> path_of(const Scope& scope, Ino ino) = 0;
+  // All of them, the oldest first; beyond `limit` the others are left out.
+  virtual Result<std::vector<std::string>> paths_of(const Scope& scope, Ino ino,
+                                                    uint32_t limit) = 0;
   // The node that goes on with the history of a file whose last name it, or one before it, took by
   // a rename. 0: there is none (any more), or nobody replaced the file.
   virtual Result<Ino> successor(const Scope& scope, Ino ino) = 0;
+  // Is a result of the author's operation stored? Then a retry is answered with that.
+  virtual Result<bool> is_applied(const Mutation& m, OpNumber number) = 0;
 
   // -- mutations ---------------------------------------------------------------------------------
   virtual Result<Applied> create(const Mutation& m, const CreateRequest& request) = 0;

@@ -60,7 +60,7 @@ struct TokenRecord {
   std::string tenant;  // name
   std::string principal;
   std::string sandbox;        // label; empty: the router makes one up for each session
-  std::vector<Route> routes;  // path, volume, writable, policy, patterns, timeout_ms
+  std::vector<Route> routes;  // path, volume, rights, policy, patterns, timeout_ms
   Time expires;               // ns == 0: never
   bool revoked = false;
 };
@@ -103,6 +103,8 @@ class Tenancy {
   virtual Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                                const std::vector<TokenHash>& kept) = 0;
   virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;  // not_found
+  // Those of them that are there and not revoked, in one question; expiry is not looked at.
+  virtual Result<std::vector<TokenHash>> valid_tokens(const std::vector<TokenHash>& hashes) = 0;
   // Insert or replace. `fenced`.
   virtual Status put_session(const SessionRecord& session, Epoch epoch) = 0;
   virtual Result<SessionRecord> find_session(SessionId id) = 0;  // not_found

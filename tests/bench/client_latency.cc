@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
   must(info.ok(), "attach");
   Ino root;
   for (const Route& route : info->routes)
-    if (route.writable) root = route.root;
+    if (route.writable()) root = route.root;
   must(root.value != 0, "finding a writable route");
   const std::string prefix = "bench-" + std::to_string(Steady::now().time_since_epoch().count());
   CreateRequest probe;

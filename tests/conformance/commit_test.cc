@@ -343,6 +343,55 @@ TEST_P(Commit, DataRangesTellTheHoles) {
   EXPECT_EQ(code_of(world().store().data_ranges(elsewhere, {ino, {}, 0})), Code::stale_node);
 }
 
+TEST_P(Commit, BoundsHoldWhereTheContentIs) {
+  const Ino ino = world().make_file(root(), "file", "abc");
+  const auto tried = [&](store::Mutation::Bounds bounds, CommitRequest what) {
+    store::Mutation m = world().next();
+    m.bounds = bounds;
+    what.op = world().op();
+    return code_of(world().store().commit(m, what));
+  };
+  const auto sized = [&](store::Mutation::Bounds bounds, uint64_t size) {
+    store::Mutation m = world().next();
+    m.bounds = bounds;
+    SetAttrRequest what;
+    what.op = world().op();
+    what.ino = ino;
+    what.size = size;
+    return code_of(world().store().set_attributes(m, what));
+  };
+  const auto append = [&](const std::string& text) {
+    CommitRequest what = request(ino, UINT64_MAX, 0, {data(0, text)});
+    what.append = true;
+    return what;
+  };
+  const store::Mutation::Bounds kept{.keeps_bytes = true}, small{.max_bytes = 5};
+  EXPECT_EQ(tried(kept, request(ino, 0, 3, {data(0, "abc")})), Code::not_permitted);
+  EXPECT_EQ(tried(kept, request(ino, 2, 3, {})), Code::not_permitted);
+  EXPECT_EQ(tried(kept, request(ino, UINT64_MAX, 4, {data(2, "cd")})), Code::not_permitted);
+  EXPECT_EQ(sized(kept, 2), Code::not_permitted);
+  EXPECT_EQ(sized(kept, 3), std::nullopt);
+  EXPECT_EQ(tried(kept, request(ino, UINT64_MAX, 4, {data(3, "d")})), std::nullopt);
+  EXPECT_EQ(tried(kept, append("e")), std::nullopt);
+  EXPECT_EQ(world().content(ino), "abcde");
+  EXPECT_EQ(tried(small, append("f")), Code::too_large);
+  EXPECT_EQ(tried(small, request(ino, 0, 6, {data(0, "123456")})), Code::too_large);
+  EXPECT_EQ(sized(small, 6), Code::too_large);
+  EXPECT_EQ(tried(small, request(ino, 0, 5, {data(0, "12345")})), std::nullopt);
+  must(world().append(ino, "678"));
+  EXPECT_EQ(sized(small, 7), std::nullopt) << "a file that is too large may become smaller";
+  EXPECT_EQ(world().content(ino), "1234567");
+  store::Mutation m = world().next();
+  m.bounds = small;
+  EXPECT_EQ(code_of(world().store().link(m, {world().op(), ino, root(), "link"})), Code::too_large);
+  RenameRequest rename;
+  rename.op = world().op();
+  rename.from_parent = rename.to_parent = root();
+  rename.from_name = "file";
+  rename.to_name = "moved";
+  EXPECT_EQ(code_of(world().store().rename(m, rename)), Code::too_large);
+}
+
 TEST_P(Commit, DataRangesComeInPages) {
   constexpr size_t kPieces = limits::kDataRanges + 10;
   const Ino ino = world().make_file(root(), "file");

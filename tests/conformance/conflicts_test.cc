@@ -394,12 +394,22 @@ TEST_P(Conflicts, TheStoreNamesNodes) {
   EXPECT_EQ(path(root()), "");
   must(world().link(ino, root(), "0"));
   EXPECT_EQ(path(ino), "a/b") << "the oldest of its names";
+  const auto paths = [&](Ino node, uint32_t limit) {
+    return must(store_->paths_of(world().scope, node, limit));
+  };
+  using Paths = std::vector<std::string>;
+  EXPECT_EQ(paths(ino, 9), (Paths{"a/b", "0"}));
+  EXPECT_EQ(paths(ino, 1), (Paths{"a/b"}));
+  EXPECT_EQ(paths(dir, 9), (Paths{"a"}));
+  EXPECT_EQ(paths(root(), 9), Paths{});
   must(world().rename(dir, "b", dir, "c"));
   EXPECT_EQ(path(ino), "0") << "a/c is younger";
   must(world().unlink(root(), "0"));
   EXPECT_EQ(path(ino), "a/c");
   must(world().unlink(dir, "c"));
   EXPECT_EQ(path(ino), "");
+  EXPECT_EQ(paths(ino, 9), Paths{});
+  EXPECT_EQ(code_of(store_->paths_of(world().scope, Ino{99999999}, 9)), Code::stale_node);
   EXPECT_EQ(code_of(store_->path_of(world().scope, Ino{99999999})), Code::stale_node);
 }
 

@@ -122,7 +122,7 @@ TokenRecord token(const std::string& tenant, uint8_t fill) {
   Route route;
   route.path = "memory/sub";
   route.volume = "memory";
-  route.writable = true;
+  route.rights = Access::append_only;
   route.policy = Policy::reject;
   route.timeout_ms = 1234;
   record.routes = {route, Route{}};
@@ -131,7 +131,13 @@ TokenRecord token(const std::string& tenant, uint8_t fill) {
   record.routes[1].policy = Policy::last_writer_wins;
   record.routes[1].patterns = {{"*.csv", Policy::reject},
                                {"\xc3\xa4/**/*.log", Policy::last_writer_wins},
-                               {"*", Policy::merge}};
+                               {"*", Policy::merge},
+                               {.glob = "journal/**",
+                                .access = Access::append_only,
+                                .no_exec = true,
+                                .max_bytes = uint64_t{1} << 33,
+                                .allowed = {"*.md", "\xc3\xa4*"}},
+                               {.glob = "secret", .access = Access::none, .no_exec = false}};
   return record;
 }
 
@@ -146,7 +152,7 @@ void expect_same(const TokenRecord& a, const TokenRecord& b) {
   for (size_t i = 0; i < a.routes.size(); ++i) {
     EXPECT_EQ(a.routes[i].path, b.routes[i].path);
     EXPECT_EQ(a.routes[i].volume, b.routes[i].volume);
-    EXPECT_EQ(a.routes[i].writable, b.routes[i].writable);
+    EXPECT_EQ(a.routes[i].rights, b.routes[i].rights);
     EXPECT_EQ(a.routes[i].policy, b.routes[i].policy);
     EXPECT_EQ(a.routes[i].timeout_ms, b.routes[i].timeout_ms);
     EXPECT_EQ(a.routes[i].patterns, b.routes[i].patterns);
@@ -241,6 +247,20 @@ TEST_P(Tenancy, RevokesTheTokensThatAreNotKept) {
   must(store_->put_token(first));
   EXPECT_FALSE(must(store_->find_token(first.hash)).revoked);
   EXPECT_EQ(code_of(store_->revoke_other_tokens("nobody-" + tenant_, {})), Code::not_found);
+}
+
+TEST_P(Tenancy, SaysWhichTokensAreStillValid) {
+  const TokenRecord first = token(tenant_, 0xA1), second = token(tenant_, 0xA2);
+  TokenRecord revoked = token(tenant_, 0xA3);
+  revoked.revoked = true;
+  for (const TokenRecord& record : {first, second, revoked}) must(store_->put_token(record));
+  const TokenHash nobody = token(tenant_, 0xA4).hash;
+  auto valid =
+      must(store_->valid_tokens({second.hash, nobody, revoked.hash, first.hash, second.hash}));
+  std::sort(valid.begin(), valid.end());
+  valid.erase(std::unique(valid.begin(), valid.end()), valid.end());
+  EXPECT_EQ(valid, (std::vector{first.hash, second.hash}));
+  EXPECT_TRUE(must(store_->valid_tokens({})).empty());
 }
 
 TEST_P(Tenancy, TokensAreKeptAndReplaced) {

@@ -332,7 +332,7 @@ def test_two_mounts_of_one_directory_at_once():
     d = BASE.make("contended")
     for _ in range(3):
         tries = [BASE.start("mount", *ROUTER.flags(), *other, d, stderr=subprocess.PIPE)
-                 for other in ([], ["--state-dir", BASE.path("elsewhere")]) * 3]
+                 for other in ([], ["--state-dir", BASE.path("other-state")]) * 3]
         said = [(t.communicate(timeout=60)[1], t.returncode) for t in tries]
         equal(sorted(status for _, status in said), [0, 1, 1, 1, 1, 1], str(said))
         for text, status in said:

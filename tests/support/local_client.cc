@@ -13,7 +13,7 @@ namespace {
 Route route(const std::string& name, bool writable, Policy policy) {
   Route r;
   r.path = r.volume = name;
-  r.writable = writable;
+  if (writable) r.rights = Access::read_write;
   r.policy = policy;
   return r;
 }

@@ -83,7 +83,7 @@ class RouterClientTest : public ::testing::Test {
     Route route;
     route.path = "memory";
     route.volume = "memory";
-    route.writable = true;
+    route.rights = Access::read_write;
     token.routes = {route};
     EXPECT_TRUE(store_->put_token(token).ok());
   }

@@ -94,6 +94,18 @@ Result<std::string> MemStore::path_of(const Scope& scope, Ino ino) {
   return tenant->path_of(*node);
 }
 
+Result<std::vector<std::string>> MemStore::paths_of(const Scope& scope, Ino ino, uint32_t limit) {
+  const std::lock_guard lock(mutex_);
+  LINKSPAN_TRY(Tenant * tenant, scoped_tenant(scope));
+  LINKSPAN_TRY(const MemNode* node, tenant->find(scope, ino));
+  std::vector<std::string> paths;
+  for (const auto& [parent, name] : node->names) {
+    if (paths.size() == limit) break;
+    paths.push_back(tenant->path_of(tenant->at(parent), name));
+  }
+  return paths;
+}
+
 Result<ConflictsReply> MemStore::conflicts(const Scope& scope, const ConflictsRequest& request) {
   LINKSPAN_CHECK(check(request));
   const std::lock_guard lock(mutex_);

@@ -80,7 +80,10 @@ Result<Applied> MemStore::set_attributes(const Mutation& m, const SetAttrRequest
     LINKSPAN_CHECK(check_writable(m.scope, *node));
     if (request.size) LINKSPAN_CHECK(check_has_content(*node));
     tx.touch(*node);
-    if (request.size) truncate(tx, *node, *request.size);
+    if (request.size) {
+      LINKSPAN_CHECK(check_bounds(m.bounds, node->attr.size, *request.size, false));
+      truncate(tx, *node, *request.size);
+    }
     set_plain(*node, request, m.now);
     tx.log(request.size ? "truncate" : "setattr", *node);
     return tx.finish(node->volume, {node});
@@ -109,6 +112,15 @@ Result<std::vector<Extent>> extents_of(const CommitRequest& request) {
                              : ExtentReader::replacing(source, request.size));
 }
 
+// What the author may not do to the content of a file.
+Status check_change(const Mutation& m, const MemNode& node, const CommitRequest& request,
+                    const std::vector<Extent>& extents, const Content& content) {
+  const uint64_t size = node.attr.size;
+  const bool within = !extents.empty() && extents.front().offset < size;
+  const bool changes = !request.append && (request.keep_below < size || within);
+  return check_bounds(m.bounds, size, content.size(), changes);
+}
+
 void commit_to(Transaction& tx, MemNode& node, const CommitRequest& request,
                std::shared_ptr<Content> content) {
   tx.count_before(node);
@@ -129,6 +141,13 @@ Result<MemNode*> find_successor(Transaction& tx, const MemNode& node) {
 }
 
 }  // namespace
+
+Result<bool> MemStore::is_applied(const Mutation& m, OpNumber number) {
+  const std::lock_guard lock(mutex_);
+  LINKSPAN_TRY(Tenant * tenant, scoped_tenant(m.scope));
+  const auto results = tenant->results.find(m.author.session);
+  return results != tenant->results.end() && results->second.count(number) != 0;
+}
 
 Result<Ino> MemStore::successor(const Scope& scope, Ino ino) {
   const std::lock_guard lock(mutex_);
@@ -158,9 +177,11 @@ Result<Applied> MemStore::commit(const Mutation& m, const CommitRequest& request
       return changed_by_another(node->attr.version);
     }
     LINKSPAN_TRY(auto content, make_content(node->head(), request, extents));
+    LINKSPAN_CHECK(check_change(m, *node, request, extents, *content));
     std::shared_ptr<Content> also;
     if (successor != nullptr) {
       LINKSPAN_TRY(also, make_content(successor->head(), *m.successor, there));
+      LINKSPAN_CHECK(check_change(m, *successor, *m.successor, there, *also));
     }
     if (request.append) tx.reply.offset = node->attr.size;
     if (successor != nullptr && node->attr.version.value < kForked)

@@ -177,6 +177,8 @@ Result<Applied> MemStore::rename(const Mutation& m, const RenameRequest& request
     LINKSPAN_CHECK(check_base(move));
     LINKSPAN_CHECK(check_merged(m, move));
     LINKSPAN_CHECK(check_room(move));
+    if (move.from->is_file())
+      LINKSPAN_CHECK(check_bounds(m.bounds, 0, move.from->attr.size, false));
 
     const LoggedChange where = where_of(tenant, move);
     if (request.exchange) {

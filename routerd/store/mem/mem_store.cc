@@ -151,6 +151,15 @@ Result<TokenRecord> MemStore::find_token(const TokenHash& hash) {
   return at->second;
 }
 
+Result<std::vector<TokenHash>> MemStore::valid_tokens(const std::vector<TokenHash>& hashes) {
+  const std::lock_guard lock(mutex_);
+  std::vector<TokenHash> valid;
+  for (const TokenHash& hash : hashes)
+    if (const auto at = tokens_.find(hash); at != tokens_.end() && !at->second.revoked)
+      valid.push_back(hash);
+  return valid;
+}
+
 Status MemStore::put_session(const SessionRecord& session, Epoch epoch) {
   const std::lock_guard lock(mutex_);
   LINKSPAN_CHECK(check_owner(session.tenant, epoch));

@@ -23,6 +23,7 @@ Status truncate_for(Transaction& tx, const SetAttrRequest& request, NodeRow& nod
                     const Rows& heads) {
   LINKSPAN_CHECK(check_has_content(request.ino, node.attr.kind));
   node.modify(tx.mutation());
+  LINKSPAN_CHECK(check_bounds(tx.mutation().bounds, node.attr.size, *request.size, false));
   if (*request.size == node.attr.size) return ok();
   tx.count_before(node);
   LINKSPAN_CHECK(truncate(tx, node, heads, *request.size));

@@ -77,6 +77,8 @@ Result<uint64_t> write_content(Transaction& tx, const CommitRequest& request, Ex
                                NodeRow& node, const Rows& heads, Batch batch) {
   const uint64_t old_size = node.attr.size;
   const uint64_t kept = request.append ? old_size : std::min(request.keep_below, old_size);
+  const bool within = !batch.extents.empty() && batch.extents.front().offset < old_size;
+  const bool changes = kept < old_size || (!request.append && within);
   ContentWriter writer(tx, node);
   LINKSPAN_CHECK(writer.cut(kept));
   writer.know(heads);
@@ -92,8 +94,10 @@ Result<uint64_t> write_content(Transaction& tx, const CommitRequest& request, Ex
   if (request.append && reader.end() > limits::kFileBytes - old_size)
     return fail(Code::too_large,
                 "the file would have more than " + std::to_string(limits::kFileBytes) + " bytes");
+  const uint64_t size = request.append ? old_size + reader.end() : std::max(kept, request.size);
+  LINKSPAN_CHECK(check_bounds(tx.mutation().bounds, old_size, size, changes));
   LINKSPAN_CHECK(writer.finish());
-  return request.append ? old_size + reader.end() : std::max(kept, request.size);
+  return size;
 }
 
 const char* what_of(const CommitRequest& request) {
@@ -246,6 +250,16 @@ Result<Applied> PostgresStore::commit(const Mutation& m, const CommitRequest& re
     if (m.successor) return commit_to_both(tx, request, *m.successor);
     return Commit(tx, request).run();
   });
+}
+
+Result<bool> PostgresStore::is_applied(const Mutation& m, OpNumber number) {
+  const std::function<Result<bool>(Connection&)> use = [&](Connection& conn) -> Result<bool> {
+    Params params;
+    params.i32(static_cast<int32_t>(m.scope.tenant.value)).id(m.author.session).id(number);
+    LINKSPAN_TRY(const Rows found, conn.run(sql::kFindResult, params));
+    return !found.empty();
+  };
+  return with_connection<bool>(pool_, use);
 }
 
 Result<Ino> PostgresStore::successor(const Scope& scope, Ino ino) {

@@ -271,6 +271,31 @@ Result<std::string> PostgresStore::path_of(const Scope& scope, Ino ino) {
   return with_connection<std::string>(pool_, use);
 }
 
+Result<std::vector<std::string>> PostgresStore::paths_of(const Scope& scope, Ino ino,
+                                                         uint32_t limit) {
+  const std::function<Result<std::vector<std::string>>(Connection&)> use =
+      [&](Connection& conn) -> Result<std::vector<std::string>> {
+    const auto params = [&] {
+      return std::move(Params().i32(static_cast<int32_t>(scope.tenant.value)).id(ino));
+    };
+    conn.queue(sql::kNode, params());
+    conn.queue(sql::kPaths, params().i32(static_cast<int32_t>(limit)));
+    LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
+    if (rows[0].empty()) return no_node(ino);
+    LINKSPAN_CHECK(check_visible(scope, ino, node_at(rows[0], 0).volume));
+    std::vector<std::string> paths;
+    for (int row = 0; row < rows[1].count(); ++row) {
+      const std::string name = rows[1].text(row, 1);
+      if (row == 0 || rows[1].i64(row, 0) != rows[1].i64(row - 1, 0))
+        paths.push_back(name);
+      else
+        paths.back() = name + "/" + paths.back();
+    }
+    return paths;
+  };
+  return with_connection<std::vector<std::string>>(pool_, use);
+}
+
 Result<ConflictsReply> PostgresStore::conflicts(const Scope& scope,
                                                 const ConflictsRequest& request) {
   LINKSPAN_CHECK(check(request));

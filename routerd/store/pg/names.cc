@@ -167,6 +167,7 @@ Result<Applied> link_in(Transaction& tx, const LinkRequest& request) {
   if (node->is_directory()) return fail(Code::not_permitted, "a directory has one name only");
   if (node->attr.nlink == 0) return fail(Code::not_found, "the node has no name any more");
   LINKSPAN_CHECK(check_links(*node));
+  LINKSPAN_CHECK(check_bounds(m.bounds, 0, node->attr.size, false));
 
   ++node->attr.nlink;
   node->touch(m);

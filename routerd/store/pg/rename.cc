@@ -294,6 +294,7 @@ Result<Applied> rename_in(Transaction& tx, const RenameRequest& request) {
   LINKSPAN_CHECK(check_base(move));
   LINKSPAN_CHECK(check_merged(m, move));
   LINKSPAN_CHECK(check_room(move));
+  if (move.from->is_file()) LINKSPAN_CHECK(check_bounds(m.bounds, 0, move.from->attr.size, false));
   return apply(tx, move);
 }
 

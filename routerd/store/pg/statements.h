@@ -142,6 +142,18 @@ inline constexpr Statement kPath{
     "FROM linkspan.dentry e WHERE e.tenant = $1::integer AND e.ino = up.parent OFFSET 0) d "
     "WHERE up.depth < 4096) "
     "SELECT parent, name FROM up"};
+// (tenant, ino, limit) -> (which of its names, name) of each, the oldest first, then those of its
+// parents, up to the root
+inline constexpr Statement kPaths{
+    "paths",
+    "WITH RECURSIVE names AS (SELECT row_number() OVER (ORDER BY d.seq, d.cookie) AS place, "
+    "d.parent, d.name FROM linkspan.dentry d WHERE d.tenant = $1::integer AND d.ino = $2::bigint "
+    "ORDER BY d.seq, d.cookie LIMIT $3::integer), up(place, parent, name, depth) AS ("
+    "SELECT place, parent, name, 1 FROM names UNION ALL "
+    "SELECT up.place, d.parent, d.name, up.depth + 1 FROM up CROSS JOIN LATERAL (SELECT e.parent, "
+    "e.name FROM linkspan.dentry e WHERE e.tenant = $1::integer AND e.ino = up.parent OFFSET 0) d "
+    "WHERE up.depth < 4096) "
+    "SELECT place, name FROM up ORDER BY place, depth"};
 // (tenant, volume, ino, kind, has_xattrs.. as node_row.h binds it)
 inline constexpr Statement kAddNode{
     "add_node",

@@ -111,11 +111,11 @@ inline constexpr Statement kPutToken{
     "revoked = EXCLUDED.revoked"};
 inline constexpr Statement kDropRoutes{"drop_routes",
                                        "DELETE FROM linkspan.token_route WHERE hash = $1::bytea"};
-// (hash, place, path, volume, writable, policy, timeout_ms)
+// (hash, place, path, volume, rights, policy, timeout_ms)
 inline constexpr Statement kAddRoute{
     "add_route",
-    "INSERT INTO linkspan.token_route (hash, place, path, volume, writable, policy, timeout_ms) "
-    "VALUES ($1::bytea, $2::integer, $3::bytea, $4::text, $5::boolean, $6::smallint, "
+    "INSERT INTO linkspan.token_route (hash, place, path, volume, rights, policy, timeout_ms) "
+    "VALUES ($1::bytea, $2::integer, $3::bytea, $4::text, $5::smallint, $6::smallint, "
     "$7::bigint)"};
 // (hash) -> tenant name, principal, sandbox, expires, revoked
 inline constexpr Statement kToken{
@@ -127,21 +127,29 @@ inline constexpr Statement kValidTokens{
     "valid_tokens",
     "SELECT k.hash FROM linkspan.token k JOIN linkspan.tenant t ON t.id = k.tenant "
     "WHERE t.name = $1::text AND NOT k.revoked ORDER BY k.hash FOR UPDATE OF k"};
+// (hashes, one behind the other, how many) -> hash of each that is there and not revoked
+inline constexpr Statement kStillValid{
+    "still_valid",
+    "SELECT k.hash FROM linkspan.token k JOIN (SELECT substring($1::bytea FROM 32 * i + 1 FOR 32) "
+    "AS hash FROM generate_series(0, $2::integer - 1) i) asked ON asked.hash = k.hash "
+    "WHERE NOT k.revoked"};
 inline constexpr Statement kRevokeToken{
     "revoke_token", "UPDATE linkspan.token SET revoked = true WHERE hash = $1::bytea"};
-// (hash) -> path, volume, writable, policy, timeout_ms, place, glob, policy of the glob. A row for
-// each pattern, or one with nulls.
+// (hash) -> path, volume, rights, policy, timeout_ms, place; glob, policy, access, no_exec,
+// max_bytes, allowed of a pattern. A row for each pattern, or one with nulls.
 inline constexpr Statement kRoutes{
     "routes",
-    "SELECT r.path, r.volume, r.writable, r.policy, r.timeout_ms, r.place, p.glob, p.policy "
-    "FROM linkspan.token_route r LEFT JOIN linkspan.token_pattern p "
+    "SELECT r.path, r.volume, r.rights, r.policy, r.timeout_ms, r.place, p.glob, p.policy, "
+    "p.access, p.no_exec, p.max_bytes, p.allowed FROM linkspan.token_route r LEFT JOIN "
+    "linkspan.token_pattern p "
     "ON p.hash = r.hash AND p.route = r.place WHERE r.hash = $1::bytea "
     "ORDER BY r.place, p.place"};
-// (hash, place of the route, place, glob, policy)
+// (hash, place of the route, place, glob, policy, access, no_exec, max_bytes, allowed)
 inline constexpr Statement kAddPattern{
     "add_pattern",
-    "INSERT INTO linkspan.token_pattern (hash, route, place, glob, policy) "
-    "VALUES ($1::bytea, $2::integer, $3::integer, $4::text, $5::smallint)"};
+    "INSERT INTO linkspan.token_pattern (hash, route, place, glob, policy, access, no_exec, "
+    "max_bytes, allowed) VALUES ($1::bytea, $2::integer, $3::integer, $4::text, $5::smallint, "
+    "$6::smallint, $7::boolean, $8::bigint, $9::text)"};
 // (id, tenant, attached, token, secret, principal, sandbox, epoch); nothing: another owner
 inline constexpr Statement kPutSession{
     "put_session",

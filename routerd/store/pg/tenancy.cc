@@ -146,10 +146,49 @@ Route route_at(const Rows& rows, int row) {
   Route route;
   route.path = rows.text(row, 0);
   route.volume = rows.text(row, 1);
-  route.writable = rows.boolean(row, 2);
+  route.rights = static_cast<Access>(rows.i16(row, 2));
   route.policy = static_cast<Policy>(rows.i16(row, 3));
   route.timeout_ms = static_cast<uint32_t>(rows.i64(row, 4));
   return route;
+}
+
+// Globs of names hold no '/'.
+std::string joined(const std::vector<std::string>& globs) {
+  std::string text;
+  for (const std::string& glob : globs) text += (text.empty() ? "" : "/") + glob;
+  return text;
+}
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> globs;
+  while (!text.empty()) {
+    const size_t slash = text.find('/');
+    globs.emplace_back(text.substr(0, slash));
+    text.remove_prefix(slash == std::string_view::npos ? text.size() : slash + 1);
+  }
+  return globs;
+}
+
+PolicyPattern pattern_at(const Rows& rows, int row) {
+  PolicyPattern pattern{rows.text(row, 6)};
+  if (!rows.null(row, 7)) pattern.policy = static_cast<Policy>(rows.i16(row, 7));
+  if (!rows.null(row, 8)) pattern.access = static_cast<Access>(rows.i16(row, 8));
+  if (!rows.null(row, 9)) pattern.no_exec = rows.boolean(row, 9);
+  if (!rows.null(row, 10)) pattern.max_bytes = rows.u64(row, 10);
+  pattern.allowed = split(rows.bytes(row, 11));
+  return pattern;
+}
+
+void add_pattern(Connection& conn, std::string_view hash, int32_t route, int32_t place,
+                 const PolicyPattern& pattern) {
+  const std::string allowed = joined(pattern.allowed);
+  Params p;
+  p.bytes(hash).i32(route).i32(place).bytes(pattern.glob);
+  pattern.policy ? p.i16(static_cast<int16_t>(*pattern.policy)) : p.null();
+  pattern.access ? p.i16(static_cast<int16_t>(*pattern.access)) : p.null();
+  pattern.no_exec ? p.boolean(*pattern.no_exec) : p.null();
+  pattern.max_bytes ? p.u64(*pattern.max_bytes) : p.null();
+  conn.queue(sql::kAddPattern, p.bytes(allowed));
 }
 
 Result<TokenRecord> token_of(const TokenHash& hash, const Rows& token, const Rows& routes) {
@@ -164,9 +203,7 @@ Result<TokenRecord> token_of(const TokenHash& hash, const Rows& token, const Row
   for (int row = 0; row < routes.count(); ++row) {
     if (row == 0 || routes.i32(row, 5) != routes.i32(row - 1, 5))
       record.routes.push_back(route_at(routes, row));
-    if (!routes.null(row, 6))
-      record.routes.back().patterns.push_back(
-          {routes.text(row, 6), static_cast<Policy>(routes.i16(row, 7))});
+    if (!routes.null(row, 6)) record.routes.back().patterns.push_back(pattern_at(routes, row));
   }
   return record;
 }
@@ -237,15 +274,13 @@ Status PostgresStore::put_token(const TokenRecord& token) {
     int32_t place = 0;
     for (const Route& route : token.routes) {
       Params p;
-      p.bytes(hash).i32(place).bytes(route.path).bytes(route.volume).boolean(route.writable);
-      p.i16(static_cast<int16_t>(route.policy)).i64(route.timeout_ms);
+      p.bytes(hash).i32(place).bytes(route.path).bytes(route.volume);
+      p.i16(static_cast<int16_t>(route.rights)).i16(static_cast<int16_t>(route.policy));
+      p.i64(route.timeout_ms);
       conn.queue(sql::kAddRoute, p);
       int32_t at = 0;
-      for (const PolicyPattern& pattern : route.patterns) {
-        Params of;
-        of.bytes(hash).i32(place).i32(at++).bytes(pattern.glob);
-        conn.queue(sql::kAddPattern, of.i16(static_cast<int16_t>(pattern.policy)));
-      }
+      for (const PolicyPattern& pattern : route.patterns)
+        add_pattern(conn, hash, place, at++, pattern);
       ++place;
     }
     return ok();
@@ -281,6 +316,19 @@ Result<TokenRecord> PostgresStore::find_token(const TokenHash& hash) {
     return token_of(hash, rows[0], rows[1]);
   };
   return with_connection<TokenRecord>(pool_, use);
+}
+
+Result<std::vector<TokenHash>> PostgresStore::valid_tokens(const std::vector<TokenHash>& hashes) {
+  std::string joined_hashes;
+  for (const TokenHash& hash : hashes) joined_hashes += view(hash);
+  LINKSPAN_TRY(
+      const Rows rows, query(pool_, sql::kStillValid, [&] {
+        return std::move(Params().bytes(joined_hashes).i32(static_cast<int32_t>(hashes.size())));
+      }));
+  std::vector<TokenHash> valid;
+  for (int row = 0; row < rows.count(); ++row)
+    valid.push_back(array_of<std::tuple_size_v<TokenHash>>(rows.bytes(row, 0)));
+  return valid;
 }
 
 // Under the fence's shared lock and by the epoch, as every mutation.

@@ -22,7 +22,8 @@ MountReport example() {
   report.session = {SessionId(7), "acme", "agent", "box", "routerd", "unix:/r.sock", {}, {}};
   report.link = {client::Link::connected, report.started, ""};
   report.lease_valid = true;
-  Route memory{.path = "memory", .volume = "mem-vol", .writable = true, .root = Ino(16)};
+  Route memory{
+      .path = "memory", .volume = "mem-vol", .rights = Access::read_write, .root = Ino(16)};
   Route skills{.path = "skills", .volume = "skills", .root = Ino(17)};
   report.routes = {{memory, {}}, {skills, {}}};
   report.routes[0].stats.dirty_bytes = 5;

@@ -118,7 +118,7 @@ grpc::Status FakeRouter::Attach(grpc::ServerContext* context, const v1::AttachRe
     attached.lease = lease;
     Route memory;
     memory.path = memory.volume = "memory";
-    memory.writable = true;
+    memory.rights = Access::read_write;
     memory.root = root;
     attached.routes = {memory};
   });

@@ -89,7 +89,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(token.expires.ns, 1893456000'500000000);  // 2030-01-01T00:00:00.5Z
   ASSERT_EQ(token.routes.size(), 1u);
   EXPECT_EQ(token.routes[0].path, "memory");
-  EXPECT_TRUE(token.routes[0].writable);
+  EXPECT_EQ(token.routes[0].rights, Access::read_write);
   EXPECT_EQ(token.routes[0].policy, Policy::reject);
   EXPECT_EQ(token.routes[0].timeout_ms, 100u);
   EXPECT_THAT(token.routes[0].patterns,
@@ -259,7 +259,7 @@ const Case kCases[] = {
     {"route_rights_missing", with_token(kToken, "path = \"m\"\nvolume = \"memory\"\n"),
      "r.toml:8: 'rights' is missing in [[tenant.token.route]]; write rights = \"rw\""},
     {"route_rights", with_token(kToken, "path = \"m\"\nvolume = \"memory\"\nrights = \"w\"\n"),
-     "r.toml:11: rights: \"w\" is not one of \"ro\" or \"rw\""},
+     "r.toml:11: rights: \"w\" is not one of \"ro\", \"append\", \"no-delete\" or \"rw\""},
     {"route_policy", with_token(kToken, kRoute + "policy = \"ours\"\n"),
      "r.toml:12: policy: \"ours\" is not one of \"merge\", \"reject\" or \"last-writer-wins\""},
     {"route_timeout", with_token(kToken, kRoute + "timeout_ms = 0\n"),
@@ -268,11 +268,14 @@ const Case kCases[] = {
      "r.toml:12: pattern: expected a list of tables, found a string; write "
      "[[tenant.token.route.pattern]]"},
     {"pattern_unknown", with_pattern("glob = \"*\"\npolicy = \"merge\"\npath = \"x\"\n"),
-     "r.toml:15: unknown key 'path' in [[tenant.token.route.pattern]]; known are glob, policy"},
+     "r.toml:15: unknown key 'path' in [[tenant.token.route.pattern]]; known are glob, policy, "
+     "access, no_exec, max_bytes, allowed"},
     {"pattern_no_glob", with_pattern("policy = \"merge\"\n"),
      "r.toml:12: 'glob' is missing in [[tenant.token.route.pattern]]; write glob = \"*.csv\""},
-    {"pattern_no_policy", with_pattern("glob = \"*.csv\"\n"),
-     "r.toml:12: 'policy' is missing in [[tenant.token.route.pattern]]; write policy = \"reject\""},
+    {"pattern_no_word", with_pattern("glob = \"*.csv\"\n"),
+     "r.toml:13: glob: the pattern says nothing of its files; write policy = \"reject\" or access "
+     "= "
+     "\"append-only\", no_exec, max_bytes, allowed"},
     {"pattern_policy", with_pattern("glob = \"*.csv\"\npolicy = \"ours\"\n"),
      "r.toml:14: policy: \"ours\" is not one of \"merge\", \"reject\" or \"last-writer-wins\""},
     {"pattern_empty", with_pattern("glob = \"\"\npolicy = \"merge\"\n"),

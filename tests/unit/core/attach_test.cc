@@ -65,6 +65,10 @@ TEST_F(CoreTest, AnExpiringTokenEndsItsSessions) {
   const auto sink = m.stream();
   EXPECT_EQ(sink->next().kind, Frame::welcome);
   clock_.advance(60ms);
+  const Frame drop = sink->next();
+  ASSERT_EQ(drop.kind, Frame::revoke);
+  EXPECT_TRUE(drop.revocation.everything);
+  m.ack(drop.revocation.number);
   const Frame end = sink->next();
   EXPECT_EQ(end.kind, Frame::end);
   EXPECT_EQ(end.code, Code::unauthenticated);

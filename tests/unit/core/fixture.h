@@ -278,7 +278,7 @@ class CoreTest : public ::testing::Test {
   static Route route(const std::string& name, bool writable, Policy policy) {
     Route route;
     route.path = route.volume = name;
-    route.writable = writable;
+    if (writable) route.rights = Access::read_write;
     route.policy = policy;
     return route;
   }

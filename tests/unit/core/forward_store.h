@@ -55,6 +55,10 @@ class ForwardStore final : public Store {
   Result<TokenRecord> find_token(const TokenHash& h) override {
     return pass<TokenRecord>("find_token", [&] { return inner_->find_token(h); });
   }
+  Result<std::vector<TokenHash>> valid_tokens(const std::vector<TokenHash>& hashes) override {
+    return pass<std::vector<TokenHash>>("valid_tokens",
+                                        [&] { return inner_->valid_tokens(hashes); });
+  }
   Status put_session(const SessionRecord& s, Epoch epoch) override {
     return inner_->put_session(s, epoch);
   }
@@ -94,6 +98,13 @@ class ForwardStore final : public Store {
   }
   Result<std::string> path_of(const Scope& s, Ino ino) override {
     return pass<std::string>("path_of", [&] { return inner_->path_of(s, ino); });
+  }
+  Result<std::vector<std::string>> paths_of(const Scope& s, Ino ino, uint32_t limit) override {
+    return pass<std::vector<std::string>>("paths_of",
+                                          [&] { return inner_->paths_of(s, ino, limit); });
+  }
+  Result<bool> is_applied(const store::Mutation& m, OpNumber number) override {
+    return pass<bool>("is_applied", [&] { return inner_->is_applied(m, number); });
   }
   Result<Ino> successor(const Scope& s, Ino ino) override {
     return pass<Ino>("successor", [&] { return inner_->successor(s, ino); });

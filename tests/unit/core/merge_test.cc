@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "routerd/core/conflict.h"
+#include "routerd/core/glob.h"
 #include "routerd/core/policy.h"
 
 namespace linkspan::core {

@@ -71,6 +71,31 @@ TEST_F(QuotaTest, BytesAreBoundedExactly) {
   EXPECT_EQ(statfs(m).used_bytes, 100u);
 }
 
+// Its first try took the last of the room.
+TEST_F(QuotaTest, ARetryOfWhatIsAppliedIsAnsweredWithThat) {
+  Mount m = mount();
+  const Ino x = m.create(m.root(), "x");
+  for (int i = 0; i < 3; ++i) m.create(m.root(), std::to_string(i));
+  CreateRequest last;
+  last.parent = m.root();
+  last.name = "last";
+  last.mode = 0644;
+  last.op = m.op();
+  const auto made = m.start(last).get();
+  ASSERT_TRUE(made.ok());
+  last.op.retry = true;
+  EXPECT_EQ(m.start(last).get()->nodes.front().attr.ino, made->nodes.front().attr.ino);
+
+  CommitRequest append = m.rewrite(x, "");
+  append.append = true;
+  append.extents = bytes(std::string(600, 'a'));
+  ASSERT_TRUE(m.start(append).get().ok());
+  append.op.retry = true;
+  append.extents = bytes(std::string(600, 'a'));
+  EXPECT_TRUE(m.start(append).get().ok());
+  EXPECT_EQ(m.content(x).size(), 600u);
+}
+
 TEST_F(QuotaTest, AppendsAreBounded) {
   Mount m = mount();
   const Ino x = m.create(m.root(), "x");

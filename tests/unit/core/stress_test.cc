@@ -244,7 +244,7 @@ class StressTest : public ::testing::TestWithParam<bool> {
     token.principal = "agent";
     Route route;
     route.path = route.volume = "memory";
-    route.writable = true;
+    route.rights = Access::read_write;
     token.routes = {route};
     ASSERT_TRUE(memory->put_token(token).ok());
     RouterOptions options;

@@ -110,7 +110,7 @@ TEST_F(UpkeepTest, AsksForAllItsTenantsAtOnceAndWaitsForNoTokens) {
   }
   Mount first = mount(), second = mount("second"), third = mount("third");
   Barrier barrier;
-  store_->before("find_token", [&] {
+  store_->before("valid_tokens", [&] {
     barrier.pass();
     return ok();
   });

@@ -55,7 +55,7 @@ TEST(PgMigrate, ADatabaseOfTheFirstSchemaIsUpgraded) {
   EXPECT_EQ(Outside(database).run("SELECT string_agg(name, ' ' ORDER BY version) "
                                   "FROM linkspan.schema_version"),
             "0001_first 0002_conflicts 0003_fork_version 0004_beat 0005_lease 0006_patterns "
-            "0007_replaced_by");
+            "0007_replaced_by 0008_rights");
   const Ino ino = world.make_file(world.root(), "file", "base");
   store::KeepRequest request;
   request.operation = OpNumber{1};
@@ -69,7 +69,7 @@ TEST(PgMigrate, ADatabaseOfTheFirstSchemaIsUpgraded) {
   Route route;
   route.path = "m";
   route.volume = "memory";
-  route.writable = true;
+  route.rights = Access::read_write;
   route.policy = Policy::reject;
   route.timeout_ms = 1234;
   EXPECT_EQ(must(world.store().find_token(hash)).routes, std::vector{route});

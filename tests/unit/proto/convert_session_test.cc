@@ -111,6 +111,18 @@ TEST(ConvertAttach, ReplyIsChecked) {
                 for (size_t i = 0; i <= limits::kPatterns; ++i) m.add_patterns()->set_glob("*");
               }),
               StartsWith("invalid: route.patterns:"));
+  EXPECT_THAT(route([](auto& m) { m.set_rights(5); }), StartsWith("invalid: route.rights:"));
+  EXPECT_THAT(route([](auto& m) {
+                m.add_patterns()->set_glob("*");
+                m.mutable_patterns(m.patterns_size() - 1)->set_access(5);
+              }),
+              StartsWith("invalid: route.pattern.access:"));
+  EXPECT_THAT(route([](auto& m) {
+                m.add_patterns()->set_glob("*");
+                for (size_t i = 0; i <= limits::kAllowedNames; ++i)
+                  m.mutable_patterns(m.patterns_size() - 1)->add_allowed("*");
+              }),
+              StartsWith("invalid: route.pattern.allowed:"));
   EXPECT_THAT(route([](auto& m) { m.set_timeout_ms(0); }),
               StartsWith("invalid: route.timeout_ms:"));
   EXPECT_THAT(route([](auto& m) { m.set_root_ino(0); }), StartsWith("invalid: route.root_ino:"));
