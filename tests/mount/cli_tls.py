@@ -219,7 +219,7 @@ class server:
 def test_less_than_tls_1_3_is_refused():
     with TlsRouter("modern") as router:
         old = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{router.port}", "-tls1_2", "-alpn", "h2"],
-                             capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+                             capture_output=True, text=True, errors="replace", timeout=30, stdin=subprocess.DEVNULL)
         check(old.returncode != 0 and "Cipher is (NONE)" in old.stdout, old.stdout + old.stderr)
         equal(router.shown(), "good")  # and what speaks 1.3 gets through
         good = ["-cert", BASE.path("good.pem"), "-key", BASE.path("good.key")]
@@ -279,6 +279,10 @@ def test_a_new_certificate_serves_without_a_restart():
         half = pathlib.Path(BASE.path("good.pem")).read_text()[:200]
         pathlib.Path(BASE.path("swapped.now.pem")).write_text(half)
         eventually(lambda: "holds no certificate" in router.log(), 20, "the half file is logged")
+        equal(router.shown(), "next")
+        # One that no mount would take.
+        router.show("expired")
+        eventually(lambda: "expired on 2020-02-01" in router.log(), 20, "the expired one is logged")
         equal(router.shown(), "next")
         # The connection that stood all the while goes on, under the same session.
         pathlib.Path(f"{d}/memory/note").write_text("on")
