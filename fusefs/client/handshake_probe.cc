@@ -15,6 +15,9 @@
 #include <memory>
 #include <vector>
 
+#include "linkspan/convert.h"
+#include "linkspan/limits.h"
+
 namespace linkspan::client {
 namespace {
 
@@ -115,11 +118,10 @@ std::string names_of(const X509* certificate) {
   size_t shown = 0;
   for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()) && shown < kNamesShown; ++i) {
     const std::string name = text_of(sk_GENERAL_NAME_value(names.get(), i));
-    if (name.empty() || name.find_first_of(std::string_view("\n\r\0\x1b", 4)) != std::string::npos)
-      continue;
+    if (name.empty() || name.find('\n') != std::string::npos) continue;
     all += (shown++ ? ", " : "") + name;
   }
-  return all.empty() ? "no name at all" : all;
+  return all.empty() ? "no name at all" : wire::clean_text(all, limits::kErrorTextBytes);
 }
 
 std::string when(const ASN1_TIME* time) {
@@ -196,7 +198,8 @@ class Probe {
 
   std::string judge_plaintext() const {
     if (!heard_tls()) return {};
-    return "it speaks TLS there; write " + to_string({{}, address_.host, address_.port, true});
+    return "it speaks TLS there; write " +
+           to_string(Address{{}, address_.host, address_.port, true});
   }
 
   std::string judge(bool done) {

@@ -22,7 +22,7 @@ constexpr std::chrono::seconds kSaid{1};  // between two lines about who was ref
 // When nothing can be accepted (too many open files) the queue waits so long.
 constexpr std::chrono::milliseconds kPause{100};
 
-Error cannot(const std::string& path, const std::string& why) {
+Error cannot_listen(const std::string& path, const std::string& why) {
   return fail(Code::io, "cannot listen on unix:" + path + ": " + why);
 }
 
@@ -74,7 +74,7 @@ Result<std::unique_ptr<UnixListener>> UnixListener::open(const std::string& path
   std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
   if (fd < 0 || wake < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
       listen(fd, kBacklog) != 0)
-    return cannot(path, std::strerror(errno));
+    return cannot_listen(path, std::strerror(errno));
   return made;
 }
 
