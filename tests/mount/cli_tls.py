@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import threading
 
-from cli_env import LINKSPAN, ROUTERD, Base, check, equal, eventually, labtest, status_of
+from cli_env import LINKSPAN, NOBODY, ROUTERD, Base, check, equal, eventually, labtest, status_of
 
 BASE = Base("tls")
 EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -340,6 +340,13 @@ def test_who_may_connect_to_a_unix_socket():
         router.works(router.plain)  # it is about unix sockets
     with TlsRouter("peers-root", top='socket_users = ["root"]') as router:
         router.works(router.unix)
+    # Who it is the kernel says, also from the namespace that `run` makes.
+    with TlsRouter("peers-run", top='socket_users = ["nobody"]') as router:
+        token = BASE.write("nobody.token", pathlib.Path(router.token).read_text(), uid=65534)
+        done = BASE.linkspan("run", "--router", router.unix, "--token-file", token, "--workspace", BASE.make("nw", uid=65534),
+                             "--", "sh", "-c", "echo run > /memory/run && cat /memory/run", user=NOBODY)
+        equal((done.returncode, done.stdout), (0, "run\n"), done.stderr)
+        router.refused(["user 0 "], router.unix)
     with TlsRouter("peers-group", top='socket_groups = ["4711"]') as router:
         router.refused(["may not connect"], router.unix)
         # By a group that is not its first.
