@@ -1,4 +1,5 @@
 // Tenants, volumes, inode numbers, tokens, sessions.
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <set>
@@ -254,7 +255,7 @@ TEST_P(Tenancy, SaysWhichTokensAreStillValid) {
   TokenRecord revoked = token(tenant_, 0xA3);
   revoked.revoked = true;
   for (const TokenRecord& record : {first, second, revoked}) must(store_->put_token(record));
-  const TokenHash nobody = token(tenant_, 0xA4).hash;
+  const store::TokenHash nobody = token(tenant_, 0xA4).hash;
   auto valid =
       must(store_->valid_tokens({second.hash, nobody, revoked.hash, first.hash, second.hash}));
   std::sort(valid.begin(), valid.end());

@@ -179,12 +179,14 @@ def test_rules_of_paths(lab):
         here, there = tenant.trees["agent"], tenant.trees["operator"]
         sh(f"mkdir {there}/journal {there}/fixed {there}/notes; echo secret > {there}/a.key; echo f > {there}/fixed/f; "
            f"echo one > {there}/journal/log")
+        os.setxattr(f"{there}/a.key", "user.a", b"1")
         # denied
         equal("a.key" in os.listdir(here), True, "it is listed")
         equal(os.stat(f"{here}/a.key").st_size, 7)
         for what in ("cat {}", "cp {} /dev/null", "echo x >> {}", "mv {} {}2", "rm -f {}", "ln {} {}2"):
             equal(failed(what.replace("{}", f"{here}/a.key")), "Permission denied", what)
         equal(errno_of(os.listxattr, f"{here}/a.key"), errno.EACCES)
+        equal(errno_of(os.getxattr, f"{here}/a.key", "user.linkspan.author"), errno.EACCES)
         equal(errno_of(os.symlink, "x", f"{here}/s.key"), errno.EACCES)
         # read-only
         equal(read(f"{here}/fixed/f"), "f\n")

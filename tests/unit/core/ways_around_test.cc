@@ -108,6 +108,9 @@ TEST_F(RulesTest, AnotherNameIsNoWayAround) {
   ASSERT_EQ(code(all.start(LinkRequest{all.op(), secret, all.root(), "open"}).get()), kDone);
   EXPECT_FALSE(m.look(m.root(), "open").node->content) << "the strictest of all names";
   EXPECT_EQ(router_->read(m.who, {secret, {}, 0, 9}).code(), Code::access_denied);
+  const Ino late = file(all, all.root(), "late", "secret");
+  ASSERT_EQ(code(all.start(LinkRequest{all.op(), late, all.root(), "late.key"}).get()), kDone);
+  EXPECT_FALSE(m.look(m.root(), "late").node->content) << "not only the oldest";
   // The name that is free may go; what it named stays.
   EXPECT_EQ(code(m.start_remove(m.root(), "free").get()), kDone);
   EXPECT_EQ(code(m.start_remove(m.root(), "journal.log").get()), Code::not_permitted);
