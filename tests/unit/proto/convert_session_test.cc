@@ -41,16 +41,28 @@ Attached some_attached() {
   reply.session = SessionId(5);
   reply.secret = kSecret;
   reply.lease = 5s;
-  reply.routes = {
-      {"memory",
-       "m",
-       VolumeId(),
-       true,
-       Policy::reject,
-       {{"*.csv", Policy::merge}, {"\xc3\xa4/**", Policy::last_writer_wins}},
-       100,
-       Ino(16)},
-      {"skills/team", "s", VolumeId(), false, Policy::last_writer_wins, {}, 200, Ino(17)}};
+  reply.routes = {{"memory",
+                   "m",
+                   VolumeId(),
+                   Access::append_only,
+                   Policy::reject,
+                   {{"*.csv", Policy::merge},
+                    {"\xc3\xa4/**", Policy::last_writer_wins},
+                    {.glob = "notes/**",
+                     .access = Access::none,
+                     .no_exec = false,
+                     .max_bytes = 0,
+                     .allowed = {"*.md", "x"}}},
+                   100,
+                   Ino(16)},
+                  {"skills/team",
+                   "s",
+                   VolumeId(),
+                   Access::read_only,
+                   Policy::last_writer_wins,
+                   {},
+                   200,
+                   Ino(17)}};
   reply.tenant = "default";
   reply.principal = "agent";
   reply.sandbox = "s1";
