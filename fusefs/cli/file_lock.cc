@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 
@@ -90,13 +93,21 @@ Result<PlaceLock> PlaceLock::take(const std::string& path) {
   return fail(Code::busy, path + " is locked by another process");
 }
 
-bool PlaceLock::take_directory(const std::string& dir) {
-  directory_ = UniqueFd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  return !directory_ || try_lock(directory_, LOCK_EX);
+bool PlaceLock::take_path(const std::string& path) {
+  struct stat space {};  // of the mount namespace
+  (void)::stat("/proc/self/ns/mnt", &space);
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  const std::string text =
+      "linkspan-mount/" + hex(hash_text(std::to_string(space.st_ino) + ":" + path));
+  text.copy(name.sun_path + 1, sizeof name.sun_path - 1);  // the first byte stays 0: abstract
+  name_ = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
+  return ::bind(name_.get(), reinterpret_cast<const sockaddr*>(&name), size) == 0 ||
+         errno != EADDRINUSE;
 }
 
 PlaceLock::~PlaceLock() {
-  if (directory_) unlock(directory_);
   if (!file_) return;
   ::unlink(path_.c_str());
   unlock(file_);

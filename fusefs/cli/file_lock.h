@@ -21,26 +21,26 @@ void unlock(const UniqueFd& file);
 // Processes that took a lock which is still held on this file (from /proc/locks).
 std::vector<pid_t> lock_holders(const std::string& path);
 
-// A lock whose file is there only while it is held: nothing is left of it. And of the directory
-// that it is about, for those who keep such files elsewhere.
+// A lock whose file is there only while it is held: nothing is left of it.
 class PlaceLock {
  public:
   // `busy`: another process holds it.
   static Result<PlaceLock> take(const std::string& path);
-  // False: another process holds it. One that cannot be opened is nobody's.
-  bool take_directory(const std::string& dir);
+  // For those who keep such files elsewhere: the path itself, as it is in this mount namespace (an
+  // abstract socket of that name, unix(7)). False: another process holds it.
+  bool take_path(const std::string& path);
   PlaceLock(PlaceLock&&) noexcept = default;
   PlaceLock& operator=(PlaceLock&&) = delete;
   ~PlaceLock();
   void leave_to_child() {  // that was forked meanwhile
     file_.reset();
-    directory_.reset();
+    name_.reset();
   }
 
  private:
   PlaceLock(std::string path, UniqueFd file) : path_(std::move(path)), file_(std::move(file)) {}
   std::string path_;
-  UniqueFd file_, directory_;
+  UniqueFd file_, name_;
 };
 
 }  // namespace linkspan::cli

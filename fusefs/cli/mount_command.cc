@@ -35,24 +35,12 @@ Result<std::vector<MountStep>> check_place(const MountOptions& options,
   return steps;
 }
 
-Error is_being_mounted_on(const std::string& dir) {
-  return fail(Code::busy,
-              "another linkspan is just mounting on " + dir + "; see: linkspan status " + dir);
-}
-
 Result<PlaceLock> lock_place(const MountOptions& options, const std::string& mounts_dir) {
   auto lock = PlaceLock::take(state_file(mounts_dir, options.dir) + ".lock");
-  if (lock.ok() || lock.code() != Code::busy) return lock;
-  return is_being_mounted_on(options.dir);
-}
-
-// For who has another --state-dir. A mount that does not answer must not be opened: looked at
-// first, and once more when nobody can mount there any more.
-Status lock_directory(const MountOptions& options, PlaceLock* place) {
-  const auto checked = check_mountpoint(options.dir, options.non_empty);
-  if (!checked.ok() && checked.code() != Code::unavailable) return checked.error();
-  if (!place->take_directory(options.dir)) return is_being_mounted_on(options.dir);
-  return ok();
+  if (lock.ok() && lock->take_path(options.dir)) return lock;
+  if (!lock.ok() && lock.code() != Code::busy) return lock;
+  return fail(Code::busy, "another linkspan is just mounting on " + options.dir +
+                              "; see: linkspan status " + options.dir);
 }
 
 Result<Prepared> prepare(MountOptions& options) {
@@ -63,7 +51,6 @@ Result<Prepared> prepare(MountOptions& options) {
   LINKSPAN_TRY(auto lock, lock_place(options, session.mounts_dir));
   prepared.serve.place.emplace(std::move(lock));
   remove_half_written(session.mounts_dir, options.dir);
-  LINKSPAN_CHECK(lock_directory(options, &*prepared.serve.place));
   LINKSPAN_TRY(session.inherited, check_place(options, session.mounts_dir));
   LINKSPAN_CHECK(check_fuse_device());
   LINKSPAN_TRY(session.spool_dir, choose_spool(options.spool_dir));

@@ -24,7 +24,8 @@ def test_samples_are_valid():
                           text=True, timeout=30)
     equal(done.returncode, 0, done.stderr)
     check("memory" in done.stdout and "agent" in done.stdout, done.stdout)
-    check("(rw, merge)\n      *.csv: reject\n      journal/**/*.log: last-writer-wins\n" in done.stdout, done.stdout)
+    check("(rw, merge)\n      *.csv: reject\n      journal/**/*.log: last-writer-wins, append-only, no execute bits, "
+          "at most 1048576 bytes a file, only names like *.log index.md\n" in done.stdout, done.stdout)
     # And that of TLS: nothing is wrong with it but that its files are not there.
     text = re.sub(r"^#(\[tls\]|(certificate|key|client_ca) = )", r"\1", text, flags=re.M)
     text = text.replace('listen = ["unix:/run/linkspan/router.sock"]', 'listen = ["tls://0.0.0.0:7433"]', 1)
