@@ -14,7 +14,7 @@
 namespace linkspan::rpc {
 namespace {
 
-class UnixListenerTest : public testing::Test {
+class UnixListenerTest : public ::testing::Test {
  protected:
   UnixListenerTest() {
     char dir[] = "/tmp/linkspan-listener-XXXXXX";
