@@ -84,7 +84,9 @@ TEST_F(QuotaTest, ARetryOfWhatIsAppliedIsAnsweredWithThat) {
   const auto made = m.start(last).get();
   ASSERT_TRUE(made.ok());
   last.op.retry = true;
-  EXPECT_EQ(m.start(last).get()->nodes.front().attr.ino, made->nodes.front().attr.ino);
+  const auto again = m.start(last).get();
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->nodes.front().attr.ino, made->nodes.front().attr.ino);
 
   CommitRequest append = m.rewrite(x, "");
   append.append = true;
