@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 #include <memory>
 #include <vector>
 
 #include "linkspan/convert.h"
 #include "linkspan/limits.h"
+#include "linkspan/openssl.h"
 
 namespace linkspan::client {
 namespace {
@@ -26,18 +26,9 @@ using Steady = std::chrono::steady_clock::time_point;
 constexpr size_t kNamesShown = 5;
 constexpr unsigned char kAlert = 21, kHandshake = 22;  // types of TLS records
 
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* thing) const {
-    Free(thing);
-  }
-};
+using tls::Bio, tls::Certificate, tls::Freed, tls::Key, tls::when;
 using Context = std::unique_ptr<SSL_CTX, Freed<SSL_CTX_free>>;
 using Tls = std::unique_ptr<SSL, Freed<SSL_free>>;
-using Bio = std::unique_ptr<BIO, Freed<BIO_free_all>>;
-using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 using Names = std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>>;
 using Resolved = std::unique_ptr<addrinfo, Freed<freeaddrinfo>>;
 
@@ -122,13 +113,6 @@ std::string names_of(const X509* certificate) {
     all += (shown++ ? ", " : "") + name;
   }
   return all.empty() ? "no name at all" : wire::clean_text(all, limits::kErrorTextBytes);
-}
-
-std::string when(const ASN1_TIME* time) {
-  std::tm at{};
-  char text[32] = "";
-  if (ASN1_TIME_to_tm(time, &at) == 1) std::strftime(text, sizeof text, "%F %T UTC", &at);
-  return text;
 }
 
 class Probe {

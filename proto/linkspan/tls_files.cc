@@ -13,23 +13,13 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
-#include <memory>
+
+#include "linkspan/openssl.h"
 
 namespace linkspan::tls {
 namespace {
 
 constexpr size_t kFileBytesMost = 4 << 20;  // a system's authorities are 250 KiB
-
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* thing) const {
-    Free(thing);
-  }
-};
-using Bio = std::unique_ptr<BIO, Freed<BIO_free_all>>;
-using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 
 Bio reader(std::string_view pem) {
   return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
@@ -39,13 +29,6 @@ Certificate next_certificate(BIO* pem) {
   Certificate certificate(PEM_read_bio_X509(pem, nullptr, nullptr, nullptr));
   ERR_clear_error();  // a file's end is one to OpenSSL
   return certificate;
-}
-
-std::string when(const ASN1_TIME* time) {
-  std::tm at{};
-  char text[32] = "";
-  if (ASN1_TIME_to_tm(time, &at) == 1) std::strftime(text, sizeof text, "%F %T UTC", &at);
-  return text;
 }
 
 std::string read_file(const std::string& path, std::string* out) {
@@ -125,6 +108,13 @@ std::string authorities_problem(const std::string& pem) {
 }
 
 }  // namespace
+
+std::string when(const ASN1_TIME* time) {
+  std::tm at{};  // not utc(): certificates without an end say 9999, which no linkspan::Time holds
+  char text[32] = "";
+  if (ASN1_TIME_to_tm(time, &at) == 1) std::strftime(text, sizeof text, "%FT%TZ", &at);
+  return text;
+}
 
 std::vector<Problem> read(const Files& files, Pems* out) {
   std::vector<Problem> problems;

@@ -36,7 +36,7 @@ struct Problem {
 // belongs to another certificate.
 std::vector<Problem> read(const Files& files, Pems* out);
 
-// The last day of the first certificate in `pem`: "2030-01-01 00:00:00 UTC"; empty if there is
+// The last day of the first certificate in `pem`: "2030-01-01T00:00:00Z"; empty if there is
 // none.
 std::string expiry(std::string_view pem);
 

@@ -208,10 +208,10 @@ def test_an_expired_certificate():
     # The router itself does not start with it.
     done = subprocess.run([ROUTERD, "--config", router.config, "--check-config"], capture_output=True, text=True, timeout=30)
     equal(done.returncode, 2)
-    check("late.now.pem: the certificate expired on 2020-02-01 00:00:00 UTC; put a new one there" in done.stderr, done.stderr)
+    check("late.now.pem: the certificate expired on 2020-02-01T00:00:00Z; put a new one there" in done.stderr, done.stderr)
     # One that became so while it ran, as s_server plays it.
     with server("-cert", BASE.path("expired.pem"), "-key", BASE.path("expired.key")) as port:
-        router.refused(["has expired (its own: 2020-02-01 00:00:00 UTC)", "operator"], f"tls://127.0.0.1:{port}", *CA)
+        router.refused(["has expired (its own: 2020-02-01T00:00:00Z)", "operator"], f"tls://127.0.0.1:{port}", *CA)
 
 
 class server:

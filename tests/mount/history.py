@@ -261,6 +261,16 @@ def test_restore_a_version(lab):
     check(link.is_symlink() and path.read_text() == "good\n")
 
 
+def test_one_of_two_names_comes_back_as_it_was(lab):
+    a, _ = trees(lab)
+    (a / "memory/kept").write_text("then")
+    os.link(a / "memory/kept", a / "memory/dropped")
+    os.unlink(a / "memory/dropped")
+    (a / "memory/kept").write_text("now")
+    run("restore", "--deleted", str(a / "memory/dropped"))
+    equal(((a / "memory/dropped").read_text(), (a / "memory/kept").read_text()), ("then", "now"))
+
+
 def test_deleted_files_come_back(lab):
     a, b = trees(lab)
     os.makedirs(a / "memory/gone/deep")
