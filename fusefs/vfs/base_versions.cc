@@ -34,8 +34,11 @@ std::optional<Version> BaseVersions::of_node(const Process& process, Ino ino,
 }
 
 std::optional<Base> BaseVersions::of_name(const Process& process, const cache::Name& name,
-                                          Ino target) {
+                                          Ino target, Ino moving) {
   std::lock_guard lock(mutex_);
+  if (const Away* away = moving ? away_.find(NameKey{process, name}) : nullptr;
+      away && away->read.ino == moving && away->made.ino == target)
+    return away->made;
   for (const Process& who : {process, Process{}}) {
     if (const Base* base = by_name_.find(NameKey{who, name})) return newest(who, *base);
     if (!target) continue;
@@ -83,6 +86,23 @@ std::optional<BaseVersions::Unanswered> BaseVersions::take_unanswered(const Proc
   const Unanswered rename = *found;
   unanswered_.erase(key);
   return rename;
+}
+
+void BaseVersions::moved_away(const Process& process, const cache::Name& name, const Base& read) {
+  std::lock_guard lock(mutex_);
+  away_.put(NameKey{process, name}, Away{read, {}});
+}
+
+void BaseVersions::made_anew(const Process& process, const cache::Name& name, const Base& made) {
+  std::lock_guard lock(mutex_);
+  const NameKey key{process, name};
+  Away* away = away_.find(key);
+  if (!away || away->made.ino) return;
+  away->made = made;
+  const Version read = away->read.version;
+  const Base base{made.ino, read.value + 1 == made.version.value ? made.version : read};
+  by_node_.put(NodeKey{process, base.ino}, base.version);
+  by_name_.put(key, base);
 }
 
 void BaseVersions::forget_name(const Process& process, const cache::Name& name) {

@@ -39,7 +39,10 @@ class BaseVersions {
   std::optional<Version> of_node(const Process& process, Ino ino,
                                  const std::optional<cache::Name>& name);
   // What a rename over this name is based on; `target` is the node there now, as far as known.
-  std::optional<Base> of_name(const Process& process, const cache::Name& name, Ino target);
+  // `moving`: the file that gets the name. One that the process had moved away from it, and moves
+  // back, replaces only what the process has made since.
+  std::optional<Base> of_name(const Process& process, const cache::Name& name, Ino target,
+                              Ino moving = {});
 
   // Whoever read `from` has read `to`: a rename gave the same content another version number, or
   // what became `to` was written through a shared mapping, which every process here may have seen.
@@ -55,6 +58,11 @@ class BaseVersions {
   std::optional<Unanswered> take_unanswered(const Process& process, const cache::Name& name);
   // The name was made anew or is gone: what was read under it is of another file.
   void forget_name(const Process& process, const cache::Name& name);
+  // But when the process moved the file away (to a version of that number) and makes a new one in
+  // its place, which goes on with the file's history, it saves what it had read.
+  void moved_away(const Process& process, const cache::Name& name, const Base& read);
+  // `made`: the new file, as it was born; the version before is the other's last.
+  void made_anew(const Process& process, const cache::Name& name, const Base& made);
 
  private:
   struct NodeKey {
@@ -85,6 +93,11 @@ class BaseVersions {
   cache::LruMap<NodeKey, Version, NodeHash> by_node_{65536};
   cache::LruMap<NameKey, Base, NameKeyHash> by_name_{65536};
   cache::LruMap<NameKey, Unanswered, NameKeyHash> unanswered_{4096};
+  struct Away {
+    Base read;  // of the file that was moved away
+    Base made;  // in its place since, as it was born
+  };
+  cache::LruMap<NameKey, Away, NameKeyHash> away_{4096};
   struct Renumbered {
     std::vector<Version> from;  // at most kRenumbered, the oldest first
     Version to;

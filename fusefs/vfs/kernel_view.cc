@@ -5,7 +5,8 @@
 
 namespace linkspan::vfs {
 
-KernelView::KernelView(KernelCache* kernel, ReplyGate* gate) : kernel_(kernel), gate_(gate) {
+KernelView::KernelView(KernelCache* kernel, ReplyGate* gate, bool names_wait)
+    : kernel_(kernel), gate_(gate), names_wait_(names_wait) {
   if (kernel_) thread_ = std::thread([this] { run(); });
 }
 
@@ -90,8 +91,10 @@ void KernelView::drop_revoked(const std::vector<Ino>& attributes, std::vector<In
   drop_contents(std::move(contents), lease);
 }
 
-void KernelView::drop_names(const std::vector<RevokedName>& names) {
-  if (kernel_ && !names.empty()) kernel_->drop_names(names);
+void KernelView::drop_names(std::vector<RevokedName> names, const std::function<bool()>& lease) {
+  if (!kernel_ || names.empty()) return;
+  if (!names_wait_) return kernel_->drop_names(names);
+  elsewhere([this, names = std::move(names)] { kernel_->drop_names(names); }, lease);
 }
 
 KernelView::Reading::Reading(KernelView* view, Ino ino) : view_(view), ino_(ino) {
@@ -122,9 +125,16 @@ void KernelView::drop_contents(std::vector<Ino> inos, const std::function<bool()
                           [this](Ino ino) { return reading_.count(ino) == 0; });
   }
   if (!kernel_ || inos.empty()) return;
-  const auto dropping = std::make_shared<Dropping>();
-  enqueue([this, dropping, inos = std::move(inos)] {
+  const auto drop = [this, inos = std::move(inos)] {
     for (const Ino ino : inos) kernel_->drop_content(ino);
+  };
+  elsewhere(drop, lease);
+}
+
+void KernelView::elsewhere(std::function<void()> notice, const std::function<bool()>& lease) {
+  const auto dropping = std::make_shared<Dropping>();
+  enqueue([dropping, notice = std::move(notice)] {
+    notice();
     {
       std::lock_guard lock(dropping->mutex);
       dropping->done = true;
@@ -147,7 +157,7 @@ void KernelView::drop_all(const cache::Evicted& known, const std::function<bool(
   std::vector<RevokedName> names;
   names.reserve(known.names.size());
   for (const cache::Name& name : known.names) names.push_back({name.parent, name.name});
-  drop_names(names);
+  drop_names(std::move(names), lease);
   std::vector<Ino> contents;
   for (const Ino ino : nodes) {
     kernel_->drop_attributes(ino);
@@ -170,7 +180,7 @@ void KernelView::evicted(cache::Evicted evicted, bool read_only) {
     if (!names) return;
     std::vector<RevokedName> list;
     for (const cache::Name& name : evicted.names) list.push_back({name.parent, name.name});
-    drop_names(list);
+    kernel_->drop_names(list);
   });
 }
 

@@ -27,7 +27,8 @@ inline constexpr size_t kNotices = 65536;  // that wait; then whoever adds one s
 class KernelView {
  public:
   // Neither is owned; `kernel` may be null.
-  KernelView(KernelCache* kernel, ReplyGate* gate);
+  // `names_wait`: the kernel drops a name only when no lookup in its directory is under way.
+  KernelView(KernelCache* kernel, ReplyGate* gate, bool names_wait);
   ~KernelView();
 
   // The kernel's pages are of this version: they were read through this mount, or written.
@@ -45,12 +46,14 @@ class KernelView {
   void is_own(Ino ino, Version version);
   bool own(Ino ino, Version version);
 
-  // From the revocation's thread, at once; between the notices of sizes().
-  void drop_names(const std::vector<RevokedName>& names);
-  // Of `contents` the pages, too. While a READ of such a file is under way the kernel waits for it,
-  // and the READ may wait for a link that only the caller's thread can bring back: so another
-  // thread drops them. Returns when that is done; with the lease lost after kDropWait at the latest
-  // (whoever lost it acknowledges nothing, and the pages go as soon as the READs are answered).
+  // From the revocation's thread, at once; between the notices of sizes(). The kernel may wait for
+  // requests that are under way (a READ of a file whose pages are to go, a LOOKUP where
+  // names_wait), and they for a link that only the caller's thread can bring back: then another
+  // thread does it. Returns when that is done; with the lease lost after kDropWait at the latest
+  // (whoever lost it acknowledges nothing, and what is to go does so as soon as the requests are
+  // answered).
+  void drop_names(std::vector<RevokedName> names, const std::function<bool()>& lease);
+  // Of `contents` the pages, too.
   void drop_revoked(const std::vector<Ino>& attributes, std::vector<Ino> contents,
                     const std::function<bool()>& lease);
   // `dirty`: this file's pages are its local view and stay.
@@ -82,6 +85,7 @@ class KernelView {
 
  private:
   void drop_contents(std::vector<Ino> inos, const std::function<bool()>& lease);
+  void elsewhere(std::function<void()> notice, const std::function<bool()>& lease);
   void notify(const std::vector<Ino>& inos, void (KernelCache::*drop)(Ino));
   void later(std::function<void()> notice);
   void enqueue(std::function<void()> notice);
@@ -89,6 +93,7 @@ class KernelView {
 
   KernelCache* kernel_;
   ReplyGate* gate_;
+  const bool names_wait_;
   ToldSizes sizes_;
   // Leaf. Guards all up to reading_.
   std::mutex pages_mutex_;

@@ -63,7 +63,11 @@ Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
   change.names = {{name, reply.nodes.front().attr.ino}};
   if (reply.created) {
     change.listings = {name.parent};
-    bases_.forget_name(processes_.of_thread(c.tid), name);
+    const Process process = processes_.of_thread(c.tid);
+    const Attr& made = reply.nodes.front().attr;
+    bases_.forget_name(process, name);
+    // Born with a later version than the first, it goes on with another's history.
+    if (made.version.value > 1) bases_.made_anew(process, name, Base{made.ino, made.version});
   }
   tree_.changed(ticket, reply, change);
   forget_evicted();
@@ -170,7 +174,11 @@ Status RouteVfs::rmdir(const Caller& c, Ino parent, const std::string& name) {
 
 // The unsaved writes of the file of this name, so that others see them no later than the name.
 Status RouteVfs::commit_named(const Doing& doing, const cache::Name& name) {
-  const auto ino = tree_.known_name(name);
+  auto ino = tree_.known_name(name);
+  if (!ino && !files_.dirty().empty()) {
+    LINKSPAN_TRY(const auto found, tree_.lookup(doing, name));
+    ino = found.node ? found.node->attr.ino : Ino{};
+  }
   if (!ino || !*ino) return ok();
   const auto file = files_.find(*ino);
   // What was only truncated is about to be written to, and nobody wants to see it empty till then.
@@ -207,7 +215,8 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
   const auto moving = tree_.known_name(source);
   const auto moved_before = moving && *moving ? tree_.known_node(*moving) : std::nullopt;
   if (flags == 0) {
-    if (const auto base = bases_.of_name(process, target, target_before.value_or(Ino{}))) {
+    if (const auto base = bases_.of_name(process, target, target_before.value_or(Ino{}),
+                                         moving.value_or(Ino{}))) {
       request.base_ino = base->ino;
       request.base_version = base->version;
     }
@@ -271,6 +280,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   tree_.changed(ticket, reply,
                 {{{target, moved.ino}, {source, source_after}}, {source.parent, target.parent}});
   without_names(reply, /*removed=*/false);
+  const auto read = bases_.of_name(process, source, moved.ino);
   bases_.forget_name(process, source);
 
   if (reply.version) kernel_.sizes().untell(moved.ino);
@@ -287,7 +297,14 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
     bases_.renumbered(moved.ino, before, moved.version);
     if (const auto file = files_.find(moved.ino)) file->renumbered(before, moved.version);
   }
-  const bool replaced = target_before && *target_before && !request.exchange;
+  // Where it took another's name, only its head's number is known.
+  if (read && moved.kind == Kind::file && !request.exchange) {
+    if (!reply.version)
+      bases_.moved_away(process, source, Base{moved.ino, read->version});
+    else if (read->version == before)
+      bases_.moved_away(process, source, Base{moved.ino, moved.version});
+  }
+  const bool replaced = reply.version && !request.exchange;
   if (replaced && moved.kind == Kind::file)
     bases_.read(process, Base{moved.ino, moved.version}, target);
   else

@@ -72,6 +72,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
       release(ino, result.handle);
       return done.error();
     }
+    commits_.schedule(ino, kBareTruncation);  // whoever opened it may write nothing for long
   }
   const auto view = file.view();
   const Version version = view ? view->base : known.node.attr.version;

@@ -9,7 +9,7 @@ RouteVfs::RouteVfs(client::RouterClient* client, KernelCache* kernel, VfsOptions
       client_(client),
       tree_(client, &content_, &gate_, &options_),
       contents_(client, &content_),
-      kernel_(kernel, &gate_),
+      kernel_(kernel, &gate_, !options_.route.writable()),
       relatime_(&tree_, &options_),
       commits_(Commits::Parts{&tree_, &files_, &kernel_, &bases_, &content_, &options_}),
       locks_(Locks::Parts{client_, &files_, &commits_, &options_}) {
@@ -50,7 +50,8 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
     return;
   }
   gate_.advance();
-  kernel_.drop_names(revocation.names);
+  const auto lease = [this] { return client_->lease_valid(); };
+  kernel_.drop_names(revocation.names, lease);
   kernel_.sizes().notices_begin(revocation.nodes);
   std::vector<Ino> attributes, contents;
   for (const RevokedNode& node : revocation.nodes) {
@@ -67,7 +68,7 @@ void RouteVfs::on_revoke(const Revocation& revocation) {
     if (node.content) content_.drop(node.ino);
     contents.push_back(node.ino);
   }
-  kernel_.drop_revoked(attributes, std::move(contents), [this] { return client_->lease_valid(); });
+  kernel_.drop_revoked(attributes, std::move(contents), lease);
   gate_.advance();
   kernel_.sizes().notices_ended(revocation.nodes, gate_.now());
 }

@@ -103,6 +103,17 @@ Result<Merger::Text> Merger::text(Ino ino, Version version) {
   return Text(std::move(read->data));
 }
 
+// The head as the others left it. A file that goes on with the history of one that was moved away
+// (Mutation::continues) is empty until its maker has written it: theirs is the version before.
+Result<Merger::Text> Merger::text_of_head(Ino ino, Version head) {
+  LINKSPAN_TRY(Text now, text(ino, head));
+  if (!now || !now->empty()) return now;
+  const Version after{head.value + 1};
+  LINKSPAN_TRY(const auto last, store_.versions(mutation_.scope, {ino, after, 2}));
+  if (last.size() < 2 || last[0].version != head || last[0].what != "create") return now;
+  return text(ino, last[1].version);
+}
+
 // The name is what tells a text, which may be merged by lines, from, say, JSON. A file that lost
 // its names goes by the last one.
 Result<std::string> Merger::path_of(Ino ino) {
@@ -153,7 +164,7 @@ Result<store::Applied> Merger::merge(const CommitRequest& request, Result<store:
 
   for (int attempt = 0; attempt < kMergeAttempts; ++attempt) {
     const Version head_version{applied.error().head_version};
-    LINKSPAN_TRY(const Text head, text(request.ino, head_version));
+    LINKSPAN_TRY(const Text head, text_of_head(request.ino, head_version));
     auto merged = head ? merge3(*base, *head, *mine) : std::nullopt;
     if (!merged || merged->size() > kMergeBytes) return applied;
     CommitRequest of_both = request;
@@ -253,7 +264,7 @@ Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request)
   const Attr& mine = from.node->attr;
   if (mine.kind != Kind::file || head.kind != Kind::file) return false;
   LINKSPAN_TRY(const Text base_text, base_of_name(asked, head.ino));
-  LINKSPAN_TRY(const Text head_text, text(head.ino, head.version));
+  LINKSPAN_TRY(const Text head_text, text_of_head(head.ino, head.version));
   LINKSPAN_TRY(const Text mine_text, text(mine.ino, mine.version));
   if (!base_text || !head_text || !mine_text) return false;
   Text merged = merge3(*base_text, *head_text, *mine_text);

@@ -40,6 +40,7 @@ class Merger {
   Result<store::Applied> finish_rename(store::Applied applied);
   // Text that may be merged, whole. Nothing: too large, binary, or not there any more.
   Result<Text> text(Ino ino, Version version);
+  Result<Text> text_of_head(Ino ino, Version head);
   Result<Text> base_of_name(const RenameRequest& request, Ino head);
   // Of what was refused so: the answer, too, where it cannot be merged.
   Result<store::Applied> merge(const CommitRequest& request, Result<store::Applied> applied);

@@ -70,6 +70,19 @@ Ino changed_beside(const Request& request, const Result<store::Applied>& applied
   return {};
 }
 
+// What later creates of the session go by.
+void note_moves(Session& session, const RenameRequest& request, const MutationReply& reply,
+                Boot now) {
+  const Attr& moved = reply.nodes.front().attr;
+  if (moved.kind != Kind::file || request.exchange) return;
+  session.moved_away().note(request.from_parent, request.from_name, moved.ino, now);
+}
+void note_moves(Session& session, const CreateRequest& request, const MutationReply&, Boot) {
+  session.moved_away().forget(request.parent, request.name);
+}
+template <class Request>
+void note_moves(Session&, const Request&, const MutationReply&, Boot) {}
+
 // At the first try, when it was refused as a conflict.
 bool was_kept(const Result<store::Applied>& applied) {
   return !applied.ok() && applied.code() == Code::conflict;
@@ -260,8 +273,8 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
   if (!permitted.ok() && !request.op.retry) return refuse(permitted.error());
   const Permit terms = permitted.ok() ? *permitted : Permit{};
   store::Mutation mutation{
-      call.grant->scope, tenant.epoch, {},           {},          call.session->author(),
-      clock_.now(),      std::nullopt, std::nullopt, terms.bounds};
+      call.grant->scope, tenant.epoch, {},           {},           call.session->author(),
+      clock_.now(),      std::nullopt, std::nullopt, terms.bounds, {}};
   // By now it may be refused what was done at its first try: the store, which does nothing where
   // nothing is writable, answers that.
   if (!permitted.ok()) mutation.scope.writable.clear();
@@ -272,6 +285,8 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
       auto ino = tenant.inodes.next(*store_, tenant.id);
       if (!ino.ok()) return refuse(ino.error());
       mutation.new_ino = *ino;
+      mutation.continues =
+          call.session->moved_away().find(request.parent, request.name, clock_.boot());
     }
   }
 
@@ -300,7 +315,10 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
   if (!permitted.ok() && !(applied.ok() && applied->replayed) && !was_kept(applied))
     applied = permitted.error();
   if (!applied.ok()) applied = name_rule(terms, applied.error());
-  if (applied.ok()) tenant.usage.apply(applied->usage);
+  if (applied.ok()) {
+    tenant.usage.apply(applied->usage);
+    note_moves(*call.session, request, applied->reply, clock_.boot());
+  }
   reserved.reset();  // only now: what was used is counted, so nobody else is promised it
   const Plan plan = plan_for(call, request, mutation.new_ino, applied, view);
   // 3. The other holders, before any reply may claim to contain this change. A replay revokes once

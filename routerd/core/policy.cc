@@ -13,6 +13,7 @@ namespace {
 
 // Glob patterns of the last part of a path, without regard to case.
 constexpr std::array kNeverMerged = {"*.json", "*.ipynb", "*.sqlite*", "*.db*"};
+constexpr const char* kBackups = "*~";  // of editors, which replace theirs without having read it
 
 }  // namespace
 
@@ -32,6 +33,7 @@ Policy effective_policy(const Route& route, std::string_view path) {
     if (pattern.policy && matches(pattern.glob, path)) return *pattern.policy;
   if (route.policy != Policy::merge) return route.policy;
   const std::string name(path.substr(path.rfind('/') + 1));
+  if (fnmatch(kBackups, name.c_str(), 0) == 0) return Policy::last_writer_wins;
   for (const char* pattern : kNeverMerged)
     if (fnmatch(pattern, name.c_str(), FNM_CASEFOLD) == 0) return Policy::reject;
   return route.policy;

@@ -21,6 +21,7 @@
 #include "routerd/core/clock.h"
 #include "routerd/core/completion.h"
 #include "routerd/core/grant.h"
+#include "routerd/core/moved_away.h"
 #include "routerd/core/operations.h"
 #include "routerd/core/router.h"
 #include "routerd/core/slots.h"
@@ -60,6 +61,7 @@ class Session : public std::enable_shared_from_this<Session> {
   uint32_t slot() const { return slot_; }
   bool proves(std::string_view secret) const;  // constant time
   Operations& operations() { return operations_; }
+  MovedAway& moved_away() { return moved_away_; }
   store::Author author() const { return {record_.principal, record_.sandbox, record_.id}; }
 
   std::shared_ptr<const Grant> grant() const;
@@ -149,6 +151,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const uint32_t slot_;
   const Millis lease_;
   Operations operations_;
+  MovedAway moved_away_;
   std::atomic<int64_t> seen_;  // Boot ticks
 
   mutable std::mutex mutex_;  // after LockTable's, before SlotTable's and Sequencer's

@@ -32,6 +32,8 @@ Error no_conflict(Seq number);             // `not_found`
 // (a file that is larger already may stay so), `not_permitted`.
 Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t new_size,
                     bool changes_bytes);
+// The highest version of a file that was created and written once, as the new file of a save is.
+inline constexpr uint64_t kWrittenOnce = 2;
 Error changed_by_another(Version head);        // `conflict`: a commit's base is not the head
 Error replaced_by_another();                   // `conflict`, head_version 0
 Status check(const SetXattrRequest& request);  // `attribute_too_big`

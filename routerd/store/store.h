@@ -19,8 +19,13 @@
 // - Nothing can be created in, linked or moved into a directory that was removed: `not_found`.
 // - Replacing rename: the entry keeps its cookie. An exchange keeps both cookies and both nodes'
 //   histories. The moved file's list of versions becomes the target's plus one, numbered above both
-//   files' last; its own is given up; the replaced node keeps its list. A rename between two names
+//   files' last; the replaced node keeps its list. Of its own list a file that was written once
+//   (its version is 2 at most: the new file of a save) leaves nothing; any other's versions but the
+//   head come between the two, numbered above both files' last by their own numbers, but for those
+//   that the target's list holds. They count as replaced at that rename. A rename between two names
 //   of one node, and a create that found the file, log nothing and change no time.
+// - A file that goes on with another's history (Mutation::continues) is born with the version after
+//   the other's last, and empty; the other keeps a list of its own.
 // - A commit to a file whose last name a rename by another session took is refused: `conflict` with
 //   head_version 0. The core then says what is to become of the node that goes on with its history
 //   (Mutation::successor).
@@ -87,6 +92,9 @@ struct Mutation {
                                               // larger one get the name of a rename or link
   };
   Bounds bounds;
+  // A create of a file only: the file that its author moved away from this very name. If that is
+  // still a file of the volume with a name, the new one goes on with its history.
+  Ino continues;
 };
 
 // What a mutation added to or took from its volume: `allocated` bytes of the heads of nodes that
@@ -169,11 +177,11 @@ class Store : public Tenancy {
   // Removes versions, orphans and log entries past their volume's retention, a bounded number per
   // call; returns how many rows it removed (0: nothing is left to do). A version goes when
   // keep_versions newer ones exist (the head counted) or it was replaced (not: made) more than
-  // keep_days ago; the head stays. In the list that a replaced node keeps for its other names, all
-  // but the head count as replaced at that rename. An orphan (nlink 0) goes keep_days after its
-  // ctime, but not within a day: it may be open somewhere; a refused writer's not before it is
-  // settled, and keep_days after that. A log entry goes keep_days after its
-  // time.
+  // keep_days ago; the head stays. In the list that a replaced or continued node keeps for its
+  // other names, all but the head count as replaced at that rename or create. An orphan (nlink 0)
+  // goes keep_days after its ctime, but not within a day: it may be open somewhere; a refused
+  // writer's not before it is settled, and keep_days after that. A log entry goes keep_days after
+  // its time.
   virtual Result<uint64_t> prune(TenantId tenant, Time now) = 0;
   // Cheap: is the store there? For health checks.
   virtual Status ping() = 0;

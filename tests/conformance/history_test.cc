@@ -109,6 +109,133 @@ TEST_P(History, APlainRenameKeepsIt) {
       << "a symlink has no history to go on with";
 }
 
+TEST_P(History, AFileThatIsMovedOverAnotherTakesItsVersionsAlong) {
+  must(world().append(world().make_file(root(), "b", "b1"), "b2"));  // version 3
+  const Ino ino = world().make_file(root(), "a", "a1");
+  World bob = world().fork();
+  bob.author.principal = "bob";
+  must(bob.rewrite(ino, "a2"));
+  const Time written = world().now();
+  must(world().rewrite(ino, "a3"));  // version 4
+  const store::Applied applied = must(bob.rename(root(), "a", root(), "b"));
+  EXPECT_EQ(applied.reply.version, Version{8});
+  EXPECT_EQ(numbers(ino), (std::vector<uint64_t>{8, 7, 6, 5, 3, 2, 1}));
+  EXPECT_EQ(world().content(ino), "a3");
+  EXPECT_EQ(world().content(ino, Version{7}), "a2");
+  EXPECT_EQ(world().content(ino, Version{6}), "a1");
+  EXPECT_EQ(world().content(ino, Version{5}), "");
+  EXPECT_EQ(world().content(ino, Version{3}), "b1b2");
+  const VersionInfo of_bob{Version{7}, 2, "bob", "", bob.session(), written, "write", ino};
+  VersionInfo found = world().versions(ino)[1];
+  found.sandbox.clear();
+  EXPECT_EQ(found, of_bob);
+  must(world().append(ino, "!"));
+  EXPECT_EQ(world().content(ino, Version{9}), "a3!");
+  EXPECT_EQ(world().content(ino, Version{6}), "a1");
+}
+
+TEST_P(History, WhatTwoFilesShareIsTakenAlongOnce) {
+  const Ino first = world().make_file(root(), "a", "1");
+  must(world().rewrite(first, "2"));
+  must(world().link(first, root(), "b"));
+  const Ino temp = world().make_file(root(), "temp", "3");
+  must(world().rename(root(), "temp", root(), "a"));  // b keeps a list of its own
+  must(world().rewrite(first, "3 of b"));
+  must(world().rewrite(first, "4 of b"));
+  must(world().rename(root(), "b", root(), "a"));
+  EXPECT_EQ(numbers(first), (std::vector<uint64_t>{10, 9, 4, 3, 2, 1}));
+  EXPECT_EQ(world().content(first, Version{9}), "3 of b");
+  EXPECT_EQ(world().content(first, Version{4}), "3");
+  EXPECT_EQ(world().content(first, Version{3}), "2");
+  EXPECT_EQ(world().content(temp), "3");
+}
+
+TEST_P(History, WhatAReplacedFileSharesIsNotTakenFromIt) {
+  const Ino held = world().make_file(root(), "a", "1");
+  const Ino temp = world().make_file(root(), "temp", "2");
+  must(world().rename(root(), "temp", root(), "a"));  // somebody has the first one open
+  must(world().rewrite(temp, "3"));
+  world().make_file(root(), "b", "b");
+  must(world().rename(root(), "a", root(), "b"));
+  EXPECT_EQ(world().content(held), "1");
+  EXPECT_EQ(world().content(held, Version{1}), "");
+  EXPECT_EQ(world().content(temp, Version{6}), "1");
+}
+
+class Continued : public Versioned {
+ protected:
+  Result<store::Applied> create_after(Ino moved_away, const std::string& name,
+                                      Kind kind = Kind::file) {
+    store::Mutation m = world().next();
+    m.continues = moved_away;
+    m.new_ino = world().unused_ino();
+    CreateRequest request;
+    request.op = world().op();
+    request.parent = root();
+    request.name = name;
+    request.kind = kind;
+    request.mode = 0644;
+    request.exclusive = false;
+    if (kind == Kind::symlink) request.target = "t";
+    return store_->create(m, request);
+  }
+};
+LINKSPAN_CONFORMANCE(Continued);
+
+TEST_P(Continued, AFileGoesOnWithTheHistoryOfTheOneThatWasMovedAway) {
+  const Ino old = world().make_file(root(), "file", "one");
+  must(world().rename(root(), "file", root(), "file~"));
+  const store::Applied made = must(create_after(old, "file"));
+  ASSERT_EQ(made.reply.nodes.size(), 2u);
+  EXPECT_EQ(attr_of(made, 1).ino, root());
+  EXPECT_EQ(made.usage.files, 1);
+  const Ino ino = attr_of(made).ino;
+  EXPECT_EQ(attr_of(made).version, Version{3});
+  EXPECT_EQ(attr_of(made), world().attr(ino));
+  EXPECT_EQ(world().content(ino), "");
+  must(world().rewrite(ino, "two"));
+  EXPECT_EQ(numbers(ino), (std::vector<uint64_t>{4, 3, 2, 1}));
+  EXPECT_EQ(world().content(ino, Version{2}), "one");
+  // The other is as it was, and goes its own way.
+  EXPECT_EQ(numbers(old), (std::vector<uint64_t>{2, 1}));
+  must(world().append(old, "!"));
+  EXPECT_EQ(numbers(old), (std::vector<uint64_t>{3, 2, 1}));
+  EXPECT_EQ(world().content(old), "one!");
+  EXPECT_EQ(world().content(ino, Version{3}), "");
+  must(world().unlink(root(), "file~"));
+  EXPECT_EQ(world().content(ino, Version{2}), "one");
+}
+
+TEST_P(Continued, MovedBackItTakesNothingAlongTwice) {
+  const Ino old = world().make_file(root(), "file", "one");
+  must(world().rewrite(old, "two"));
+  must(world().rename(root(), "file", root(), "file~"));
+  const Ino ino = attr_of(must(create_after(old, "file"))).ino;
+  must(world().rewrite(ino, "torn"));
+  must(world().rename(root(), "file~", root(), "file"));
+  EXPECT_EQ(numbers(old), (std::vector<uint64_t>{8, 5, 4, 3, 2, 1}));
+  EXPECT_EQ(world().content(old), "two");
+  EXPECT_EQ(world().content(old, Version{5}), "torn");
+}
+
+TEST_P(Continued, OnlyAFileOfTheVolumeThatHasAName) {
+  const auto begins = [&](Ino moved_away, const std::string& name) {
+    const Ino ino = attr_of(must(create_after(moved_away, name))).ino;
+    EXPECT_EQ(numbers(ino), (std::vector<uint64_t>{1})) << name;
+  };
+  const Ino gone = world().make_file(root(), "x", "one");
+  must(world().unlink(root(), "x"));
+  begins(gone, "gone");
+  begins(world().make_dir(root(), "d"), "directory");
+  begins(Ino{999999999}, "nobody");
+  begins(world().make_file(world().other_root(), "x", "one"), "elsewhere");
+  const Ino file = world().make_file(root(), "y", "one");
+  EXPECT_EQ(attr_of(must(create_after(file, "s", Kind::symlink))).version, Version{0});
+  EXPECT_EQ(attr_of(must(create_after(file, "d2", Kind::directory))).version, Version{0});
+  EXPECT_EQ(code_of(create_after(file, "y")), std::nullopt) << "found, as it is";
+  EXPECT_EQ(numbers(file), (std::vector<uint64_t>{2, 1}));
+}
+
 TEST_P(History, DeletedAndMadeAgainIsANewOne) {
   const Ino first = world().make_file(root(), "a", "first");
   must(world().unlink(root(), "a"));

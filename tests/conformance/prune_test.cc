@@ -48,17 +48,15 @@ TEST_P(Prune, KeepsSoManyVersions) {
 // A saved file's version is numbered above its own: rows count, not numbers.
 TEST_P(Prune, KeepsSoManyVersionsThoughNumbersHaveGaps) {
   world().make_file(root(), "target", "first");
-  Ino ino;
-  for (int save = 0; save < 4; ++save) {
-    ino = world().make_file(root(), "temp", "save");
-    for (int more = 0; more <= 10 * save; ++more) must(world().append(ino, "+"));
-    must(world().rename(root(), "temp", root(), "target"));
-  }
-  ASSERT_EQ(world().versions(ino).size(), 6u);
-  ASSERT_GT(world().attr(ino).version.value, 30u);
-  retain(4, 90);
+  const Ino ino = world().make_file(root(), "temp", "save");
+  for (int more = 0; more < 10; ++more) must(world().append(ino, "+"));
+  must(world().rename(root(), "temp", root(), "target"));
+  ASSERT_EQ(world().versions(ino).size(), 14u);
+  ASSERT_EQ(world().attr(ino).version, Version{24});
+  retain(13, 90);
   prune(world().now());
-  EXPECT_EQ(world().versions(ino).size(), 4u);
+  EXPECT_EQ(world().versions(ino).size(), 13u);
+  EXPECT_EQ(world().content(ino, Version{2}), "first");
 }
 
 TEST_P(Prune, KeepsPiecesThatYoungerVersionsShare) {
@@ -88,6 +86,27 @@ TEST_P(Prune, KeepsWhatASavedFileTookOver) {
   EXPECT_EQ(code_of(store_->getattr(world().scope, {target, false})), Code::stale_node);
   EXPECT_EQ(world().content(temp), std::string(100000, 'n'));
   EXPECT_EQ(world().versions(temp).size(), 1u);
+}
+
+TEST_P(Prune, WhatAMovedFileTookAlongAgesFromTheMove) {
+  const Ino target = world().make_file(root(), "b", "b");
+  const Ino ino = world().make_file(root(), "a", "a1");
+  must(world().rewrite(ino, "a2"));
+  retain(1000, 10);
+  store::Mutation m = world().next();
+  m.now = later(20);
+  RenameRequest request;
+  request.op = world().op();
+  request.from_parent = request.to_parent = root();
+  request.from_name = "a";
+  request.to_name = "b";
+  must(store_->rename(m, request));
+  prune(Time{m.now.ns + 9 * kDay});
+  EXPECT_EQ(world().content(ino, Version{5}), "a1");
+  prune(Time{m.now.ns + 11 * kDay});
+  EXPECT_EQ(world().versions(ino).size(), 1u);
+  EXPECT_EQ(world().content(ino), "a2");
+  EXPECT_EQ(code_of(store_->getattr(world().scope, {target, false})), Code::stale_node);
 }
 
 TEST_P(Prune, ByAgeSinceReplaced) {

@@ -254,14 +254,28 @@ std::string PlainModel::rename(const Op& op) {
   names_.at(to.path).place = place;
   uint64_t version = 0;
   if (to.node && from.node->file() && to.node->file()) {
-    std::string content = from.node->content();
-    const uint64_t own = from.node->versions.back().number;
+    const std::vector<Version> own = from.node->versions;
+    const uint64_t last = to.node->versions.back().number;
+    uint64_t above = std::max(own.back().number, last);
     from.node->versions = to.node->versions;
+    from.node->versions.back().replaced = now_;
+    if (own.back().number > 2) {  // not the new file of a save
+      for (size_t i = 0; i + 1 < own.size(); ++i) {
+        const bool known = std::any_of(
+            to.node->versions.begin(), to.node->versions.end(),
+            [&](const Version& there) { return there.content_id == own[i].content_id; });
+        if (known) continue;
+        from.node->versions.push_back(own[i]);
+        from.node->versions.back().number += above;
+        from.node->versions.back().replaced = now_;
+      }
+      above += own.back().number - 1;
+    }
     if (names_of(to.node) > 0)
       for (Version& old : to.node->versions) old.replaced = now_;
-    const uint64_t above = std::max(own, from.node->versions.back().number);
-    add_version(from.node, "rename", std::move(content));
+    add_version(from.node, "rename", own.back().content);
     from.node->versions.back().number = above + 1;
+    from.node->versions.back().content_id = own.back().content_id;
     version = from.node->versions.back().number;
   }
   touch(from.node);
@@ -322,7 +336,7 @@ std::string PlainModel::set(const Op& op) {
 void PlainModel::add_version(const NodePtr& node, const std::string& what, std::string content) {
   const uint64_t number = node->versions.empty() ? 1 : node->versions.back().number + 1;
   if (!node->versions.empty()) node->versions.back().replaced = now_;
-  node->versions.push_back({number, what, std::move(content), {}});
+  node->versions.push_back({number, what, std::move(content), {}, next_content_++});
 }
 
 std::string PlainModel::truncate(const Op& op) {

@@ -29,7 +29,8 @@ class PlainModel final : public Subject {
     uint64_t number;
     std::string what;
     std::string content;
-    Time replaced;  // when the next one came
+    Time replaced;        // when the next one came
+    uint64_t content_id;  // which is shared by versions that a rename made of it
   };
   struct Node {
     Kind kind = Kind::file;
@@ -85,7 +86,7 @@ class PlainModel final : public Subject {
   NodeFacts facts(const NodePtr& node) const;
 
   Time now_;
-  uint64_t next_place_ = 1;
+  uint64_t next_place_ = 1, next_content_ = 1;
   std::map<std::string, Name> names_;  // "" is the root
   std::array<NodePtr, kSlots> slots_;
   std::vector<std::pair<Time, std::string>> log_;

@@ -94,6 +94,83 @@ def test_history_follows_a_rename(lab):
     equal([(c["what"], c.get("old_path")) for c in changes][-1], ("rename", "before.md"))
 
 
+def test_a_file_moved_over_another_takes_its_versions_along(lab):
+    a, b = trees(lab)
+    for name, words in (("draft.md", ("d1\n", "d2\n", "d3\n")), ("final.md", ("f1\n", "f2\n"))):
+        for n, text in enumerate(words):
+            save((a, b)[n % 2] / "memory" / name, text)
+    check((a / "memory/draft.md").read_text())
+    os.rename(a / "memory/draft.md", a / "memory/final.md")
+    versions = log(str(b / "memory/final.md"))
+    texts = [run("cat", f"{b}/memory/final.md@{v['version']}").text for v in versions]
+    equal([t for t in texts if t], ["f1\n", "f2\n", "d1\n", "d2\n", "d3\n"])
+    equal([v["principal"] for v, t in zip(versions, texts) if t][-3:], ["agent-1", "agent-2", "agent-1"])
+    run("restore", f"{b}/memory/final.md@{versions[texts.index('d2' + chr(10))]['version']}")
+    equal((a / "memory/final.md").read_text(), "d2\n")
+
+
+# What vim does with its defaults, in its order; with `keep` it is Emacs' first save.
+EDITOR = '''
+import os, sys
+path, old, new, keep = sys.argv[1:]
+assert open(path).read() == old, open(path).read()
+print("read", flush=True)
+sys.stdin.readline()
+os.rename(path, path + "~")
+fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+os.write(fd, new.encode())
+os.fsync(fd)
+os.close(fd)
+os.chmod(path, 0o644)
+if keep != "keep":
+    os.unlink(path + "~")
+'''
+
+
+def editor(path, old, new, keep=False):
+    child = subprocess.Popen([sys.executable, "-c", EDITOR, path, old, new, "keep" if keep else ""],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    equal(child.stdout.readline(), b"read\n")
+    return child
+
+
+def go_on(child, code=0):
+    child.stdin.write(b"\n")
+    child.stdin.close()
+    equal(child.wait(timeout=60), code)
+    child.stdout.close()
+
+
+def test_editors_that_move_the_file_away_go_on_with_its_history(lab):
+    a, b = trees(lab)
+    name = "memory/edited.md"
+    text = "one\ntwo\nthree\n"
+    save(a / name, text)
+    for n, keep in enumerate((False, True, True, False)):
+        new = text.replace("two", f"two {n}")
+        go_on(editor(str((a, b)[n % 2] / name), text, new, keep))
+        text = new
+    texts = [run("cat", f"{a / name}@{v['version']}").text for v in log(str(b / name))]
+    equal([t.splitlines()[1] for t in texts if t], ["two", "two 0", "two 1 0", "two 2 1 0", "two 3 2 1 0"])
+    # What another mount changed since the editor read the file is merged, or kept as a conflict.
+    child = editor(str(b / name), text, text.replace("three", "THREE"))
+    equal((a / name).read_text(), text)
+    save(a / name, text + "four\n")
+    go_on(child)
+    text = text.replace("three", "THREE") + "four\n"
+    equal(((a / name).read_text(), (b / name).read_text()), (text, text))
+    child = editor(str(b / name), text, text.replace("one", "1st"))
+    save(a / name, text.replace("one", "ONE"))
+    go_on(child, code=1)  # ESTALE of its fsync
+    found = [n for n in os.listdir(a / ".linkspan/conflicts") if n.endswith("-edited.md")]
+    equal(len(found), 1)
+    check("1st" in (a / ".linkspan/conflicts" / found[0] / "theirs").read_text())
+    os.rename(b / (name + "~"), b / name)  # as the editor does then
+    check((a / name).read_text().startswith("ONE"))
+    run("resolve", found[0].split("-")[0], "--theirs", "--mount", str(a))
+    check((b / name).read_text().startswith("1st"))
+
+
 def test_what_is_written_to_a_file_that_the_mount_replaced_meanwhile_is_kept(lab):
     """As a version of that file, which has no name any more. (Replaced by another mount: conflicts.py.)"""
     a, b = trees(lab)

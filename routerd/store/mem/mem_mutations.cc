@@ -48,6 +48,19 @@ Result<Applied> answer_existing(Transaction& tx, const CreateRequest& request, M
   return tx.finish(dir.volume, {&there, &dir});
 }
 
+// The file that the author moved away from the name keeps a list of its own.
+void continue_history(Transaction& tx, MemNode& node) {
+  const Mutation& m = tx.mutation();
+  const auto at = tx.tenant().nodes.find(m.continues);
+  if (at == tx.tenant().nodes.end()) return;
+  MemNode& other = at->second;
+  if (!other.is_file() || other.attr.nlink == 0 || other.volume != node.volume) return;
+  node.history = other.history;
+  node.attr.version = other.attr.version;
+  node.line = std::exchange(other.line, m.seq);
+  for (Record& record : other.history) record.replaced = m.now;
+}
+
 MemNode& make_node(Transaction& tx, const CreateRequest& request, const MemNode& dir) {
   const Mutation& m = tx.mutation();
   const bool directory = request.kind == Kind::directory;
@@ -66,6 +79,7 @@ MemNode& make_node(Transaction& tx, const CreateRequest& request, const MemNode&
   node.attr.atime = node.attr.btime = m.now;
   tx.modify(node);
   node.line = m.seq;
+  if (node.is_file()) continue_history(tx, node);
   if (node.is_file()) tx.add_version(node, std::make_shared<const Content>(), "create");
   return node;
 }

@@ -87,7 +87,21 @@ Status check_room(const Move& move) {
               "the directory has " + std::to_string(limits::kLinks) + " links");
 }
 
-// The moved file goes on with the history of the name it takes; its own stays behind with nobody.
+// The versions of the moved file but its head, numbered so much higher.
+void adopt(std::vector<Record>& history, uint64_t by, std::vector<Record> own, Time now) {
+  const size_t before = history.size();
+  own.pop_back();
+  for (Record& record : own) {
+    const auto same = [&](const Record& there) { return there.content == record.content; };
+    const auto end = history.begin() + static_cast<ptrdiff_t>(before);
+    if (std::find_if(history.begin(), end, same) != end) continue;
+    record.info.version.value += by;
+    record.replaced = now;
+    history.push_back(std::move(record));
+  }
+}
+
+// The moved file goes on with the history of the name it takes, and its own older versions with it.
 // The replaced node keeps what it had, for those who hold it open or by another name.
 void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
   auto content = from.history.back().content;
@@ -97,7 +111,12 @@ void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
     bytes->write(0, merged->content);
     content = std::move(bytes);
   }
-  from.history = to.history;
+  const uint64_t own = from.attr.version.value;
+  const uint64_t above = std::max(own, to.attr.version.value);
+  std::vector<Record> history = to.history;
+  history.back().replaced = tx.mutation().now;
+  if (own > kWrittenOnce) adopt(history, above, std::move(from.history), tx.mutation().now);
+  from.history = std::move(history);
   from.line = to.line;
   if (to.attr.nlink > 0) {
     to.line = tx.mutation().seq;
@@ -105,7 +124,7 @@ void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
   } else {
     to.replaced_by = tx.mutation().author.session;
   }
-  from.attr.version = std::max(from.attr.version, to.attr.version);
+  from.attr.version = Version{own > kWrittenOnce ? above + own - 1 : above};
   tx.add_version(from, std::move(content), "rename");
   tx.reply.version = from.attr.version;
 }

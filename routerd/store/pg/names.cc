@@ -56,12 +56,19 @@ NodeRow make_node(const Mutation& m, const CreateRequest& request, const NodeRow
   return node;
 }
 
-Result<NodeRow> only_directory(const Transaction& tx, const Rows& rows, Ino ino) {
-  if (rows.empty()) return no_node(ino);
-  NodeRow dir = node_at(rows, 0);
-  LINKSPAN_CHECK(check_visible(tx.mutation().scope, ino, dir.volume));
-  LINKSPAN_CHECK(check_directory(ino, dir.attr.kind));
-  return dir;
+// The file that the author moved away from the name keeps a list of its own.
+NodeRow* continue_history(Transaction& tx, std::vector<NodeRow>& locked, NodeRow& node) {
+  const Ino moved_away = tx.mutation().continues;
+  NodeRow* other = node.is_file() && moved_away ? find(locked, moved_away) : nullptr;
+  if (other == nullptr || !other->is_file() || other->attr.nlink == 0 ||
+      other->volume != node.volume)
+    return nullptr;
+  node.history = other->history;
+  node.attr.version = Version{other->attr.version.value + 1};
+  other->owns_history = false;
+  tx.own_history(*other);
+  tx.save(*other);
+  return other;
 }
 
 void add_entry(Transaction& tx, NodeRow& dir, const std::string& name, Ino ino) {
@@ -73,11 +80,18 @@ void add_entry(Transaction& tx, NodeRow& dir, const std::string& name, Ino ino) 
 
 Result<Applied> create_in(Transaction& tx, const CreateRequest& request) {
   const Mutation& m = tx.mutation();
-  const size_t locked = tx.ask(sql::kLockNode, tx.params().id(request.parent));
+  const size_t locked = m.continues
+                            ? tx.ask(sql::kLockPair, tx.params().id(request.parent).id(m.continues))
+                            : tx.ask(sql::kLockNode, tx.params().id(request.parent));
   const size_t child = tx.ask(sql::kChild, tx.params().id(request.parent).bytes(request.name));
   const size_t path = tx.ask(sql::kPath, tx.params().id(request.parent));
   LINKSPAN_CHECK(tx.fetch());
-  LINKSPAN_TRY(NodeRow dir, only_directory(tx, tx.answer(locked), request.parent));
+  std::vector<NodeRow> nodes = nodes_of(tx.answer(locked));
+  NodeRow* const parent = find(nodes, request.parent);
+  if (parent == nullptr) return no_node(request.parent);
+  NodeRow& dir = *parent;
+  LINKSPAN_CHECK(check_visible(m.scope, request.parent, dir.volume));
+  LINKSPAN_CHECK(check_directory(request.parent, dir.attr.kind));
   LINKSPAN_CHECK(check_writable(m.scope, dir));
   LINKSPAN_CHECK(check_takes_entries(dir));
   if (!tx.answer(child).empty())
@@ -86,7 +100,8 @@ Result<Applied> create_in(Transaction& tx, const CreateRequest& request) {
   if (directory) LINKSPAN_CHECK(check_links(dir));
   if (!m.new_ino) return fail(Code::internal, "create was given no inode number");
 
-  const NodeRow node = make_node(m, request, dir);
+  NodeRow node = make_node(m, request, dir);
+  const NodeRow* const moved_away = continue_history(tx, nodes, node);
   const std::string where = place_of(tx.answer(path)).child(request.name);
   if (directory) ++dir.attr.nlink;
   dir.modify(m);
@@ -97,6 +112,10 @@ Result<Applied> create_in(Transaction& tx, const CreateRequest& request) {
   tx.count_after(node);
   ChangeRecord change{created_what(request.kind), &node, dir.attr.ino, {}, where, {}};
   change.made_version = node.is_file();
+  if (moved_away != nullptr) {
+    change.fork = moved_away->history;
+    change.fork_version = moved_away->attr.version;
+  }
   tx.log(change);
   return tx.finish(dir.volume, {&node, &dir});
 }

@@ -156,17 +156,21 @@ void set_parent(NodeRow& node, const NodeRow& dir) {
   if (node.is_directory()) node.attr.parent = dir.attr.ino;
 }
 
-// The moved file goes on with the history of the name it takes; its own is given up. The replaced
-// node keeps what it had: it shares the rows up to its last version until it makes another, if it
-// lives on at all.
+// The moved file goes on with the history of the name it takes, and its own older versions with it.
+// The replaced node keeps what it had: it shares the rows up to its last version until it makes
+// another, if it lives on at all.
 Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
   if (const auto& merged = tx.mutation().merged)
     LINKSPAN_CHECK(replace_content(tx, from, merged->content));
+  const uint64_t own = from.attr.version.value;
+  const uint64_t above = std::max(own, to.attr.version.value);
+  if (own > kWrittenOnce)
+    tx.write(sql::kAdoptHistory, tx.params().u64(to.history).u64(from.history).u64(above).u64(own));
   // Of a file that was written once, nothing is left over.
   const Ino clean = from.dver <= 1 ? from.attr.ino : Ino{};
   tx.write(sql::kDropHistory, tx.params().u64(from.history).id(clean).id(tx.mutation().seq));
   from.history = to.history;
-  from.attr.version = std::max(from.attr.version, to.attr.version);
+  from.attr.version = Version{own > kWrittenOnce ? above + own - 1 : above};
   to.owns_history = false;
   if (to.attr.nlink > 0) tx.own_history(to);
   make_version(tx, from, "rename");

@@ -30,6 +30,16 @@ inline constexpr Statement kForkHistory{
     "what, principal, sandbox) SELECT tenant, $3::bigint, version, ino, dver, floor, size, "
     "session, at, what, principal, sandbox FROM linkspan.version WHERE tenant = $1::integer "
     "AND history = $2::bigint AND version <= $4::bigint"};
+// (tenant, history, of history, by, below): takes another's versions below one over, numbered so
+// much higher, but for those that are there
+inline constexpr Statement kAdoptHistory{
+    "adopt_history",
+    "INSERT INTO linkspan.version (tenant, history, version, ino, dver, floor, size, session, at, "
+    "what, principal, sandbox) SELECT v.tenant, $2::bigint, v.version + $4::bigint, v.ino, v.dver, "
+    "v.floor, v.size, v.session, v.at, v.what, v.principal, v.sandbox FROM linkspan.version v "
+    "WHERE v.tenant = $1::integer AND v.history = $3::bigint AND v.version < $5::bigint "
+    "AND NOT EXISTS (SELECT 1 FROM linkspan.version o WHERE o.tenant = v.tenant "
+    "AND o.history = $2::bigint AND o.ino = v.ino AND o.dver = v.dver)"};
 // (tenant, history, ino or 0, seq): drops its versions, or leaves them to the orphans that share
 // it. The inodes that held them, but for the given one, may have segments that nobody needs any
 // more.

@@ -7,12 +7,43 @@
 #include "fixture.h"
 #include "routerd/core/hold.h"
 #include "routerd/core/interests.h"
+#include "routerd/core/moved_away.h"
 #include "routerd/core/sequencer.h"
 #include "routerd/core/session.h"
 #include "routerd/core/tenant.h"
 
 namespace linkspan::core::testing {
 namespace {
+
+// ---- MovedAway ----
+
+TEST(MovedAway, RemembersTheLastMoveOfAName) {
+  MovedAway moves;
+  const Boot now{};
+  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{});
+  moves.note(Ino{1}, "x", Ino{20}, now);
+  moves.note(Ino{1}, "x", Ino{30}, now);
+  moves.note(Ino{2}, "x", Ino{40}, now);
+  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{30});
+  EXPECT_EQ(moves.find(Ino{1}, "y", now), Ino{});
+  moves.forget(Ino{1}, "x");
+  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{});
+  EXPECT_EQ(moves.find(Ino{2}, "x", now), Ino{40});
+}
+
+TEST(MovedAway, IsBoundedInTimeAndNumber) {
+  MovedAway moves;
+  Boot now{};
+  moves.note(Ino{1}, "x", Ino{20}, now);
+  now += 60s;
+  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{20});
+  now += 1ms;
+  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{});
+  for (uint64_t i = 0; i < 65; ++i) moves.note(Ino{1}, std::to_string(i), Ino{100 + i}, now);
+  EXPECT_EQ(moves.find(Ino{1}, "0", now), Ino{});
+  EXPECT_EQ(moves.find(Ino{1}, "1", now), Ino{101});
+  EXPECT_EQ(moves.find(Ino{1}, "64", now), Ino{164});
+}
 
 // ---- Sequencer ----
 

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include <future>
+
 #include "mounts.h"
 
 namespace linkspan::vfs::testing {
@@ -226,6 +228,33 @@ TEST_F(TwoMounts, UnlinkedWhileOpen) {
   EXPECT_TRUE(eventually([&] { return a.vfs->stats().dirty_files == 0; }));
 }
 
+TEST_F(TwoMounts, ATruncationIsCommittedThoughNothingIsWritten) {
+  ASSERT_OK(a.write("x", "old"));
+  EXPECT_EQ(text(b.read("x")), "old");
+  const auto held = a.open("x", O_WRONLY | O_TRUNC);
+  ASSERT_OK(held);
+  EXPECT_TRUE(eventually([&] { return text(b.read("x")).empty(); }));
+  ASSERT_OK(b.append("x", "b\n"));
+  ASSERT_OK(a.pwrite(*held, 0, "a\n", true));
+  ASSERT_OK(a.close(*held));
+  EXPECT_EQ(text(a.read("x")), "b\na\n");
+}
+
+// What a process had read under the name, and saves again later, is what it saved before.
+TEST_F(TwoMounts, ASaveOverANameThatTheMountDoesNotKnowIsRead) {
+  ASSERT_OK(a.write("x", "one\ntwo\n"));
+  ASSERT_OK(a.write("temp", "one\ntwo\nthree\n"));
+  const Ino source = a.ino("temp");
+  a.vfs->on_caches_lost();
+  EXPECT_EQ(a.ino("temp"), source);
+  ASSERT_OK(a.vfs->rename(a.me, a.root, "temp", a.root, "x", 0));
+  EXPECT_EQ(text(b.read("x")), "one\ntwo\nthree\n");
+  ASSERT_OK(b.save("x", "ONE\ntwo\nthree\n"));
+  ASSERT_OK(a.write("temp", "one\ntwo\nthree\nfour\n"));
+  ASSERT_OK(a.rename("temp", "x"));
+  EXPECT_EQ(text(b.read("x")), "ONE\ntwo\nthree\nfour\n");
+}
+
 TEST_F(TwoMounts, AMutationWaitsForTheOthersAcknowledgement) {
   ASSERT_OK(a.write("x", "old"));
   EXPECT_EQ(text(b.read("x")), "old");
@@ -290,6 +319,22 @@ TEST(Ownership, SquashAndIdentity) {
   EXPECT_EQ(identity.attr("x").uid, 9u);
   ASSERT_OK(squashed.write("y", "1"));
   EXPECT_EQ(identity.attr("y").uid, 0u);
+}
+
+TEST(ReadOnlyRoute, ANameForWhichTheKernelWaitsKeepsNobodyFromComingBack) {
+  LocalRouter router(300ms);
+  Mount publisher(&router, {.route = "skills", .token = LocalRouter::kPublisher});
+  Mount agent(&router, {.route = "skills"});
+  ASSERT_OK(publisher.write("skill", "v1"));
+  EXPECT_EQ(text(agent.read("skill")), "v1");
+  std::promise<void> answered;
+  agent.kernel.before_names = [waits = answered.get_future().share()] { waits.wait(); };
+  agent.client.cut();
+  // A lookup of the directory waits for the link, and the kernel, with the name, for the lookup.
+  EXPECT_TRUE(eventually([&] { return agent.losses > 0; }));
+  agent.client.join();
+  EXPECT_EQ(text(agent.read("skill")), "v1");
+  answered.set_value();
 }
 
 TEST(ReadOnlyRoute, RefusesEveryMutation) {

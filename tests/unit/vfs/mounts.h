@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -52,6 +53,7 @@ class FakeKernel final : public KernelCache {
   void drop_attributes(Ino ino) override { note(ino, &attributes_); }
   void drop_content(Ino ino) override { note(ino, &content_); }
   void drop_names(const std::vector<RevokedName>& names) override {
+    if (before_names) before_names();
     std::lock_guard lock(mutex_);
     for (const RevokedName& name : names) names_.insert(name.name);
   }
@@ -69,6 +71,7 @@ class FakeKernel final : public KernelCache {
     names_.clear();
   }
   std::atomic<bool> epoch{true};
+  std::function<void()> before_names;  // as the kernel waits for a lookup in the directory
 
  private:
   void note(Ino ino, std::set<Ino>* where) {

@@ -1,0 +1,40 @@
+// Which files a session moved away from their names a moment ago. An editor that keeps a copy (vim,
+// Emacs) saves so: it moves the file to NAME~ and makes a new one of its name, which then goes on
+// with the history (store::Mutation::continues). Kept by the router: who could say it could have
+// any file's history.
+//
+// Threads: any. Bounded; what is forgotten begins a history of its own.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <mutex>
+#include <string>
+
+#include "linkspan/types.h"
+#include "routerd/core/clock.h"
+
+namespace linkspan::core {
+
+class MovedAway {
+ public:
+  void note(Ino dir, const std::string& name, Ino file, Boot now);
+  Ino find(Ino dir, const std::string& name, Boot now);  // 0: none
+  void forget(Ino dir, const std::string& name);
+
+ private:
+  static constexpr size_t kMost = 64;
+  static constexpr std::chrono::seconds kMoment{60};
+  struct Move {
+    Ino dir;
+    std::string name;
+    Ino file;
+    Boot at;
+  };
+  void forget_locked(Ino dir, const std::string& name);
+
+  std::mutex mutex_;        // leaf
+  std::deque<Move> moves_;  // the oldest first; a name once
+};
+
+}  // namespace linkspan::core

@@ -1,0 +1,107 @@
+// Saves of editors that move the file away and make a new one of its name.
+#include "mounts.h"
+
+namespace linkspan::vfs::testing {
+namespace {
+
+const char* const kText = "one\ntwo\nthree\n";
+
+class SaveWithBackup : public ::testing::Test {
+ protected:
+  // Each edits what it had read, as a process of its own.
+  static Status edit(Mount& m, const std::string& content, bool keep = true) {
+    LINKSPAN_CHECK(m.rename("x", "x~"));
+    LINKSPAN_TRY(const Handle h, m.open("x", O_WRONLY | O_CREAT | O_EXCL));
+    LINKSPAN_CHECK(m.pwrite(h, 0, content));
+    const Status saved = m.fsync(h);
+    const Status closed = m.close(h);
+    LINKSPAN_CHECK(saved);
+    LINKSPAN_CHECK(closed);
+    return keep ? ok() : m.unlink("x~");
+  }
+  static std::vector<std::string> history(Mount& m) {
+    std::vector<std::string> out;
+    const auto versions = m.client.versions({}, VersionsRequest{m.ino("x"), {}, 100});
+    EXPECT_OK(versions);
+    if (!versions.ok()) return out;
+    for (const VersionInfo& info : *versions) {
+      const auto read = m.client.read({}, {m.ino("x"), info.version, 0, 100});
+      out.push_back(read.ok() ? read->data : "");
+    }
+    return out;
+  }
+
+  LocalRouter router;
+  Mount a{&router}, b{&router};
+};
+
+TEST_F(SaveWithBackup, GoesOnWithTheHistoryOfTheName) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(edit(b, "2", false));
+  EXPECT_EQ(text(a.read("x")), "2");
+  EXPECT_FALSE(a.there("x~"));
+  ASSERT_OK(edit(a, "3"));
+  EXPECT_EQ(text(b.read("x")), "3");
+  EXPECT_EQ(text(b.read("x~")), "2");
+  EXPECT_EQ(history(b), (std::vector<std::string>{"3", "", "2", "", kText, ""}));
+}
+
+TEST_F(SaveWithBackup, ChangesOfAnotherMountAreMerged) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(a.save("x", "one\ntwo\nthree\nfour\n"));
+  ASSERT_OK(edit(b, "ONE\ntwo\nthree\n", false));
+  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nfour\n");
+  EXPECT_EQ(text(b.read("x")), "ONE\ntwo\nthree\nfour\n");
+}
+
+TEST_F(SaveWithBackup, WhatCannotBeMergedIsRefusedAndKept) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(a.save("x", "ONE\ntwo\nthree\n"));
+  EXPECT_EQ(edit(b, "1st\ntwo\nthree\n").code(), Code::conflict);
+  const auto listed = a.client.conflicts({}, {});
+  ASSERT_OK(listed);
+  ASSERT_EQ(listed->conflicts.size(), 1u);
+  EXPECT_EQ(text(a.client.read({}, {listed->conflicts[0].theirs, {}, 0, 100}).ok()
+                     ? Result<std::string>(
+                           a.client.read({}, {listed->conflicts[0].theirs, {}, 0, 100})->data)
+                     : Result<std::string>(fail(Code::internal))),
+            "1st\ntwo\nthree\n");
+  // What the editor does then: the old file comes back.
+  ASSERT_OK(b.rename("x~", "x"));
+  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\n");
+}
+
+TEST_F(SaveWithBackup, ABackupOfAnEarlierSaveIsReplaced) {
+  ASSERT_OK(a.write("x", kText));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(text(b.read("x")).empty());
+    ASSERT_OK(edit(b, "save " + std::to_string(i)));
+  }
+  EXPECT_EQ(text(a.read("x")), "save 2");
+  EXPECT_EQ(text(a.read("x~")), "save 1");
+  EXPECT_EQ(history(a).at(2), "save 1");
+}
+
+TEST_F(SaveWithBackup, AnothersMoveIsNoSave) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(a.rename("x", "y"));
+  ASSERT_OK(b.write("x", "new"));
+  EXPECT_EQ(history(b), (std::vector<std::string>{"new", ""}));
+  ASSERT_OK(a.rename("y", "z", RENAME_NOREPLACE));
+  EXPECT_EQ(text(b.read("z")), kText);
+}
+
+// Who did not read the file saves over nobody's words: they are in the history.
+TEST_F(SaveWithBackup, WithoutAReadIsBasedOnNothing) {
+  ASSERT_OK(a.write("x", kText));
+  ASSERT_OK(edit(b, "new"));
+  EXPECT_EQ(text(a.read("x")), "new");
+  EXPECT_EQ(history(a), (std::vector<std::string>{"new", "", kText, ""}));
+}
+
+}  // namespace
+}  // namespace linkspan::vfs::testing
