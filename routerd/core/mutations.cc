@@ -70,11 +70,14 @@ Ino changed_beside(const Request& request, const Result<store::Applied>& applied
   return {};
 }
 
-// What later creates of the session go by.
+// What later creates of the session go by: NAME~, NAME.bak. (The new file of a save, which makes
+// way for the next one of its name, goes to another.)
 void note_moves(Session& session, const RenameRequest& request, const MutationReply& reply,
                 Boot now) {
   const Attr& moved = reply.nodes.front().attr;
-  if (moved.kind != Kind::file || request.exchange) return;
+  const bool backup =
+      request.from_parent == request.to_parent && request.to_name.starts_with(request.from_name);
+  if (moved.kind != Kind::file || request.exchange || !backup) return;
   session.moved_away().note(request.from_parent, request.from_name, moved.ino, now);
 }
 void note_moves(Session& session, const CreateRequest& request, const MutationReply&, Boot) {

@@ -95,6 +95,15 @@ TEST_F(SaveWithBackup, AnothersMoveIsNoSave) {
   EXPECT_EQ(text(b.read("z")), kText);
 }
 
+TEST_F(SaveWithBackup, TheNameOfATemporaryFileBeginsAnew) {
+  for (const char* content : {"1", "2", "3"}) {
+    ASSERT_OK(a.write("temp", content));
+    EXPECT_EQ(a.attr("temp").version, Version{2});
+    ASSERT_OK(a.rename("temp", "x"));
+  }
+  EXPECT_EQ(history(b), (std::vector<std::string>{"3", "2", "1", ""}));
+}
+
 // Who did not read the file saves over nobody's words: they are in the history.
 TEST_F(SaveWithBackup, WithoutAReadIsBasedOnNothing) {
   ASSERT_OK(a.write("x", kText));
