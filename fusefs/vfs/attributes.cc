@@ -31,33 +31,49 @@ double RouteVfs::entry_time(bool cached) const {
   return cached && (!options_.route.writable() || kernel_.can_drop_names()) ? kUntilPush : 0;
 }
 
-Entry RouteVfs::entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of,
-                      int32_t tid) {
-  const AttrReply attr = attr_reply(KnownNode{node, node_cached}, as_of, ToldSizes::Asker{tid});
-  return Entry{attr.attr, CacheTimes{entry_time(name_cached), attr.timeout, as_of}, false};
+Result<Entry> RouteVfs::entry(const Doing& doing, const Node& node, bool name_cached,
+                              bool node_cached, const Asked& asked, int32_t tid) {
+  LINKSPAN_TRY(const AttrReply attr,
+               attr_reply(doing, KnownNode{node, node_cached}, asked, ToldSizes::Asker{tid}));
+  return Entry{attr.attr, CacheTimes{entry_time(name_cached), attr.timeout, asked.as_of}, false};
 }
 
-Entry RouteVfs::entry_of(const Caller& c, const cache::Name& name, const Node& node) {
-  const uint64_t as_of = gate_.now();
+Result<Entry> RouteVfs::entry_of(const Caller& c, const Doing& doing, const cache::Name& name,
+                                 const Node& node) {
+  const Asked asked = now();
   const bool lease = tree_.use() == cache::Use::current;
   const auto named = tree_.known_name(name);
   const auto known = tree_.known_node(node.attr.ino);
-  return entry(known ? known->node : node, lease && named && *named == node.attr.ino,
-               known && known->cached, as_of, c.tid);
+  return entry(doing, known ? known->node : node, lease && named && *named == node.attr.ino,
+               known && known->cached, asked, c.tid);
 }
 
 // While a file is dirty the kernel keeps nothing: its times and blocks move with the commit.
-AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of,
-                               const std::optional<ToldSizes::Asker>& by) {
+Result<AttrReply> RouteVfs::attr_reply(const Doing& doing, KnownNode known, const Asked& asked,
+                                       const std::optional<ToldSizes::Asker>& by) {
   const Ino ino = known.node.attr.ino;
+  const uint64_t as_of = asked.as_of;
   const bool is_file = known.node.attr.kind == Kind::file;
-  const auto file = is_file ? files_.find(ino) : nullptr;
-  const auto view = file ? file->view() : std::nullopt;
+  std::shared_ptr<OpenFile> file;
+  std::optional<OpenFile::View> view;
   // Clean, maybe since just now: then `known` can be of before the commit, and shorter. The kernel
   // would cut off what a process has mapped (SIGBUS). A file is clean only after the cache has what
-  // the commit made.
-  if (is_file && !view)
-    if (auto newest = tree_.known_node(ino); newest && newest->cached) known = std::move(*newest);
+  // the commit made; where another's change took that out again, the router is asked.
+  uint64_t commits = asked.commits;
+  for (unsigned attempt = 0; is_file; ++attempt) {
+    file = files_.find(ino);
+    view = file ? file->view() : std::nullopt;
+    if (view) break;
+    const uint64_t now = commits_.count();
+    if (auto newest = tree_.known_node(ino); newest && newest->cached) {
+      known = std::move(*newest);
+      break;
+    }
+    if (now == commits) break;
+    if (attempt == kEditTries) return fail(Code::busy, "commits overtook this again and again");
+    commits = now;
+    LINKSPAN_TRY(known, tree_.node(doing, ino));
+  }
   Attr attr = shown(options_, known.node.attr);
   if (is_file && by && kernel_.sizes().resizing(ino)) kernel_.drop_attributes(ino);
   const bool sure =
@@ -69,13 +85,14 @@ AttrReply RouteVfs::attr_reply(KnownNode known, uint64_t as_of,
 // ---- getattr --------------------------------------------------------------------------------
 
 Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino, std::optional<Handle> handle) {
-  const uint64_t as_of = gate_.now();
+  const Asked asked = now();
   const Doing doing = begin(c);
   std::optional<ToldSizes::Asking> asking;
   if (handle) asking.emplace(&kernel_.sizes(), ino, c.tid);
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   forget_evicted();
-  return attr_reply(std::move(known), as_of, ToldSizes::Asker{c.tid, asking ? &*asking : nullptr});
+  return attr_reply(doing, std::move(known), asked,
+                    ToldSizes::Asker{c.tid, asking ? &*asking : nullptr});
 }
 
 // ---- setattr --------------------------------------------------------------------------------
@@ -95,9 +112,10 @@ Result<AttrReply> RouteVfs::setattr(const Caller& c, Ino ino, const SetAttr& set
   rest.size.reset();
   if (rest.mode || owner || rest.atime || rest.mtime || rest.atime_now || rest.mtime_now)
     LINKSPAN_CHECK(send_attributes(c, doing, ino, rest));
-  const uint64_t as_of = gate_.now();
+  const Asked asked = now();
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
-  AttrReply reply = attr_reply(std::move(known), as_of, ToldSizes::Asker{c.tid});
+  LINKSPAN_TRY(AttrReply reply,
+               attr_reply(doing, std::move(known), asked, ToldSizes::Asker{c.tid}));
   // The kernel takes this answer in even if a notice overtook it (fuse_do_setattr).
   reply.timeout = 0;
   return reply;

@@ -88,7 +88,6 @@ Status Commits::commit_layer(const Doing& doing, OpenFile& file,
     failed(file, *layer, reply.error());
     return reply.error();
   }
-  count_.fetch_add(1, std::memory_order_relaxed);
   note(nullptr);
   if (reply->nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   succeeded(file, *layer, ticket, *reply);
@@ -99,6 +98,7 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
                         const MutationReply& reply) {
   const Attr& result = reply.nodes.front().attr;
   parts_.tree->changed(ticket, reply);
+  count_.fetch_add(1);
   const auto name = parts_.tree->last_name(file.ino);
   const auto outcome =
       file.committed(layer, result, reply.merged, [&](const OpenFile::Outcome& of) {

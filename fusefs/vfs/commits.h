@@ -58,6 +58,7 @@ class Commits {
   // Ends the background threads; what is unsaved stays so.
   void stop();
 
+  // How many succeeded. One counts as soon as the tree has what it made, before its file is clean.
   uint64_t count() const { return count_; }
   // Commits that were refused for good, their bytes dropped (VfsOptions::on_loss).
   uint64_t lost_count() const { return lost_; }

@@ -22,21 +22,22 @@ void RouteVfs::releasedir(Ino ino, Handle h) {}
 
 Result<std::vector<DirItem>> RouteVfs::readdir(const Caller& c, Ino ino, Handle h, uint64_t offset,
                                                size_t limit) {
-  const uint64_t as_of = gate_.now();
+  const Asked asked = now();
   const Doing doing = begin(c);
   std::vector<DirItem> items;
   if (offset < kDotDotOffset) {
     LINKSPAN_TRY(const KnownNode self, tree_.node(doing, ino));
     relatime_.accessed(ino);
     if (offset < kDotOffset && items.size() < limit)
-      items.push_back({".", kDotOffset, shown(options_, self.node.attr), CacheTimes{0, 0, as_of}});
+      items.push_back(
+          {".", kDotOffset, shown(options_, self.node.attr), CacheTimes{0, 0, asked.as_of}});
     Attr up = self.node.attr;
     if (up.parent && up.parent != ino) {
       LINKSPAN_TRY(const KnownNode parent, tree_.node(doing, up.parent));
       up = parent.node.attr;
     }
     if (items.size() < limit)
-      items.push_back({"..", kDotDotOffset, shown(options_, up), CacheTimes{0, 0, as_of}});
+      items.push_back({"..", kDotDotOffset, shown(options_, up), CacheTimes{0, 0, asked.as_of}});
     offset = kDotDotOffset;
   }
   if (items.size() >= limit) return items;
@@ -46,9 +47,10 @@ Result<std::vector<DirItem>> RouteVfs::readdir(const Caller& c, Ino ino, Handle 
   std::optional<ToldSizes::Asker> by;
   if (!options_.route.writable()) by = ToldSizes::Asker{c.tid};
   for (KnownPage::Entry& e : page.entries) {
-    const AttrReply attr = attr_reply(KnownNode{std::move(e.node), e.node_cached}, as_of, by);
+    LINKSPAN_TRY(const AttrReply attr,
+                 attr_reply(doing, KnownNode{std::move(e.node), e.node_cached}, asked, by));
     items.push_back({std::move(e.name), e.cookie.value + kDotDotOffset, attr.attr,
-                     CacheTimes{entry_time(e.name_cached), attr.timeout, as_of}});
+                     CacheTimes{entry_time(e.name_cached), attr.timeout, asked.as_of}});
   }
   forget_evicted();
   return items;

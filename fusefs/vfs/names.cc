@@ -27,14 +27,16 @@ Result<T> by_name(Result<T> result) {
 }  // namespace
 
 Result<Entry> RouteVfs::lookup(const Caller& c, Ino parent, const std::string& name) {
-  const uint64_t as_of = gate_.now();
+  const Asked asked = now();
   LINKSPAN_CHECK(check_name(name));
-  LINKSPAN_TRY(const KnownName known, tree_.lookup(begin(c), cache::Name{parent, name}));
+  const Doing doing = begin(c);
+  LINKSPAN_TRY(const KnownName known, tree_.lookup(doing, cache::Name{parent, name}));
   forget_evicted();
-  if (known.node) return entry(*known.node, known.name_cached, known.node_cached, as_of, c.tid);
+  if (known.node)
+    return entry(doing, *known.node, known.name_cached, known.node_cached, asked, c.tid);
   Entry none;
   none.negative = true;
-  none.times = CacheTimes{std::min(entry_time(known.name_cached), while_leased()), 0, as_of};
+  none.times = CacheTimes{std::min(entry_time(known.name_cached), while_leased()), 0, asked.as_of};
   return none;
 }
 
@@ -76,8 +78,9 @@ Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
 
 Result<Entry> RouteVfs::make(const Caller& c, CreateRequest request) {
   const cache::Name name{request.parent, request.name};
-  LINKSPAN_TRY(const MutationReply reply, create_node(begin(c), c, std::move(request)));
-  return entry_of(c, name, reply.nodes.front());
+  const Doing doing = begin(c);
+  LINKSPAN_TRY(const MutationReply reply, create_node(doing, c, std::move(request)));
+  return entry_of(c, doing, name, reply.nodes.front());
 }
 
 Result<Entry> RouteVfs::mknod(const Caller& c, Ino parent, const std::string& name, Kind kind,
@@ -129,10 +132,11 @@ Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
   // Another mount was faster. The kernel checked rights of the directory only: with ESTALE it walks
   // the path once more, finds the file and opens it like any that was there.
   if (!reply.created) return fail(Code::stale_node, "another mount created it meanwhile");
+  LINKSPAN_TRY(Entry made, entry_of(c, doing, cache::Name{parent, name}, node));
   const auto known = tree_.known_node(node.attr.ino);
   LINKSPAN_TRY(const Opened handle,
                opened(c, doing, known.value_or(KnownNode{node, false}), flags, true));
-  return std::make_pair(entry_of(c, cache::Name{parent, name}, node), handle);
+  return std::make_pair(std::move(made), handle);
 }
 
 // ---- removal --------------------------------------------------------------------------------
@@ -325,7 +329,7 @@ Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::st
   LINKSPAN_TRY(const MutationReply reply, by_name(client_->link(doing.call(), request)));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, ino}}, {parent}});
-  return entry_of(c, cache::Name{parent, name}, reply.nodes.front());
+  return entry_of(c, doing, cache::Name{parent, name}, reply.nodes.front());
 }
 
 }  // namespace linkspan::vfs

@@ -108,11 +108,21 @@ class RouteVfs final : public Vfs {
   // -- how callers see it (attributes.cc) --
   double while_leased() const;
   double entry_time(bool cached) const;
-  Entry entry(const Node& node, bool name_cached, bool node_cached, uint64_t as_of, int32_t tid);
+  // When something was asked: changes of others since make the answer old by `as_of`, and own
+  // commits by `commits`.
+  struct Asked {
+    uint64_t as_of = 0;
+    uint64_t commits = 0;
+  };
+  Asked now() const { return {gate_.now(), commits_.count()}; }
+  Result<Entry> entry(const Doing& doing, const Node& node, bool name_cached, bool node_cached,
+                      const Asked& asked, int32_t tid);
   // After an own mutation: what of it may be cached stands in the caches.
-  Entry entry_of(const Caller& c, const cache::Name& name, const Node& node);
+  Result<Entry> entry_of(const Caller& c, const Doing& doing, const cache::Name& name,
+                         const Node& node);
   // `by`: nothing if the kernel takes in no attributes.
-  AttrReply attr_reply(KnownNode known, uint64_t as_of, const std::optional<ToldSizes::Asker>& by);
+  Result<AttrReply> attr_reply(const Doing& doing, KnownNode known, const Asked& asked,
+                               const std::optional<ToldSizes::Asker>& by);
 
   // -- mutations --
   Result<Entry> make(const Caller& c, CreateRequest request);

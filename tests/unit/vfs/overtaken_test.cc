@@ -34,6 +34,35 @@ TEST_F(Overtaken, AnAnswerThatACommitOvertookIsNotShorterThanTheFile) {
   EXPECT_OK(a.close(*h));
 }
 
+// The same when another mount's change makes this one forget what the commit made.
+TEST_F(Overtaken, AnAnswerThatACommitAndAChangeOvertookIsNotShorterThanTheFile) {
+  ASSERT_OK(a.write("x", "hello"));
+  const auto h = a.open("x", O_RDWR);
+  ASSERT_OK(h);
+  const Ino ino = a.ino("x");
+  const auto change = [&](uint32_t mode) {
+    SetAttr chmod;
+    chmod.mode = mode;
+    EXPECT_OK(b.set("x", chmod));
+  };
+  const auto overtaken = [&](auto ask) {
+    ASSERT_OK(a.pwrite(*h, a.attr("x").size, "!"));
+    change(0600);  // now a has to ask for the attributes
+    bool once = false;
+    a.client.after = [&](const std::string& what) {
+      if (what != "getattr" || std::exchange(once, true)) return;
+      EXPECT_OK(a.fsync(*h));
+      change(0640);
+    };
+    ask();
+    a.client.after = nullptr;
+    EXPECT_TRUE(once);
+  };
+  overtaken([&] { EXPECT_EQ(a.vfs->getattr(a.me, ino, *h)->attr.size, 6u); });
+  overtaken([&] { EXPECT_EQ(a.vfs->lookup(a.me, a.root, "x")->attr.size, 7u); });
+  EXPECT_OK(a.close(*h));
+}
+
 // A file that replaces another goes on with that one's history, in which its number of before is a
 // version of the other. Who has it open, and was not told yet, must not read that.
 TEST_F(Overtaken, ARenamedFileIsNotReadAsAVersionOfWhatItReplaced) {
