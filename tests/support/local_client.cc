@@ -138,9 +138,38 @@ void LocalClient::let_revocations() {
   changed_.notify_all();
 }
 
-void LocalClient::refuse_next(Error error) {
+void LocalClient::lose_next_reply(const std::string& what) {
   std::lock_guard lock(mutex_);
-  refuse_ = std::move(error);
+  lose_reply_.insert(what);
+}
+
+void LocalClient::refuse_next(const std::string& what, Error error) {
+  std::lock_guard lock(mutex_);
+  refuse_[what] = {std::move(error), true};
+}
+
+void LocalClient::refuse_all(const std::string& what, Error error) {
+  std::lock_guard lock(mutex_);
+  refuse_[what] = {std::move(error), false};
+}
+
+void LocalClient::refuse_none(const std::string& what) {
+  std::lock_guard lock(mutex_);
+  refuse_.erase(what);
+}
+
+std::optional<Error> LocalClient::refused(const std::string& what) {
+  std::lock_guard lock(mutex_);
+  const auto it = refuse_.find(what);
+  if (it == refuse_.end()) return std::nullopt;
+  Error error = it->second.error;
+  if (it->second.once) refuse_.erase(it);
+  return error;
+}
+
+bool LocalClient::lost(const std::string& what) {
+  std::lock_guard lock(mutex_);
+  return lose_reply_.erase(what) > 0;
 }
 
 uint64_t LocalClient::calls(const std::string& what) const {
@@ -381,13 +410,9 @@ Result<MutationReply> LocalClient::mutate(const client::Call& call, const std::s
     end_operation(number, call.operation, false);
     return entered.error();
   }
-  {
-    std::lock_guard lock(mutex_);
-    if (auto refused = std::exchange(refuse_, std::nullopt)) {
-      unanswered_.erase(number.value);
-      if (call.operation) *call.operation = OpNumber{};
-      return *refused;
-    }
+  if (const auto error = refused(what)) {
+    end_operation(number, call.operation, true);
+    return *error;
   }
   const auto promise = std::make_shared<std::promise<Result<MutationReply>>>();
   auto future = promise->get_future();
@@ -396,7 +421,7 @@ Result<MutationReply> LocalClient::mutate(const client::Call& call, const std::s
   });
   auto result = future.get();
   LINKSPAN_CHECK(leave(what));
-  if (lose_reply_.exchange(false)) {
+  if (lost(what)) {
     end_operation(number, call.operation, false);
     return fail(Code::unavailable, "the reply was lost");
   }

@@ -51,10 +51,14 @@ class LocalClient final : public client::RouterClient {
   // Revocations are kept undelivered until let_revocations().
   void hold_revocations();
   void let_revocations();
-  // The next mutation is applied, but its reply is lost: `unavailable`.
-  void lose_next_reply() { lose_reply_ = true; }
-  // The next mutation is refused with this.
-  void refuse_next(Error error);
+  // Mutations by name ("commit", ...): the mount's own threads tell access times at any moment.
+  // The next one is applied, but its reply is lost: `unavailable`.
+  void lose_next_reply(const std::string& what);
+  // The next one is refused with this.
+  void refuse_next(const std::string& what, Error error);
+  // Each one is, until refuse_none().
+  void refuse_all(const std::string& what, Error error);
+  void refuse_none(const std::string& what);
   // Called with each request's name before it is sent ("lookup", "commit", ...), on its thread.
   std::function<void(const std::string&)> before;
   // The same after the router answered, before the caller has it.
@@ -106,6 +110,8 @@ class LocalClient final : public client::RouterClient {
 
   Status enter(const client::Call& call, const std::string& what);
   Status leave(const std::string& what);
+  std::optional<Error> refused(const std::string& what);
+  bool lost(const std::string& what);
   template <class Request>
   Result<MutationReply> mutate(const client::Call& call, const std::string& what, Request request,
                                Mutate<Request> method);
@@ -132,8 +138,12 @@ class LocalClient final : public client::RouterClient {
   uint64_t next_operation_ = 1;
   std::set<uint64_t> unanswered_;
   std::map<std::string, uint64_t> calls_;
-  std::optional<Error> refuse_;
-  std::atomic<bool> lose_reply_{false};
+  struct Refusal {
+    Error error;
+    bool once = false;
+  };
+  std::map<std::string, Refusal> refuse_;
+  std::set<std::string> lose_reply_;
   std::thread thread_;
 };
 

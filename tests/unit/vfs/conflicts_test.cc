@@ -18,6 +18,7 @@ class Refused : public TwoMounts {
 };
 
 TEST_F(Refused, AWriteIsTheErrorOfCloseAndNotLost) {
+  b.clock.stop();
   ASSERT_OK(a.write("x", "one\n"));
   EXPECT_EQ(text(b.read("x")), "one\n");
   ASSERT_OK(a.write("x", "theirs\n"));
@@ -40,7 +41,7 @@ class UnheardSave : public Refused {
  protected:
   void saves_unheard(const std::string& content) {
     ASSERT_OK(b.write("temp", content));
-    b.client.lose_next_reply();
+    b.client.lose_next_reply("rename");
     EXPECT_EQ(b.rename("temp", "x").code(), Code::unavailable);
   }
 };
@@ -48,6 +49,7 @@ class UnheardSave : public Refused {
 class RefusedWrite : public Refused {
  protected:
   void SetUp() override {
+    b.clock.stop();
     ASSERT_OK(a.write("x", "one\n"));
     EXPECT_EQ(text(b.read("x")), "one\n");
     ASSERT_OK(a.write("x", "theirs\n"));

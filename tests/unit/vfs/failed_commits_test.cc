@@ -11,9 +11,10 @@ namespace {
 class FailedCommit : public TwoMounts {};
 
 TEST_F(FailedCommit, ARefusedCommitIsTheErrorOfClose) {
+  a.clock.stop();
   const auto h = a.open("x", O_WRONLY | O_CREAT);
   ASSERT_OK(a.pwrite(*h, 0, "data"));
-  a.client.refuse_next(fail(Code::quota, "full"));
+  a.client.refuse_next("commit", fail(Code::quota, "full"));
   EXPECT_EQ(a.flush(*h).code(), Code::quota);
   EXPECT_EQ(a.vfs->stats().refused, "full");
   EXPECT_NE(a.vfs->stats().refused_since.ns, 0);
@@ -27,19 +28,15 @@ TEST_F(FailedCommit, ARefusedCommitIsTheErrorOfClose) {
 
 // A later write rests on the refused one: alone it would be a file with a hole that nobody wrote.
 TEST_F(FailedCommit, RefusedBytesGoWholeWhenNobodyIsLeftToTryAgain) {
-  // Owned by the hook: the mount's own threads call it until it is gone.
-  const auto full = std::make_shared<std::atomic<bool>>(true);
-  a.client.before = [this, full](const std::string& what) {
-    if (*full && what == "commit") a.client.refuse_next(fail(Code::no_space, "full"));
-  };
+  a.client.refuse_all("commit", fail(Code::no_space, "full"));
   const auto h = a.open("x", O_WRONLY | O_CREAT);
   ASSERT_OK(a.pwrite(*h, 0, std::string(4096, '1')));
   ASSERT_TRUE(eventually([&] { return a.client.calls("commit") > 0; }));  // sealed, and refused
   ASSERT_OK(a.pwrite(*h, 8192, std::string(4096, '2')));
   EXPECT_EQ(a.close(*h).code(), Code::no_space);
   ASSERT_TRUE(eventually([&] { return a.vfs->stats().lost_commits == 1; }));
-  *full = false;
-  EXPECT_EQ(a.vfs->stats().dirty_files, 0u);
+  a.client.refuse_none("commit");
+  ASSERT_TRUE(eventually([&] { return a.vfs->stats().dirty_files == 0; }));
   ASSERT_OK(a.vfs->sync_all(a.me));
   EXPECT_EQ(text(a.read("x")), "");
   EXPECT_EQ(text(b.read("x")), "");
@@ -47,7 +44,7 @@ TEST_F(FailedCommit, RefusedBytesGoWholeWhenNobodyIsLeftToTryAgain) {
 
 TEST_F(FailedCommit, ABackgroundErrorIsTheErrorOfTheNextFsync) {
   const auto h = a.open("x", O_WRONLY | O_CREAT);
-  a.client.refuse_next(fail(Code::quota, "full"));
+  a.client.refuse_next("commit", fail(Code::quota, "full"));
   ASSERT_OK(a.pwrite(*h, 0, "data"));
   EXPECT_TRUE(eventually([&] { return a.client.calls("commit") == 1; }));
   // The first call after it tells, even though it commits what was refused.
@@ -58,10 +55,11 @@ TEST_F(FailedCommit, ABackgroundErrorIsTheErrorOfTheNextFsync) {
 }
 
 TEST_F(FailedCommit, ALostReplyIsNotAppliedTwice) {
+  a.clock.stop();
   ASSERT_OK(a.write("log", "one\n"));
   const auto h = a.open("log", O_WRONLY | O_APPEND);
   ASSERT_OK(a.pwrite(*h, 0, "two\n", true));
-  a.client.lose_next_reply();
+  a.client.lose_next_reply("commit");
   EXPECT_EQ(a.flush(*h).code(), Code::unavailable);
   ASSERT_OK(a.fsync(*h));  // the same operation
   ASSERT_OK(a.close(*h));
@@ -71,10 +69,11 @@ TEST_F(FailedCommit, ALostReplyIsNotAppliedTwice) {
 }
 
 TEST_F(FailedCommit, WritesAfterALostReplyComeAfterIt) {
+  a.clock.stop();
   ASSERT_OK(a.write("log", ""));
   const auto h = a.open("log", O_WRONLY | O_APPEND);
   ASSERT_OK(a.pwrite(*h, 0, "one\n", true));
-  a.client.lose_next_reply();
+  a.client.lose_next_reply("commit");
   EXPECT_FALSE(a.flush(*h).ok());
   ASSERT_OK(a.pwrite(*h, 0, "two\n", true));
   EXPECT_EQ(a.attr("log").size, 8u);
@@ -105,20 +104,18 @@ TEST_F(FailedCommit, ARemovedFileIsForgottenAfterTheCommitThatIsUnderWay) {
 // Nobody is left who could read them.
 TEST_F(FailedCommit, UnsavedBytesOfARemovedFileAreForgotten) {
   const auto h = a.open("x", O_WRONLY | O_CREAT);
-  const auto away = std::make_shared<std::atomic<bool>>(true);
-  a.client.before = [this, away](const std::string& what) {
-    if (*away && what == "commit") a.client.refuse_next(fail(Code::unavailable, "away"));
-  };
+  a.client.refuse_all("commit", fail(Code::unavailable, "away"));
   ASSERT_OK(a.pwrite(*h, 0, "data"));
   EXPECT_EQ(a.close(*h).code(), Code::unavailable);
   EXPECT_EQ(a.vfs->stats().dirty_files, 1u);
   ASSERT_OK(a.unlink("x"));
-  *away = false;
+  a.client.refuse_none("commit");
   EXPECT_TRUE(eventually([&] { return a.vfs->stats().dirty_files == 0; }));
 }
 
 // What may yet be saved hides nothing of what cannot.
 TEST_F(FailedCommit, AnAnswerThatMayStillComeHidesNoRefusal) {
+  a.clock.stop();
   ASSERT_OK(a.write("x", "one\n"));
   EXPECT_EQ(text(a.read("x")), "one\n");
   const auto h = a.open("x", O_RDWR);
@@ -130,7 +127,7 @@ TEST_F(FailedCommit, AnAnswerThatMayStillComeHidesNoRefusal) {
   EXPECT_EQ(a.fsync(*other).code(), Code::conflict);
   EXPECT_EQ(text(a.read("x")), "theirs\n");  // so that what follows is no conflict
   ASSERT_OK(a.pwrite(*h, 0, "again"));
-  a.client.refuse_next(fail(Code::unavailable, "away"));
+  a.client.refuse_next("commit", fail(Code::unavailable, "away"));
   EXPECT_EQ(a.fsync(*h).code(), Code::unavailable);
   EXPECT_EQ(a.fsync(*h).code(), Code::conflict) << "of the first write";
   EXPECT_OK(a.fsync(*h));

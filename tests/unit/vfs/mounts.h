@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "fusefs/vfs/vfs.h"
+#include "linkspan/clock.h"
 #include "linkspan/limits.h"
 #include "local_client.h"
 #include "tests/support/slowdown.h"
@@ -87,6 +88,21 @@ class FakeKernel final : public KernelCache {
   std::set<std::string> names_;
 };
 
+// Stopped, it makes the mount commit nothing by itself, however long a busy machine lets a test
+// wait between two calls.
+class MountClock final : public Clock {
+ public:
+  Time now() const override { return Clock::system().now(); }
+  Steady steady() const override {
+    return stopped_ ? began_ + 24h : Clock::system().steady();  // ahead, for who waits until then
+  }
+  void stop() { stopped_ = true; }  // before what is to stay unsaved is written
+
+ private:
+  const Steady began_ = Clock::system().steady();
+  std::atomic<bool> stopped_{false};
+};
+
 struct MountOptions {
   std::string route = "memory";
   const char* token = LocalRouter::kAgent;
@@ -106,6 +122,7 @@ class Mount final : public client::SessionListener {
     options.route.timeout_ms = with.timeout_ms;
     options.ownership = with.ownership;
     options.direct_for = with.direct_for;
+    options.clock = &clock;
     options.uid = 1000;
     options.gid = 1000;
     root = options.route.root;
@@ -264,6 +281,7 @@ class Mount final : public client::SessionListener {
 
   LocalClient client;
   FakeKernel kernel;
+  MountClock clock;
   std::unique_ptr<Vfs> vfs;
   Ino root;
   Caller me;          // whoever calls; tid 0: nobody in particular

@@ -12,6 +12,7 @@ class Overtaken : public TwoMounts {};
 
 // The kernel cuts a file to the size that it is told, and what is mapped beyond with it.
 TEST_F(Overtaken, AnAnswerThatACommitOvertookIsNotShorterThanTheFile) {
+  a.clock.stop();
   ASSERT_OK(a.write("x", "hello"));
   const auto h = a.open("x", O_RDWR);
   ASSERT_OK(h);
@@ -36,6 +37,7 @@ TEST_F(Overtaken, AnAnswerThatACommitOvertookIsNotShorterThanTheFile) {
 
 // The same when another mount's change makes this one forget what the commit made.
 TEST_F(Overtaken, AnAnswerThatACommitAndAChangeOvertookIsNotShorterThanTheFile) {
+  a.clock.stop();
   ASSERT_OK(a.write("x", "hello"));
   const auto h = a.open("x", O_RDWR);
   ASSERT_OK(h);

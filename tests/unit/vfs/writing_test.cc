@@ -29,6 +29,7 @@ TEST_F(TwoMounts, AnOpenThatTruncatesTakesSetIdBitsUnlessRootAsks) {
 }
 
 TEST_F(TwoMounts, UnsavedWritesAreSeenHereAtOnceAndThereWhenClosed) {
+  a.clock.stop();
   ASSERT_OK(a.write("x", "0123456789"));
   const auto h = a.open("x", O_RDWR);
   ASSERT_OK(h);
@@ -119,6 +120,7 @@ TEST_F(TwoMounts, FsyncCommitsAndFlushOfAReaderSendsNothing) {
 
 // A reader elsewhere sees the old content or the new, never a part.
 TEST_F(TwoMounts, ARewriteIsSeenWhole) {
+  a.clock.stop();
   ASSERT_OK(a.write("x", std::string(1000, 'o')));
   const auto h = a.open("x", O_WRONLY | O_TRUNC);
   ASSERT_OK(h);
@@ -164,6 +166,7 @@ TEST_F(TwoMounts, AppendsFromBothSidesAllSurvive) {
 
 // The local view said 5, the router placed it at 9: the kernel's pages are wrong.
 TEST_F(TwoMounts, ARelocatedAppendDropsTheKernelsPages) {
+  a.clock.stop();
   ASSERT_OK(a.write("log", "base\n"));
   const auto h = a.open("log", O_RDWR | O_APPEND);
   ASSERT_OK(a.pwrite(*h, 0, "mine\n", true));
@@ -238,6 +241,7 @@ TEST_F(TwoMounts, RenameAndLinkCommitFirst) {
 }
 
 TEST_F(TwoMounts, FallocateAndHoles) {
+  a.clock.stop();
   ASSERT_OK(a.write("x", "0123456789"));
   const auto h = a.open("x", O_RDWR);
   const Ino x = a.ino("x");
@@ -267,6 +271,7 @@ TEST_F(TwoMounts, FallocateAndHoles) {
 }
 
 TEST_F(TwoMounts, SeekFindsHolesOfCommittedContent) {
+  a.clock.stop();
   constexpr uint64_t kChunk = limits::kChunkBytes;
   const auto h = a.open("x", O_RDWR | O_CREAT);
   const Ino x = a.ino("x");
@@ -377,6 +382,7 @@ TEST_F(TwoMounts, ReleaseWithoutFlushStillCommits) {
 // (That it waits while the process has another descriptor needs a real mount; see
 // Processes.SeesWritableDescriptorsOfAnInode and tests/mount.)
 TEST_F(TwoMounts, ABareTruncationIsCommittedByTheLastClose) {
+  a.clock.stop();
   ASSERT_OK(a.write("x", "old"));
   a.me.tid = static_cast<int32_t>(::gettid());  // this process has no descriptor of it
   const auto h = a.open("x", O_WRONLY | O_TRUNC);
