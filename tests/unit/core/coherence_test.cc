@@ -252,12 +252,13 @@ TEST_F(CoreTest, WhoRenewsWithoutAcknowledgingLosesItsLease) {
   const auto sink = b.stream();
   ASSERT_TRUE(router_->getattr(b.who, {x}).ok());
   const Pending written = a.start_write(x, "new");
-  for (int i = 0; i < 400 && !written.answered(); ++i) {
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (!written.answered()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), give_up);
     clock_.advance(kLease / 20);
     b.renew();
     std::this_thread::sleep_for(1ms);
   }
-  EXPECT_TRUE(written.answered());
 }
 
 TEST_F(CoreTest, ABrokenStreamMissesNothing) {

@@ -16,12 +16,15 @@ class FailoverTest : public CoreTest {
     store_->before("beat", [] { return ok(); });
   }
   // A router beside router_, on the same data.
-  std::unique_ptr<Router> another(std::chrono::milliseconds lease = kLease) {
+  std::unique_ptr<Router> another(std::chrono::milliseconds lease = kLease,
+                                  ForwardStore** store = nullptr) {
     RouterOptions options;
     options.lease = lease;
     options.clock = &clock_;
     options.name = "another";
-    return make_router(std::make_unique<ForwardStore>(memory_.get()), options);
+    auto forward = std::make_unique<ForwardStore>(memory_.get());
+    if (store) *store = forward.get();
+    return make_router(std::move(forward), options);
   }
 };
 
@@ -104,7 +107,8 @@ TEST_F(FailoverTest, ASuccessorWithAShorterLeaseWaitsForTheLeasesOfTheOldAllTheS
   clock_.advance(kLease / 2);
   std::this_thread::sleep_for(20ms);
   // Also when that one is replaced before the old leases are over.
-  auto third = another(kLease / 10);
+  ForwardStore* store_of_third = nullptr;
+  auto third = another(kLease / 10, &store_of_third);
   Mount again = resumed_at(*third);
   again.operations = 100;
   const Pending write = again.start_write(file, "new");
@@ -113,8 +117,15 @@ TEST_F(FailoverTest, ASuccessorWithAShorterLeaseWaitsForTheLeasesOfTheOldAllTheS
   EXPECT_FALSE(write.answered()) << "B's lease of the first router may run";
   clock_.advance(kLease);
   EXPECT_TRUE(write.get().ok());
-  // Then its own lease is the longest.
-  std::this_thread::sleep_for(50ms);
+  // Then its own lease is the longest, and it says so. Of what it tells the store from now on, the
+  // first can be of before, and the last may not have arrived.
+  const int told = store_of_third->calls("beat");
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (store_of_third->calls("beat") < told + 3) {
+    ASSERT_LT(std::chrono::steady_clock::now(), give_up);
+    clock_.advance(kLease / 40);
+    std::this_thread::sleep_for(1ms);
+  }
   auto fourth = another(kLease / 10);
   Mount last = resumed_at(*fourth);
   last.operations = 200;
