@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::string_view kHistory = "user.linkspan.";
 constexpr std::string_view kAcl = "system.posix_acl_";
+constexpr std::string_view kCapability = "security.capability";
 
 bool starts_with(const std::string& name, std::string_view prefix) {
   return name.compare(0, prefix.size(), prefix) == 0;
@@ -63,7 +64,10 @@ Result<std::string> RouteVfs::getxattr(const Caller& c, Ino ino, const std::stri
   if (starts_with(name, kAcl)) return fail(Code::unsupported, "ACLs are not supported");
   const Doing doing = begin(c);
   if (starts_with(name, kHistory)) return history_xattr(doing, ino, name);
-  // Before each write the kernel asks for security.capability: no router for that.
+  // Before each write the kernel asks for security.capability: no router for that. Nor does a write
+  // to a file with unsaved ones wait for a link: this was asked before the first of them.
+  const auto file = name == kCapability ? files_.find(ino) : nullptr;
+  if (file && file->dirty() && tree_.use() == cache::Use::nothing) return no_attribute(name);
   LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino));
   if (!known.node.attr.has_xattrs) return no_attribute(name);
   LINKSPAN_TRY(const auto xattrs, tree_.xattrs(doing, ino));

@@ -113,6 +113,23 @@ TEST_F(FailedCommit, UnsavedBytesOfARemovedFileAreForgotten) {
   EXPECT_TRUE(eventually([&] { return a.vfs->stats().dirty_files == 0; }));
 }
 
+// Nor do the questions that the kernel has before a write wait for the link.
+TEST(WithoutALease, AWriteToAFileWithUnsavedOnesAsksNobody) {
+  LocalRouter router(300ms * test::kSlowdown);
+  Mount a(&router);
+  const auto h = a.open("x", O_WRONLY | O_CREAT);
+  ASSERT_OK(h);
+  const Ino ino = a.ino("x");
+  a.client.refuse_all("commit", fail(Code::unavailable, "away"));
+  ASSERT_OK(a.pwrite(*h, 0, "data"));
+  a.client.cut();
+  ASSERT_TRUE(eventually([&] { return !a.client.lease_valid(); }));
+  const uint64_t asked = a.client.calls("getattr");
+  EXPECT_EQ(a.vfs->getxattr(a.me, ino, "security.capability").code(), Code::no_attribute);
+  EXPECT_OK(a.pwrite(*h, 4, "more"));
+  EXPECT_EQ(a.client.calls("getattr"), asked);
+}
+
 // What may yet be saved hides nothing of what cannot.
 TEST_F(FailedCommit, AnAnswerThatMayStillComeHidesNoRefusal) {
   a.clock.stop();
