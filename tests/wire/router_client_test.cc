@@ -255,7 +255,7 @@ TEST_F(RouterClientTest, TwoMountsThatSaveTheSameFileNeverWaitForALease) {
   std::thread other([&] { work(b); });
   work(a);
   other.join();
-  EXPECT_LT(longest, 2000 * test::kSlowdown);  // the lease is two and a half times that
+  EXPECT_LT(longest, 3000 * test::kSlowdown);  // what is left of a lease is longer
   EXPECT_EQ(a.client->getattr(within(10s), {ino, false})->node.attr.version.value,
             made.version.value + 400);
 }

@@ -53,10 +53,10 @@ TEST_F(AwayTest, ACallThatBeginsMidwayWaitsForTheRest) {
   attach();
   const auto gone = Steady::now();
   go_away();
-  std::this_thread::sleep_for(1s);  // a part of the time itself
-  ASSERT_FALSE(lookup(away_for(2s)).ok());
-  EXPECT_GE(Steady::now() - gone, 1900ms);
-  EXPECT_LT(Steady::now() - gone, 2900ms);
+  std::this_thread::sleep_for(2s);  // a part of the time itself
+  ASSERT_FALSE(lookup(away_for(3s)).ok());
+  EXPECT_GE(Steady::now() - gone, 2900ms);
+  EXPECT_LT(Steady::now() - gone, 5s);  // not 2 s and then 3 s
 }
 
 TEST_F(AwayTest, TheErrorSaysForHowLong) {
@@ -152,7 +152,7 @@ TEST_F(AwayTest, ASilentRouterIsAwaySinceItWasHeardLast) {
   EXPECT_GT(Steady::now() - begun, 1500ms);
   EXPECT_EQ(lookup(away_for(3s)).code(), Code::timed_out);
   EXPECT_GT(Steady::now() - begun, 2900ms);
-  EXPECT_LT(Steady::now() - begun, 4200ms);  // not 2.1 s and then 3 s
+  EXPECT_LT(Steady::now() - begun, 5s);  // not 2.1 s and then 3 s
 }
 
 // Nobody knows for how long the router was away: it may be there.
