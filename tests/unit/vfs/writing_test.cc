@@ -391,8 +391,7 @@ TEST_F(TwoMounts, ABareTruncationIsCommittedByTheLastClose) {
   EXPECT_EQ(b.attr("x").size, 0u);
 }
 
-// ---- random edits against an array
-// ---------------------------------------------------------------
+// ---- random edits against an array ----------------------------------------------------------
 
 TEST_F(TwoMounts, RandomEditsOfOneFileLookLikeAnArrayOnBothSides) {
   for (unsigned seed = 1; seed <= 40; ++seed) {
