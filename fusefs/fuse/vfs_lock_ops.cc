@@ -96,7 +96,7 @@ void on_setlk(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file, struct flock
 void on_flock(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file, int operation) {
   serve(raw, "flock", [&](Request& r) {
     const int what = operation & ~LOCK_NB;
-    Lock lock{VfsOperations::of(r).ino(ino), LockKind::flock, file->lock_owner, {}, {}, 0, false};
+    Lock lock{VfsOperations::of(r).ino(ino), LockKind::flock, file->fh, {}, {}, 0, false};
     lock.pid = static_cast<uint32_t>(r.caller().tid);
     lock.type = what == LOCK_EX   ? LockType::exclusive
                 : what == LOCK_SH ? LockType::shared
@@ -141,8 +141,7 @@ Status unlock_closed(Request& r, Ino ino, const fuse_file_info& file) {
 void unlock_released(Request& r, Ino ino, const fuse_file_info& file) {
   const auto& o = VfsOperations::of(r);
   if (o.read_only()) return;
-  o.vfs().unlock_handle(
-      ino, file.fh, file.flock_release ? std::optional<uint64_t>(file.lock_owner) : std::nullopt);
+  o.vfs().unlock_handle(ino, file.fh);
 }
 
 void add_lock_callbacks(fuse_lowlevel_ops* table) {

@@ -87,8 +87,8 @@ Status RouteVfs::unlock_owner(const Caller& c, Ino ino, uint64_t owner) {
                              {ino, LockKind::record, owner, LockType::none, {}, 0, false});
 }
 
-void RouteVfs::unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner) {
-  locks_.unlock_handle(ino, h, flock_owner);
+void RouteVfs::unlock_handle(Ino ino, Handle h) {
+  locks_.unlock_handle(ino, h);
 }
 
 void RouteVfs::on_locks_lost(const std::vector<Lock>& locks) {

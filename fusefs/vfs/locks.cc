@@ -169,11 +169,9 @@ Status Locks::unlock_owner(const Doing& doing, const Lock& all_of_owner) {
   return done;
 }
 
-void Locks::unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner) {
-  if (flock_owner) {
-    const Lock lock{ino, LockKind::flock, *flock_owner, LockType::none, {}, 0, false};
-    if (parts_.client->has_locks(lock)) later({lock, {}, {}});
-  }
+void Locks::unlock_handle(Ino ino, Handle h) {
+  const Lock flock{ino, LockKind::flock, h, LockType::none, {}, 0, false};
+  if (parts_.client->has_locks(flock)) later({flock, {}, {}});
   std::vector<Lock> mine;  // OFD locks: their owner is this handle alone
   {
     const std::lock_guard guard(mutex_);

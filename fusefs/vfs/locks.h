@@ -48,7 +48,7 @@ class Locks {
   void await(OpNumber number, const Lock& lock, std::shared_ptr<client::CancelToken> cancel,
              Vfs::LockDone done);
   Status unlock_owner(const Doing& doing, const Lock& all_of_owner);
-  void unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner);
+  void unlock_handle(Ino ino, Handle h);
   void lost(const std::vector<Lock>& locks);
   // Cancels the waits and ends the threads.
   void stop();

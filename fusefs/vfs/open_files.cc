@@ -3,6 +3,15 @@
 #include <algorithm>
 
 namespace linkspan::vfs {
+namespace {
+
+// Counted over all routes of a mount: two may show one file, and the owner of a flock is a handle.
+Handle new_handle() {
+  static std::atomic<Handle> last{0};
+  return ++last;
+}
+
+}  // namespace
 
 std::optional<SizedVersion> FileHandle::going_on(bool in_sequence) {
   std::lock_guard lock(goes_on_mutex_);
@@ -33,7 +42,7 @@ Handle OpenFiles::open(Ino ino, const Process& opener, bool reads, bool writes) 
   ++file->handles;
   handle->file = file;
   handle->errors_seen = file->errors();
-  const Handle h = next_++;
+  const Handle h = new_handle();
   handles_.emplace(h, std::move(handle));
   return h;
 }
@@ -110,8 +119,7 @@ bool OpenFiles::mapped_by_other(const FileHandle& asking, const Process& asker) 
 }
 
 Handle OpenFiles::open_directory() {
-  std::lock_guard lock(mutex_);
-  return next_++;
+  return new_handle();
 }
 
 }  // namespace linkspan::vfs

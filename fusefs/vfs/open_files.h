@@ -80,7 +80,6 @@ class OpenFiles {
  private:
   SpoolPlace* place_;         // not owned
   mutable std::mutex mutex_;  // before OpenFile's
-  Handle next_ = 1;
   std::unordered_map<Handle, std::shared_ptr<FileHandle>> handles_;
   std::unordered_map<Ino, std::shared_ptr<OpenFile>> files_;
 };

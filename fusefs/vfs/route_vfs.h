@@ -87,7 +87,7 @@ class RouteVfs final : public Vfs {
                   LockDone done) override;
   Result<TestLockReply> test_lock(const Caller& c, const Lock& lock) override;
   Status unlock_owner(const Caller& c, Ino ino, uint64_t owner) override;
-  void unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner) override;
+  void unlock_handle(Ino ino, Handle h) override;
 
   Status sync_all(const Caller& c) override;
   void on_revoke(const Revocation& revocation) override;

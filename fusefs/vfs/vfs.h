@@ -230,7 +230,8 @@ class Vfs {
 
   // Locks across mounts (linkspan/lock_ops.h), of files on routes that may be written to; of `lock`
   // private_to_session is set here. A lock that was lost with the link makes `io` of every later
-  // write and lock through the handles that locked.
+  // write and lock through the handles that locked. The owner of a flock is the handle: the
+  // kernel's number for it is made of an address, which the next file that is opened may have.
   //
   // Nothing: it is set. A number: `wait` was asked for and it is queued; await_lock() must follow.
   virtual Result<std::optional<OpNumber>> set_lock(const Caller& c, Handle h, const Lock& lock,
@@ -257,9 +258,7 @@ class Vfs {
   }
   // The last descriptor of a handle is closed: its OFD locks, and its flock, go. Before release();
   // waits for nobody.
-  virtual void unlock_handle(Ino ino, Handle h, std::optional<uint64_t> flock_owner) {
-    (void)ino, (void)h, (void)flock_owner;
-  }
+  virtual void unlock_handle(Ino ino, Handle h) { (void)ino, (void)h; }
 
   // Commits every dirty file; the first error. For umount.
   virtual Status sync_all(const Caller& c) = 0;

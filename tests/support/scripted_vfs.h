@@ -57,7 +57,7 @@ class ScriptedVfs final : public vfs::Vfs {
   Script<Result<TestLockReply>(const Lock&)> on_test_lock;
   Script<void(const Lock&, LockDone)> on_await_lock;
   std::mutex closed_mutex;
-  std::vector<uint64_t> closed_owners, released_flocks;
+  std::vector<uint64_t> closed_owners, released_locks;
   std::atomic<int> open_handles{0};
 
   Result<vfs::Entry> lookup(const Caller& c, Ino parent, const std::string& name) override {
@@ -175,9 +175,9 @@ class ScriptedVfs final : public vfs::Vfs {
     closed_owners.push_back(owner);
     return ok();
   }
-  void unlock_handle(Ino, vfs::Handle, std::optional<uint64_t> flock_owner) override {
+  void unlock_handle(Ino, vfs::Handle h) override {
     const std::lock_guard guard(closed_mutex);
-    if (flock_owner) released_flocks.push_back(*flock_owner);
+    released_locks.push_back(h);
   }
   ~ScriptedVfs() override {
     // A token's callback holds the request, and that the token.
