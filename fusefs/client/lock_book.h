@@ -1,5 +1,5 @@
 // What this mount holds of locks, as far as the router has told: to say it again to a router that
-// does not know, and to know what a close has to give up. Private to this folder.
+// does not know, and to know what a close has to give up. For the clients alone.
 //
 // Answers may arrive in another order than that in which the router gave them: each carries its
 // order. An answer that came over a link which was replaced since, and what is held told over the

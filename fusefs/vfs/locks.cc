@@ -81,14 +81,18 @@ Result<std::optional<OpNumber>> Locks::set(const Doing& doing, Handle h, const L
                                            bool wait) {
   const auto handle = parts_.files->handle(h);
   if (!handle) return no_such_handle();
-  const LockType held = parts_.client->lock_held(lock);
-  const bool weaker = lock.type < held;
-  if (lock.type != LockType::none) LINKSPAN_CHECK(intact(*handle));
-  LINKSPAN_CHECK(save(doing, lock, weaker));
+  if (lock.type == LockType::none) {
+    LINKSPAN_CHECK(unlock(doing, lock));
+    return std::optional<OpNumber>();
+  }
+  LINKSPAN_CHECK(intact(*handle));
   handle->locks = true;
   note_handle(h, lock);  // first: RELEASE cannot come before we answer
+  LINKSPAN_CHECK(catch_up(doing, lock));
+  const LockType held = parts_.client->lock_held(lock);
+  LINKSPAN_CHECK(save(doing, lock, lock.type < held));
   OpNumber number;
-  const auto mode = wait && lock.type != LockType::none ? LockWait::queue : LockWait::no;
+  const auto mode = wait ? LockWait::queue : LockWait::no;
   const Status set = parts_.client->set_lock(doing.call(&number), lock, mode);
   if (set.ok()) return std::optional<OpNumber>();
   if (mode == LockWait::queue && set.code() == Code::would_block && number)
@@ -158,33 +162,37 @@ Status Locks::take_back(OpNumber* number, const Lock& lock, LockType before, con
 
 // ---- giving up ---------------------------------------------------------------------------------
 
+// What may have been done unheard is made up for.
+Status Locks::unlock(const Doing& doing, const Lock& lock) {
+  OpNumber number;
+  Status done = catch_up(doing, lock);
+  if (done.ok()) done = save(doing, lock, parts_.client->lock_held(lock) != LockType::none);
+  if (done.ok()) done = parts_.client->set_lock(doing.call(&number), lock, LockWait::no);
+  if (number) later({lock, number});
+  return done;
+}
+
 Status Locks::unlock_owner(const Doing& doing, const Lock& all_of_owner) {
   if (!parts_.client->has_locks(all_of_owner)) return ok();
   forget_handles(all_of_owner);
   if (parts_.client->lock_held(all_of_owner) == LockType::none) return ok();
-  Status done = save(doing, all_of_owner, true);
-  OpNumber number;
-  if (done.ok()) done = parts_.client->set_lock(doing.call(&number), all_of_owner, LockWait::no);
-  if (!done.ok()) later({all_of_owner, number, {}});
+  const Status done = unlock(doing, all_of_owner);
+  if (!done.ok()) later({all_of_owner, {}});  // nobody tries it again
   return done;
 }
 
 void Locks::unlock_handle(Ino ino, Handle h) {
   const Lock flock{ino, LockKind::flock, h, LockType::none, {}, 0, false};
-  if (parts_.client->has_locks(flock)) later({flock, {}, {}});
-  std::vector<Lock> mine;  // OFD locks: their owner is this handle alone
-  {
-    const std::lock_guard guard(mutex_);
-    for (auto at = handles_.lower_bound({ino, 0});
-         at != handles_.end() && at->first.first == ino;) {
-      const bool last = at->second.erase(h) != 0 && at->second.empty();
-      if (last)
-        mine.push_back({ino, LockKind::record, at->first.second, LockType::none, {}, 0, false});
-      at = last ? handles_.erase(at) : std::next(at);
-    }
+  if (parts_.client->has_locks(flock)) later({flock, {}});
+  // OFD locks: their owner is this handle alone. It stands in handles_ or what it has to give up in
+  // chores_, at any moment: the next owner of the same number finds one of them.
+  const std::lock_guard guard(mutex_);
+  for (auto at = handles_.lower_bound({ino, 0}); at != handles_.end() && at->first.first == ino;) {
+    const bool last = at->second.erase(h) != 0 && at->second.empty();
+    if (last)
+      later_locked({{ino, LockKind::record, at->first.second, LockType::none, {}, 0, false}, {}});
+    at = last ? handles_.erase(at) : std::next(at);
   }
-  for (const Lock& lock : mine)
-    if (parts_.client->has_locks(lock)) later({lock, {}, {}});
 }
 
 void Locks::lost(const std::vector<Lock>& locks) {
@@ -200,46 +208,101 @@ void Locks::lost(const std::vector<Lock>& locks) {
 
 // ---- chores ------------------------------------------------------------------------------------
 
-void Locks::later(Chore chore) {
+void Locks::later(const Chore& chore) {
   const std::lock_guard guard(mutex_);
+  later_locked(chore);
+}
+
+void Locks::later_locked(const Chore& chore) {
   if (stopping_) return;  // the session ends, and everything with it
-  chores_.push_back(std::move(chore));
+  auto& queue = chores_[chore.lock.ino].queue;
+  // A program that tries again and again has one thing to give up.
+  if (std::find(queue.begin(), queue.end(), chore) != queue.end()) return;
+  queue.push_back(chore);
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   wake_.notify_all();
 }
 
-// True: done, or never to be done.
-bool Locks::carry_out(Chore* chore) {
-  const Doing doing = now();
+// What the lock's owner has still to give up, first. The caller does it, but for what is under way.
+Status Locks::catch_up(const Doing& doing, const Lock& lock) {
+  const auto mine = [&](const Chore& chore) {
+    return chore.lock.kind == lock.kind && chore.lock.owner == lock.owner;
+  };
+  for (;;) {
+    {
+      std::unique_lock guard(mutex_);
+      const auto at = chores_.find(lock.ino);
+      if (at == chores_.end()) return ok();
+      auto& [queue, under_way, due] = at->second;
+      const auto next = std::find_if(queue.begin(), queue.end(), mine);
+      if (next == queue.end() && !(under_way && mine(*under_way))) return ok();
+      if (!under_way) {
+        LINKSPAN_CHECK(carry_out_of(at, next, doing, &guard));
+        continue;
+      }
+    }
+    LINKSPAN_CHECK(doing.patience().wait(mutex_, wake_, [&] {
+      const auto at = chores_.find(lock.ino);
+      return at == chores_.end() || !at->second.under_way;
+    }));
+  }
+}
+
+// `guard` holds mutex_, before and after.
+Status Locks::carry_out_of(ChoresAt file, std::deque<Chore>::iterator chore, const Doing& doing,
+                           std::unique_lock<std::mutex>* guard) {
+  Chores& chores = file->second;  // stays while something of it is under way
+  Chore trying = *chore;
+  chores.queue.erase(chore);
+  chores.under_way = trying;
+  guard->unlock();
+  const Status done = carry_out(doing, &trying);
+  guard->lock();
+  chores.under_way.reset();
+  if (!done.ok()) {
+    chores.queue.push_front(trying);
+    chores.due = std::chrono::steady_clock::now() + kUnlockRetryDelay;
+  } else if (chores.queue.empty()) {
+    chores_.erase(file);
+  }
+  wake_.notify_all();
+  return done;
+}
+
+// ok: done, or never to be done.
+Status Locks::carry_out(const Doing& doing, Chore* chore) {
   if (chore->number) {
     const Status taken = parts_.client->cancel_lock(doing.call(&chore->number), chore->lock);
-    if (!taken.ok() && chore->number) return false;
-    if (chore->lock.type != LockType::none) {
-      if (!taken.ok()) return true;
-      chore->lock.type = chore->before;
+    if (!taken.ok() && chore->number) return taken;
+    if (chore->before) {
+      if (!taken.ok()) return ok();
+      chore->lock.type = *std::exchange(chore->before, std::nullopt);
     }
+  } else if (!parts_.client->has_locks(chore->lock)) {
+    return ok();
   }
-  if (!save(doing, chore->lock, true).ok()) return false;
+  LINKSPAN_CHECK(save(doing, chore->lock, true));
   const Status done =
       parts_.client->set_lock(doing.call(&chore->number), chore->lock, LockWait::no);
-  return done.ok() || !transient(done.code());
+  return !done.ok() && transient(done.code()) ? done : ok();
 }
 
 void Locks::run() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    if (chores_.empty()) {
-      wake_.wait(lock);
+    const Due now = std::chrono::steady_clock::now();
+    Due next = now + std::chrono::hours(1);
+    const auto at = std::find_if(chores_.begin(), chores_.end(), [&](const auto& file) {
+      if (file.second.under_way) return false;
+      if (file.second.due > now) next = std::min(next, file.second.due);
+      return file.second.due <= now;
+    });
+    if (at == chores_.end()) {
+      wake_.wait_until(lock, next);
       continue;
     }
-    Chore chore = std::move(chores_.front());
-    chores_.pop_front();
-    lock.unlock();
-    const bool done = carry_out(&chore);
-    lock.lock();
-    if (done) continue;
-    chores_.push_back(std::move(chore));
-    wake_.wait_for(lock, kUnlockRetryDelay, [this] { return stopping_; });
+    (void)carry_out_of(at, at->second.queue.begin(), Doing::until_timeout(*parts_.options, &stop_),
+                       &lock);
   }
 }
 

@@ -5,6 +5,10 @@
 // answered only when every other mount has dropped what it had. So whoever gets the lock next sees
 // it.
 //
+// What is given up later goes before the next request of the same owner: it must not take away what
+// was set after it. The kernel's numbers of owners come again, too: an OFD lock's is made of an
+// address that the next open file may have.
+//
 // Threads: any. Each wait has a thread of its own, at most limits::kLockWaitersPerMount; one more
 // gives up, in the background, what could not be given up at once. mutex_ is a leaf.
 #pragma once
@@ -16,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -60,25 +65,39 @@ class Locks {
   // Something to be given up later: a lock, or a request that may have been granted unheard.
   struct Chore {
     Lock lock;
-    OpNumber number;                   // of a request whose outcome is not known; 0: none
-    LockType before = LockType::none;  // what the request's owner held when it was made
+    OpNumber number;  // of a request whose outcome is not known; 0: none
+    // A request for a lock: what its owner held when it was made, and is to hold again.
+    std::optional<LockType> before = std::nullopt;
+    bool operator==(const Chore&) const = default;
   };
+  using Due = std::chrono::steady_clock::time_point;
+  // Of one file: one after the other, in the order in which they came.
+  struct Chores {
+    std::deque<Chore> queue;
+    std::optional<Chore> under_way;  // not in the queue
+    Due due{};                       // after a try that failed
+  };
+  using ChoresAt = std::map<Ino, Chores>::iterator;
 
   struct Wait {
     std::thread thread;
     std::shared_ptr<client::CancelToken> cancel;
   };
 
+  Status unlock(const Doing& doing, const Lock& lock);
   void note_handle(Handle h, const Lock& lock);
   void forget_handles(const Lock& lock);
   Status save(const Doing& doing, const Lock& lock, bool must);
   Status wait_for(OpNumber* number, const Lock& lock,
                   const std::shared_ptr<client::CancelToken>& cancel);
   Status take_back(OpNumber* number, const Lock& lock, LockType before, const Error& why);
-  void later(Chore chore);
-  bool carry_out(Chore* chore);
+  void later(const Chore& chore);
+  void later_locked(const Chore& chore);
+  Status catch_up(const Doing& doing, const Lock& lock);
+  Status carry_out(const Doing& doing, Chore* chore);
+  Status carry_out_of(ChoresAt file, std::deque<Chore>::iterator chore, const Doing& doing,
+                      std::unique_lock<std::mutex>* guard);
   void run();
-  Doing now() { return Doing::until_timeout(*parts_.options, &stop_); }
 
   const Parts parts_;
   client::CancelToken stop_;
@@ -87,7 +106,7 @@ class Locks {
   std::mutex mutex_;  // of what follows
   std::condition_variable wake_;
   std::map<std::pair<Ino, uint64_t>, std::set<Handle>> handles_;  // that record locks came through
-  std::deque<Chore> chores_;
+  std::map<Ino, Chores> chores_;                                  // of files that have any
   bool stopping_ = false;
   std::list<Wait> waiting_;
   std::list<Wait> ended_;  // to be joined

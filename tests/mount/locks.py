@@ -520,16 +520,19 @@ def test_a_long_cut_keeps_what_nobody_wanted(lab):
 # ---- counters -------------------------------------------------------------------------------------
 
 COUNT = """
-import fcntl, os, sys
+import fcntl, os, struct, sys
 path, rounds, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+lock = {"flock": lambda: fcntl.flock(fd, fcntl.LOCK_EX), "lockf": lambda: fcntl.lockf(fd, fcntl.LOCK_EX, 0, 0),
+        "ofd": lambda: fcntl.fcntl(fd, 38, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))}[how.split("-")[0]]
+unlock = {"flock": lambda: fcntl.flock(fd, fcntl.LOCK_UN), "lockf": lambda: fcntl.lockf(fd, fcntl.LOCK_UN, 0, 0)}
+unlock["flock-reopened"] = unlock["ofd-reopened"] = lambda: os.close(fd)
 fd = os.open(path, os.O_RDWR)
 for i in range(rounds):
-    if how == "flock": fcntl.flock(fd, fcntl.LOCK_EX)
-    else: fcntl.lockf(fd, fcntl.LOCK_EX, 0, 0)
+    lock()
     n = int(os.pread(fd, 20, 0))
     os.pwrite(fd, b"%019d\\n" % (n + 1), 0)
-    if how == "flock": fcntl.flock(fd, fcntl.LOCK_UN)
-    else: fcntl.lockf(fd, fcntl.LOCK_UN, 0, 0)
+    unlock[how]()
+    if "reopened" in how: fd = os.open(path, os.O_RDWR)
 """
 
 
@@ -553,6 +556,13 @@ def test_counter_under_flock(lab):
 
 def test_counter_under_lockf(lab):
     count(lab, "lockf")
+
+
+def test_counter_under_locks_that_only_a_close_gives_up(lab):
+    """The kernel gives the next open file the address of the one that was just closed, and tells owners
+    of locks apart by it."""
+    count(lab, "flock-reopened")
+    count(lab, "ofd-reopened")
 
 
 # ---- SQLite ---------------------------------------------------------------------------------------

@@ -455,4 +455,48 @@ Result<MutationReply> LocalClient::settle(const client::Call& call, SettleReques
   return mutate(call, "settle", std::move(request), &core::Router::settle);
 }
 
+// -- locks ---------------------------------------------------------------------------------------
+
+// As with the real client a request has a number when it is sent, not before.
+Status LocalClient::set_lock(const client::Call& call, const Lock& lock, LockWait wait) {
+  const client::LockBook::UnderWay under_way(&locks_, lock);
+  LINKSPAN_CHECK(enter(call, "set_lock"));
+  if (!*call.operation) *call.operation = OpNumber{++last_lock_number_};
+  const auto promise = std::make_shared<std::promise<Result<SetLockReply>>>();
+  auto answered = promise->get_future();
+  router_->router().set_lock(
+      who_, {*call.operation, {}, lock, wait},
+      [promise](Result<SetLockReply> result) { promise->set_value(std::move(result)); });
+  while (answered.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+    if (call.cancel && call.cancel->cancelled()) return fail(Code::interrupted, "cancelled");
+    if (std::chrono::steady_clock::now() > call.deadline + call.longer)
+      return fail(Code::timed_out, "nobody gave the lock up");
+  }
+  const auto reply = answered.get();
+  LINKSPAN_CHECK(leave("set_lock"));
+  if (lose_lock_reply_.exchange(false)) return fail(Code::unavailable, "the reply was lost");
+  if (reply.ok()) locks_.set(lock, reply->order, 0);
+  if (!reply.ok() && lock.kind == LockKind::flock) locks_.gave_up(lock);
+  if (reply.ok() || reply.code() != Code::would_block || wait != LockWait::queue)
+    *call.operation = {};
+  return reply.ok() ? ok() : Status(reply.error());
+}
+
+Status LocalClient::cancel_lock(const client::Call& call, const Lock& lock) {
+  const client::LockBook::UnderWay under_way(&locks_, lock);
+  LINKSPAN_CHECK(enter(call, "cancel_lock"));
+  LINKSPAN_TRY(const CancelLockReply reply,
+               router_->router().cancel_lock(who_, {*call.operation, {}}));
+  LINKSPAN_CHECK(leave("cancel_lock"));
+  *call.operation = {};
+  if (!reply.granted) return fail(Code::interrupted, "the lock is not waited for any more");
+  locks_.set(lock, reply.order, 0);
+  return ok();
+}
+
+Result<TestLockReply> LocalClient::test_lock(const client::Call& call, const Lock& lock) {
+  LINKSPAN_CHECK(enter(call, "test_lock"));
+  return router_->router().test_lock(who_, {lock});
+}
+
 }  // namespace linkspan::test

@@ -17,6 +17,7 @@
 #include <string>
 #include <thread>
 
+#include "fusefs/client/lock_book.h"
 #include "fusefs/client/router_client.h"
 #include "routerd/core/router.h"
 #include "tests/support/slowdown.h"
@@ -59,6 +60,7 @@ class LocalClient final : public client::RouterClient {
   // Each one is, until refuse_none().
   void refuse_all(const std::string& what, Error error);
   void refuse_none(const std::string& what);
+  void lose_next_lock_reply() { lose_lock_reply_ = true; }
   // Called with each request's name before it is sent ("lookup", "commit", ...), on its thread.
   std::function<void(const std::string&)> before;
   // The same after the router answered, before the caller has it.
@@ -102,6 +104,12 @@ class LocalClient final : public client::RouterClient {
   Result<MutationReply> set_xattr(const client::Call& call, SetXattrRequest request) override;
   Result<MutationReply> settle(const client::Call& call, SettleRequest request) override;
 
+  Status set_lock(const client::Call& call, const Lock& lock, LockWait wait) override;
+  Status cancel_lock(const client::Call& call, const Lock& lock) override;
+  Result<TestLockReply> test_lock(const client::Call& call, const Lock& lock) override;
+  LockType lock_held(const Lock& lock) const override { return locks_.held(lock); }
+  bool has_locks(const Lock& lock) const override { return locks_.has(lock); }
+
  private:
   class Sink;
   using Steady = std::chrono::steady_clock::time_point;
@@ -144,6 +152,9 @@ class LocalClient final : public client::RouterClient {
   };
   std::map<std::string, Refusal> refuse_;
   std::set<std::string> lose_reply_;
+  std::atomic<bool> lose_lock_reply_{false};
+  std::atomic<uint64_t> last_lock_number_{0};
+  client::LockBook locks_;
   std::thread thread_;
 };
 
