@@ -162,13 +162,13 @@ Status Locks::take_back(OpNumber* number, const Lock& lock, LockType before, con
 
 // ---- giving up ---------------------------------------------------------------------------------
 
-// What may have been done unheard is made up for.
+// What cannot be done now, sent or not, is made up for.
 Status Locks::unlock(const Doing& doing, const Lock& lock) {
   OpNumber number;
   Status done = catch_up(doing, lock);
   if (done.ok()) done = save(doing, lock, parts_.client->lock_held(lock) != LockType::none);
   if (done.ok()) done = parts_.client->set_lock(doing.call(&number), lock, LockWait::no);
-  if (number) later({lock, number});
+  if (!done.ok()) later({lock, number});
   return done;
 }
 
@@ -176,9 +176,7 @@ Status Locks::unlock_owner(const Doing& doing, const Lock& all_of_owner) {
   if (!parts_.client->has_locks(all_of_owner)) return ok();
   forget_handles(all_of_owner);
   if (parts_.client->lock_held(all_of_owner) == LockType::none) return ok();
-  const Status done = unlock(doing, all_of_owner);
-  if (!done.ok()) later({all_of_owner, {}});  // nobody tries it again
-  return done;
+  return unlock(doing, all_of_owner);
 }
 
 void Locks::unlock_handle(Ino ino, Handle h) {

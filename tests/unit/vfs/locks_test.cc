@@ -146,5 +146,23 @@ TEST_F(VfsLocks, ARequestTakenBackGivesNothingToWhoIsGone) {
   EXPECT_TRUE(other_gets_it());
 }
 
+TEST_F(VfsLocks, AnUnlockThatWasNotEvenSentIsMadeUpFor) {
+  for (const bool dirty : {false, true}) {
+    ASSERT_OK(set(LockType::exclusive));
+    if (dirty) {
+      ASSERT_OK(a.pwrite(h, 0, "during"));
+    }
+    a.client.cut();
+    EXPECT_EQ(set(LockType::none).code(), Code::timed_out);
+    EXPECT_EQ(set(LockType::none).code(), Code::timed_out);
+    a.client.join();
+    EXPECT_TRUE(other_gets_it()) << "dirty: " << dirty;
+    if (dirty) {
+      EXPECT_EQ(text(b.read("f")), "during") << "what it protected goes first";
+    }
+    EXPECT_OK(of_other(LockType::none));
+  }
+}
+
 }  // namespace
 }  // namespace linkspan::vfs
