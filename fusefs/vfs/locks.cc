@@ -23,16 +23,16 @@ Locks::~Locks() {
 }
 
 void Locks::stop() {
-  std::thread chores;
+  std::vector<std::thread> chores;
   std::vector<std::shared_ptr<client::CancelToken>> tokens;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    chores = std::move(thread_);
+    chores = std::exchange(threads_, {});
     for (const Wait& wait : waiting_) tokens.push_back(wait.cancel);
   }
   for (const auto& token : tokens) token->cancel();
-  stop_.cancel();
+  for (client::CancelToken& stop : stops_) stop.cancel();
   wake_.notify_all();
   std::unique_lock lock(mutex_);
   wake_.wait(lock, [this] { return waiting_.empty(); });
@@ -40,7 +40,7 @@ void Locks::stop() {
   ended_.clear();
   lock.unlock();
   for (Wait& wait : over) wait.thread.join();
-  if (chores.joinable()) chores.join();
+  for (std::thread& thread : chores) thread.join();
 }
 
 Status Locks::intact(const FileHandle& handle) {
@@ -217,7 +217,8 @@ void Locks::later_locked(const Chore& chore) {
   // A program that tries again and again has one thing to give up.
   if (std::find(queue.begin(), queue.end(), chore) != queue.end()) return;
   queue.push_back(chore);
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  if (threads_.size() < std::min(stops_.size(), chores_.size()))
+    threads_.emplace_back([this, stop = &stops_[threads_.size()]] { run(stop); });
   wake_.notify_all();
 }
 
@@ -285,7 +286,7 @@ Status Locks::carry_out(const Doing& doing, Chore* chore) {
   return !done.ok() && transient(done.code()) ? done : ok();
 }
 
-void Locks::run() {
+void Locks::run(client::CancelToken* stop) {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const Due now = std::chrono::steady_clock::now();
@@ -299,7 +300,7 @@ void Locks::run() {
       wake_.wait_until(lock, next);
       continue;
     }
-    (void)carry_out_of(at, at->second.queue.begin(), Doing::until_timeout(*parts_.options, &stop_),
+    (void)carry_out_of(at, at->second.queue.begin(), Doing::until_timeout(*parts_.options, stop),
                        &lock);
   }
 }

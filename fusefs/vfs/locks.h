@@ -9,10 +9,12 @@
 // was set after it. The kernel's numbers of owners come again, too: an OFD lock's is made of an
 // address that the next open file may have.
 //
-// Threads: any. Each wait has a thread of its own, at most limits::kLockWaitersPerMount; one more
-// gives up, in the background, what could not be given up at once. mutex_ is a leaf.
+// Threads: any. Each wait has a thread of its own, at most limits::kLockWaitersPerMount; a few more
+// give up, in the background, what is not given up at once: a file at a time each, since a large
+// commit holds up what that file's locks wait for, and no other's. mutex_ is a leaf.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -23,6 +25,7 @@
 #include <optional>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "fusefs/vfs/calls.h"
 #include "fusefs/vfs/commits.h"
@@ -33,6 +36,7 @@ namespace linkspan::vfs {
 
 inline constexpr std::chrono::milliseconds kTakeBackTime{2000};  // to learn if a wait was in vain
 inline constexpr std::chrono::milliseconds kUnlockRetryDelay{500};
+inline constexpr unsigned kUnlockers = 4;  // background threads
 
 class Locks {
  public:
@@ -97,10 +101,11 @@ class Locks {
   Status carry_out(const Doing& doing, Chore* chore);
   Status carry_out_of(ChoresAt file, std::deque<Chore>::iterator chore, const Doing& doing,
                       std::unique_lock<std::mutex>* guard);
-  void run();
+  void run(client::CancelToken* stop);
 
   const Parts parts_;
-  client::CancelToken stop_;
+  // One a background thread, since a token holds the callback of one call at a time.
+  std::array<client::CancelToken, kUnlockers> stops_;
   std::atomic<uint64_t> waits_{0}, lost_{0};
 
   std::mutex mutex_;  // of what follows
@@ -109,8 +114,8 @@ class Locks {
   std::map<Ino, Chores> chores_;                                  // of files that have any
   bool stopping_ = false;
   std::list<Wait> waiting_;
-  std::list<Wait> ended_;  // to be joined
-  std::thread thread_;     // of the chores; started with the first
+  std::list<Wait> ended_;             // to be joined
+  std::vector<std::thread> threads_;  // of the chores; started when there are some
 };
 
 }  // namespace linkspan::vfs

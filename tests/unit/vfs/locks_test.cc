@@ -164,5 +164,36 @@ TEST_F(VfsLocks, AnUnlockThatWasNotEvenSentIsMadeUpFor) {
   }
 }
 
+TEST_F(VfsLocks, AFileWhoseCommitTakesLongHoldsUpNoOther) {
+  std::promise<void> committing, go_on;
+  std::once_flag once;
+  Mount slow{&router, {.timeout_ms = 60000}};
+  const Handle writer = *slow.open("f", O_RDWR), f = *slow.open("f", O_RDWR);
+  const Handle g = *slow.open("g", O_RDWR), other_g = *b.open("g", O_RDWR);
+  ASSERT_OK(set(slow, f, "f", LockKind::flock, f, LockType::exclusive));
+  ASSERT_OK(set(slow, g, "g", LockKind::flock, g, LockType::exclusive));
+  slow.client.before = [&](const std::string& what) {
+    if (what != "commit") return;
+    std::call_once(once, [&] {
+      committing.set_value();
+      go_on.get_future().wait();
+    });
+  };
+  ASSERT_OK(slow.pwrite(writer, 0, "during"));
+  auto saved = std::async(std::launch::async, [&] { return slow.fsync(writer); });
+  committing.get_future().wait();
+  close_last(slow, f, "f");
+  close_last(slow, g, "g");
+  const auto get = [&](Handle through, const std::string& path) {
+    return set(b, through, path, LockKind::flock, through, LockType::exclusive);
+  };
+  EXPECT_TRUE(eventually([&] { return get(other_g, "g").ok(); }));
+  EXPECT_FALSE(get(other, "f").ok()) << "before what it protected is committed";
+  go_on.set_value();
+  EXPECT_OK(saved.get());
+  EXPECT_TRUE(eventually([&] { return get(other, "f").ok(); }));
+  EXPECT_EQ(text(b.read("f")), "during");
+}
+
 }  // namespace
 }  // namespace linkspan::vfs
