@@ -15,7 +15,7 @@ using namespace linkspan;
 constexpr int kUsage = 2;
 
 int new_token() {
-  const auto token = config::new_token();
+  const auto token = store::new_token();
   if (!token.ok()) {
     std::fprintf(stderr, "linkspan-routerd: %s\n", token.error().message.c_str());
     return 1;

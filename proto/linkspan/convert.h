@@ -17,6 +17,7 @@
 
 #include "linkspan/error.h"
 #include "linkspan/ops.h"
+#include "linkspan/token_ops.h"
 #include "linkspan/types.h"
 #include "linkspan/v1/fs.pb.h"
 #include "linkspan/v1/session.pb.h"
@@ -158,6 +159,7 @@ struct Attach {
   SessionId resume;  // 0: a new session
   std::string resume_secret;
   uint64_t resume_revocation = 0;
+  std::string instance = {};  // secret: 32 bytes, or none
 };
 struct Attached {
   SessionId session;
@@ -167,12 +169,22 @@ struct Attached {
   std::string tenant, principal, sandbox, router;
   Seq seq;
   bool resumed = false;
-  Time token_expires;  // ns == 0: never
+  Time token_expires;                  // ns == 0: never
+  std::chrono::seconds token_renew{};  // 0: it does not end so long after its last mount
 };
 void to_wire(const Attach& request, v1::AttachRequest* out);
 Result<Attach> from_wire(const v1::AttachRequest& m);
 void to_wire(const Attached& reply, v1::AttachReply* out);
 Result<Attached> from_wire(v1::AttachReply&& m);
+
+struct Narrow {
+  NarrowProof proof;
+  NarrowRequest request;
+};
+void to_wire(const Narrow& ask, v1::NarrowRequest* out);
+Result<Narrow> from_wire(const v1::NarrowRequest& m);
+void to_wire(const NarrowReply& reply, v1::NarrowReply* out);
+Result<NarrowReply> from_wire(v1::NarrowReply&& m);
 
 // The value of the metadata key kSessionKey: which session a call is of, proved by its secret.
 inline constexpr char kSessionKey[] = "linkspan-session-bin";

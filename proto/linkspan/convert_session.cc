@@ -19,7 +19,9 @@ Result<std::chrono::milliseconds> lease_from(std::string_view field, uint32_t ms
   return std::chrono::milliseconds(ms);
 }
 
-Result<std::vector<Route>> routes_from(const v1::AttachReply& m) {
+// Of Attach or Narrow.
+template <class Reply>
+Result<std::vector<Route>> routes_from(const Reply& m) {
   LINKSPAN_CHECK(check_count("routes", m.routes_size(), limits::kRoutes));
   std::vector<Route> routes;
   for (const v1::Route& wire_route : m.routes()) {
@@ -42,15 +44,26 @@ void to_wire(const Attach& request, v1::AttachRequest* out) {
   out->set_resume_session(request.resume.value);
   out->set_resume_secret(request.resume_secret);
   out->set_resume_revocation(request.resume_revocation);
+  out->set_instance(request.instance);
 }
+
+namespace {
+
+Status check_instance(const std::string& instance) {
+  const size_t bytes = instance.empty() ? 0 : limits::kInstanceBytes;
+  return check_bytes("instance", instance.size(), bytes, bytes);
+}
+
+}  // namespace
 
 Result<Attach> from_wire(const v1::AttachRequest& m) {
   LINKSPAN_CHECK(check_bytes("token", m.token().size(), 0, limits::kTokenBytes));
   LINKSPAN_CHECK(check_bytes("client", m.client().size(), 0, limits::kLabelBytes));
   const size_t secret = m.resume_session() != 0 ? limits::kSecretBytes : 0;
   LINKSPAN_CHECK(check_bytes("resume_secret", m.resume_secret().size(), secret, secret));
-  return Attach{m.token(), short_text(m.client()), SessionId(m.resume_session()), m.resume_secret(),
-                m.resume_revocation()};
+  LINKSPAN_CHECK(check_instance(m.instance()));
+  return Attach{m.token(),         short_text(m.client()), SessionId(m.resume_session()),
+                m.resume_secret(), m.resume_revocation(),  m.instance()};
 }
 
 void to_wire(const Attached& reply, v1::AttachReply* out) {
@@ -65,6 +78,7 @@ void to_wire(const Attached& reply, v1::AttachReply* out) {
   out->set_resumed(reply.resumed);
   out->set_token_expires(reply.token_expires.ns);
   out->set_router(short_text(reply.router));
+  out->set_token_renew_s(static_cast<uint32_t>(reply.token_renew.count()));
 }
 
 Result<Attached> from_wire(v1::AttachReply&& m) {
@@ -83,6 +97,73 @@ Result<Attached> from_wire(v1::AttachReply&& m) {
   reply.seq = Seq(m.seq());
   reply.resumed = m.resumed();
   reply.token_expires = Time{m.token_expires()};
+  reply.token_renew = std::chrono::seconds(m.token_renew_s());
+  return reply;
+}
+
+// ---- narrowing a token -------------------------------------------------------------------------
+
+namespace {
+
+Result<Access> rights_from(std::string_view field, uint32_t rights) {
+  if (rights == 0) return Access::none;  // those of the token
+  return access_from(field, rights);
+}
+
+}  // namespace
+
+void to_wire(const Narrow& ask, v1::NarrowRequest* out) {
+  out->set_token(clean_text(ask.proof.token, limits::kTokenBytes + 1));
+  out->set_instance(ask.proof.instance);
+  for (const NarrowRequest::Reach& reach : ask.request.reaches) {
+    v1::NarrowRequest::Reach* to = out->add_reaches();
+    to->set_path(reach.path);
+    to->set_rights(static_cast<uint32_t>(reach.rights));
+  }
+  out->set_rights(static_cast<uint32_t>(ask.request.rights));
+  out->set_expires(ask.request.expires.ns);
+  out->set_sandbox(clean_text(ask.request.sandbox, limits::kLabelBytes + 1));
+}
+
+Result<Narrow> from_wire(const v1::NarrowRequest& m) {
+  LINKSPAN_CHECK(check_bytes("token", m.token().size(), 0, limits::kTokenBytes));
+  LINKSPAN_CHECK(check_instance(m.instance()));
+  LINKSPAN_CHECK(check_count("reaches", m.reaches_size(), limits::kRoutes * limits::kReaches));
+  LINKSPAN_CHECK(check_bytes("sandbox", m.sandbox().size(), 0, limits::kLabelBytes));
+  if (!m.sandbox().empty()) LINKSPAN_CHECK(check_name("sandbox", m.sandbox()));
+  if (clean_text(m.sandbox(), limits::kLabelBytes) != m.sandbox() ||
+      m.sandbox().find_first_of("\t\n") != std::string::npos)
+    return bad("sandbox", "is not all printable UTF-8");
+  if (m.expires() < 0) return bad("expires", "is before 1970");
+  Narrow ask;
+  for (const v1::NarrowRequest::Reach& reach : m.reaches()) {
+    LINKSPAN_CHECK(check_route_path(reach.path()));
+    LINKSPAN_TRY(const Access rights, rights_from("reaches.rights", reach.rights()));
+    ask.request.reaches.push_back({reach.path(), rights});
+  }
+  LINKSPAN_TRY(ask.request.rights, rights_from("rights", m.rights()));
+  ask.request.expires = Time{m.expires()};
+  ask.request.sandbox = m.sandbox();
+  ask.proof = {m.token(), m.instance()};
+  return ask;
+}
+
+void to_wire(const NarrowReply& reply, v1::NarrowReply* out) {
+  out->set_token(reply.token);
+  for (const Route& route : reply.routes) to_wire(route, out->add_routes());
+  out->set_principal(short_text(reply.principal));
+  out->set_sandbox(short_text(reply.sandbox));
+  out->set_expires(reply.expires.ns);
+}
+
+Result<NarrowReply> from_wire(v1::NarrowReply&& m) {
+  LINKSPAN_CHECK(check_bytes("token", m.token().size(), 1, limits::kTokenBytes));
+  NarrowReply reply;
+  LINKSPAN_TRY(reply.routes, routes_from(m));
+  reply.token = m.token();
+  reply.principal = short_text(m.principal());
+  reply.sandbox = short_text(m.sandbox());
+  reply.expires = Time{m.expires()};
   return reply;
 }
 

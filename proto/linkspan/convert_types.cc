@@ -196,6 +196,7 @@ void to_wire(const Route& route, v1::Route* out) {
     for (const std::string& glob : pattern.allowed)
       to->add_allowed(clean_text(glob, limits::kGlobBytes));
   }
+  for (const std::string& reach : route.reaches) out->add_reaches(reach);
 }
 
 namespace {
@@ -244,6 +245,12 @@ Result<Route> from_wire(const v1::Route& m) {
   for (const v1::PolicyPattern& from : m.patterns()) {
     LINKSPAN_TRY(PolicyPattern pattern, pattern_from(from));
     route.patterns.push_back(std::move(pattern));
+  }
+  LINKSPAN_CHECK(check_count("route.reaches", m.reaches_size(), limits::kReaches));
+  for (const std::string& reach : m.reaches()) {
+    LINKSPAN_CHECK(check_bytes("route.reaches", reach.size(), 1, limits::kPathBytes));
+    LINKSPAN_CHECK(check_no_nul("route.reaches", reach));
+    route.reaches.push_back(reach);
   }
   return route;
 }

@@ -47,7 +47,13 @@ inline constexpr size_t kGlobBytes = 512;           // of one pattern
 inline constexpr size_t kAllowedNames = 32;         // globs of one pattern's `allowed`
 inline constexpr uint32_t kNamesJudged = 64;        // of a node; with more it is under all rules
 inline constexpr size_t kTokenBytes = 512;          // of a token's text
-inline constexpr size_t kSecretBytes = 16;          // of a session's secret
+inline constexpr size_t kTokenDepth = 4;            // of one that was narrowed again and again
+inline constexpr size_t kTokenChildren = 64;        // narrowed from one token
+inline constexpr size_t kTokenFamily = 1024;     // narrowed from a configured one, also indirectly
+inline constexpr size_t kReaches = 32;           // paths to which one route is narrowed
+inline constexpr size_t kSources = 64;           // address ranges of one token
+inline constexpr size_t kSecretBytes = 16;       // of a session's secret
+inline constexpr size_t kInstanceBytes = 32;     // of a sandbox's secret, to which tokens are bound
 inline constexpr size_t kLabelBytes = 255;       // principal, sandbox, tenant, client description
 inline constexpr size_t kErrorTextBytes = 1024;  // of an error's message on the wire
 

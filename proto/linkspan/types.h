@@ -112,6 +112,9 @@ struct Route {
   std::vector<PolicyPattern> patterns;  // the first that matches and speaks of it decides
   uint32_t timeout_ms = static_cast<uint32_t>(limits::kRouteTimeout.count());
   Ino root;
+  // Paths from the volume's root on, to which a narrowed token is held: what is neither there nor
+  // below, nor above on the way, is denied. Empty: the whole volume.
+  std::vector<std::string> reaches = {};
   bool writable() const { return rights > Access::read_only; }
   bool operator==(const Route&) const = default;
 };

@@ -105,11 +105,21 @@ std::string pattern_summary(const PolicyPattern& pattern) {
   return out;
 }
 
+std::string source_summary(const std::vector<std::string>& sources) {
+  std::string out;
+  for (const std::string& source : sources) out += (out.empty() ? ", from " : " ") + source;
+  return out;
+}
+
 std::string token_summary(const store::TokenRecord& token) {
   std::string out = "  token of " + token.principal +
                     (token.sandbox.empty() ? "" : " in sandbox " + token.sandbox) +
                     (token.expires.ns ? ", expires " + utc(token.expires) : ", never expires") +
-                    "\n";
+                    (token.renew.count() ? ", " + std::to_string(token.renew.count()) +
+                                               " s after its last mount at the latest"
+                                         : "") +
+                    (token.bind ? ", bound to the sandbox that uses it first" : "") +
+                    source_summary(token.sources) + "\n";
   for (const Route& route : token.routes) {
     out += "    " + route.path + " -> " + route.volume + " (" +
            std::string(rights_word(route.rights)) + ", " + std::string(policy_name(route.policy)) +

@@ -30,6 +30,9 @@
 //   principal = "agent"
 //   sandbox = ""
 //   expires = 2030-01-01T00:00:00Z
+//   bind = true                                  # to the sandbox that uses it first
+//   sources = ["10.0.0.0/8"]                     # from where it may be used
+//   renew_s = 900                                # it ends so long after its last mount
 //   [[tenant.token.route]]
 //   path = "memory"
 //   volume = "memory"

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "linkspan/limits.h"
+#include "linkspan/source_range.h"
 #include "routerd/config/config.h"
 #include "routerd/config/reader.h"
 #include "routerd/config/token.h"
@@ -19,6 +20,7 @@ namespace {
 constexpr int64_t kCountMost = INT64_MAX;
 constexpr int64_t kKeepMost = 1'000'000;
 constexpr int64_t kTimeoutMsMost = 3'600'000;
+constexpr int64_t kRenewLeast = 2, kRenewMost = 30 * 86'400;  // seconds
 constexpr size_t kLabelBytes = 255;  // names of tenants, volumes, principals, sandboxes
 
 // What is shown and logged has none: names of tenants, volumes and principals, globs.
@@ -299,10 +301,14 @@ class Parser {
                  {"principal", "principal = \"agent\""},
                  {"sandbox", "sandbox = \"build-7\""},
                  {"expires", "expires = 2030-01-01T00:00:00Z"},
+                 {"bind", "bind = true"},
+                 {"sources", "sources = [\"10.0.0.0/8\"]"},
+                 {"renew_s", "renew_s = 900"},
                  {"route", "[[tenant.token.route]]"}});
     store::TokenRecord record;
     record.tenant = tenant;
     if (!token_identity(table, &record)) return;
+    token_use(table, raw, &record);
     std::set<std::string> paths;
     size_t routes = 0;
     table.each("route", [&](const toml::table& route) {
@@ -345,6 +351,28 @@ class Parser {
     }
     record->expires = table.time("expires").value_or(Time{});
     return true;
+  }
+
+  // Who may use it, from where, and how long after its last mount.
+  void token_use(const Table& table, const toml::table& raw, store::TokenRecord* record) {
+    record->bind = table.boolean("bind").value_or(false);
+    if (const auto* list = raw.get_as<toml::array>("sources"); list && list->empty())
+      table.wrong("sources", "is empty; name address ranges, or leave it out (then from anywhere)");
+    const auto sources = table.texts("sources");
+    if (sources.size() > limits::kSources)
+      table.wrong("sources", "has more than " + std::to_string(limits::kSources) + " ranges");
+    for (const Sourced& source : sources) {
+      if (const auto range = parse_source_range(source.text); !range.ok())
+        table.wrong("sources", range.error().message);
+      record->sources.push_back(source.text);
+    }
+    const auto seconds = table.integer("renew_s", kRenewLeast, kRenewMost);
+    if (!seconds) return;
+    record->renew = std::chrono::seconds(*seconds);
+    if (record->expires.ns == 0)
+      table.wrong("renew_s",
+                  "a token that its mounts renew needs an end, too; write expires = "
+                  "2030-01-01T00:00:00Z");
   }
 
   void route(const toml::table& raw, const std::set<std::string>& volumes,

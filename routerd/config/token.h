@@ -9,8 +9,6 @@
 
 namespace linkspan::config {
 
-// A new one, from the kernel's randomness.
-Result<std::string> new_token();
 std::string to_hex(const store::TokenHash& hash);
 // 64 hexadecimal digits. `invalid`.
 Result<store::TokenHash> parse_token_hash(std::string_view hex);

@@ -25,14 +25,6 @@ uint64_t random_number() {
   return number;
 }
 
-std::string made_up_label() {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string label = "sandbox-";
-  uint64_t number = random_number();
-  for (int i = 0; i < 8; ++i, number >>= 4) label += kDigits[number & 15];
-  return label;
-}
-
 Error replaced() {
   return fail(Code::unavailable, "another router serves this tenant now");
 }
@@ -43,17 +35,12 @@ std::string secret_text(const store::SessionRecord& record) {
 
 }  // namespace
 
-// ---- tokens ----
-
-Result<store::TokenRecord> RouterCore::find_token(const std::string& token) {
-  auto record = store_->find_token(store::hash_token(token));
-  if (!record.ok() && record.code() == Code::not_found)
-    return fail(Code::unauthenticated,
-                "this router does not know the token; check that it was copied whole, or ask the "
-                "operator for a new one");
-  if (!record.ok()) return record;
-  LINKSPAN_CHECK(check_token(*record, clock_.now()));
-  return record;
+std::string RouterCore::made_up_label() {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string label = "sandbox-";
+  uint64_t number = random_number();
+  for (int i = 0; i < 8; ++i, number >>= 4) label += kDigits[number & 15];
+  return label;
 }
 
 // ---- tenants ----
@@ -157,13 +144,14 @@ RouterCore::SessionPtr RouterCore::find_session(SessionId id) const {
   return at == sessions_.end() ? nullptr : at->second;
 }
 
-// A token's sessions are bounded; the one that lost its lease the longest ago makes room.
-Status RouterCore::make_room(const store::TokenHash& token) {
+// The sessions of a configured token, and of all that were narrowed from it, are bounded; the one
+// that lost its lease the longest ago makes room.
+Status RouterCore::make_room(const store::TokenHash& root) {
   SessionPtr longest;  // lost
   Boot since{};
   size_t count = 0;
   for (const SessionPtr& session : all_sessions()) {
-    if (session->record().token != token) continue;
+    if (session->grant()->root != root) continue;
     ++count;
     const auto lost = session->lost_since();
     if (!lost || (longest && *lost >= since)) continue;
@@ -228,10 +216,10 @@ Result<RouterCore::SessionPtr> RouterCore::add_session(store::SessionRecord reco
   return session;
 }
 
-Result<RouterCore::SessionPtr> RouterCore::new_session(const TenantPtr& tenant,
-                                                       const store::TokenRecord& token,
+Result<RouterCore::SessionPtr> RouterCore::new_session(const TenantPtr& tenant, const Token& from,
                                                        std::shared_ptr<const Grant> grant) {
-  LINKSPAN_CHECK(make_room(token.hash));
+  LINKSPAN_CHECK(make_room(from.root));
+  const store::TokenRecord& token = from.record;
   store::SessionRecord record;
   record.id = SessionId{random_number()};
   record.tenant = tenant->id;
@@ -252,14 +240,13 @@ Result<RouterCore::SessionPtr> RouterCore::new_session(const TenantPtr& tenant,
 // Takes a session up again, for its owner only: whoever has its secret and a token of the same
 // principal. With a session of an earlier router its caches are lost, its operation results not.
 Result<RouterCore::Resumed> RouterCore::resume_session(const AttachRequest& request,
-                                                       const TenantPtr& tenant,
-                                                       const store::TokenRecord& token,
+                                                       const TenantPtr& tenant, const Token& token,
                                                        std::shared_ptr<const Grant> grant) {
   if (const SessionPtr session = find_session(request.resume)) {
     if (session->refused()) return Resumed{};
     if (tenant->fenced) return replaced();  // it may be our own new ownership's
     if (session->tenant() != tenant || !session->proves(request.resume_secret) ||
-        session->record().principal != token.principal)
+        session->record().principal != token.record.principal)
       return Resumed{};
     session->set_grant(std::move(grant));
     Acknowledged acknowledged;
@@ -272,7 +259,7 @@ Result<RouterCore::Resumed> RouterCore::resume_session(const AttachRequest& requ
   if (!record.ok() && record.code() == Code::not_found) return Resumed{};
   if (!record.ok()) return record.error();
   const std::string secret = secret_text(*record);
-  if (record->tenant != tenant->id || record->principal != token.principal ||
+  if (record->tenant != tenant->id || record->principal != token.record.principal ||
       request.resume_secret.size() != secret.size() ||
       CRYPTO_memcmp(secret.data(), request.resume_secret.data(), secret.size()) != 0)
     return Resumed{};
@@ -289,10 +276,12 @@ Result<RouterCore::Resumed> RouterCore::resume_session(const AttachRequest& requ
 Result<AttachReply> RouterCore::attach(const AttachRequest& request) {
   const auto pass = gate_.enter();
   if (!pass) return fail(Code::unavailable, "the router is stopping");
-  LINKSPAN_TRY(const auto token, find_token(request.token));
-  LINKSPAN_TRY(const TenantPtr tenant, this->tenant(token.tenant));
+  LINKSPAN_TRY(auto token, find_token(store::hash_token(request.token)));
+  LINKSPAN_TRY(const TenantPtr tenant, this->tenant(token.record.tenant));
   check_owner_if_due(tenant);
   if (tenant->fenced) return replaced();
+  LINKSPAN_CHECK(admit(token, request.peer, request.instance));
+  LINKSPAN_CHECK(begin_use(&token));
   LINKSPAN_TRY(const auto grant, make_grant(token, tenant->id, tenant->volumes));
   Resumed resumed;
   if (request.resume) {
@@ -315,6 +304,7 @@ Result<AttachReply> RouterCore::attach(const AttachRequest& request) {
   reply.seq = tenant->sequencer.stable();
   reply.resumed = resumed.caches_kept;
   reply.token_expires = grant->expires;
+  reply.token_renew = grant->renew;
   return reply;
 }
 

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include "linkspan/utc.h"
-
 namespace linkspan::core {
 namespace {
 
@@ -61,22 +58,34 @@ const Route* Grant::only_rules() const {
   return only;
 }
 
-Status check_token(const store::TokenRecord& token, Time now) {
-  if (token.revoked)
-    return fail(Code::unauthenticated, "the token of '" + token.principal +
-                                           "' was revoked; ask the operator for a new one");
-  if (token.expires.ns != 0 && now >= token.expires)
-    return fail(Code::unauthenticated, "the token of '" + token.principal + "' expired at " +
-                                           utc(token.expires) + "; ask the operator for a new one");
-  return ok();
+Result<std::vector<SourceRange>> parse_sources(const std::vector<std::string>& texts) {
+  std::vector<SourceRange> sources;
+  for (const std::string& text : texts) {
+    LINKSPAN_TRY(const SourceRange range, parse_source_range(text));
+    sources.push_back(range);
+  }
+  return sources;
 }
 
-Result<std::shared_ptr<const Grant>> make_grant(const store::TokenRecord& token, TenantId tenant,
+Status check_source(const std::vector<SourceRange>& sources, const std::string& principal,
+                    const std::string& peer) {
+  if (sources.empty() || holds(sources, peer)) return ok();
+  return fail(Code::unauthenticated, "the token of '" + principal + "' may not be used from " +
+                                         (peer.empty() ? "an unknown address" : peer) +
+                                         "; ask the operator (sources) for one that may");
+}
+
+Result<std::shared_ptr<const Grant>> make_grant(const Token& from, TenantId tenant,
                                                 const std::vector<store::Volume>& volumes) {
+  const store::TokenRecord& token = from.record;
   auto grant = std::make_shared<Grant>();
   grant->token = token.hash;
+  grant->root = from.root;
   grant->principal = token.principal;
   grant->expires = token.expires;
+  grant->ends = from.ends;
+  grant->renew = token.renew;
+  LINKSPAN_TRY(grant->sources, parse_sources(token.sources));
   grant->scope.tenant = tenant;
   for (Route route : token.routes) {
     const auto at = std::find_if(volumes.begin(), volumes.end(),

@@ -6,19 +6,24 @@
 #include <string_view>
 #include <vector>
 
+#include "linkspan/source_range.h"
 #include "routerd/core/rules.h"
+#include "routerd/core/token.h"
 #include "routerd/store/store.h"
 
 namespace linkspan::core {
 
 struct Grant {
   store::TokenHash token{};
+  store::TokenHash root{};  // the configured one that it was narrowed from, or itself
   std::string principal;
   std::vector<Route> routes;  // with volume_id and root
   store::Scope scope;
-  Time expires;  // ns == 0: never
+  Time expires;                      // at the latest; ns == 0: never
+  Time ends;                         // as it was when this was made; sessions move it ahead
+  std::chrono::seconds renew{};      // by so much
+  std::vector<SourceRange> sources;  // empty: from anywhere
 
-  bool expired(Time now) const { return expires.ns != 0 && now >= expires; }
   // Of the volumes whose use they restrict; the others cost nothing.
   struct Restriction {
     VolumeId volume;
@@ -35,11 +40,12 @@ struct Grant {
   const Route* only_rules() const;
 };
 
-// `unauthenticated`: revoked or expired. The message never holds the token.
-Status check_token(const store::TokenRecord& token, Time now);
-
+// `unauthenticated`: the token may not be used from there.
+Status check_source(const std::vector<SourceRange>& sources, const std::string& principal,
+                    const std::string& peer);
+Result<std::vector<SourceRange>> parse_sources(const std::vector<std::string>& texts);
 // `access_denied`: a route leads to a volume that the tenant does not have.
-Result<std::shared_ptr<const Grant>> make_grant(const store::TokenRecord& token, TenantId tenant,
+Result<std::shared_ptr<const Grant>> make_grant(const Token& token, TenantId tenant,
                                                 const std::vector<store::Volume>& volumes);
 
 }  // namespace linkspan::core

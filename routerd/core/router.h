@@ -15,6 +15,7 @@
 #include "linkspan/limits.h"
 #include "linkspan/lock_ops.h"
 #include "linkspan/ops.h"
+#include "linkspan/token_ops.h"
 #include "routerd/core/clock.h"
 #include "routerd/store/store.h"
 
@@ -22,7 +23,8 @@ namespace linkspan::core {
 
 struct Credentials {  // of one call: which session, proved by its secret
   SessionId session;
-  std::string secret;  // 16 bytes
+  std::string secret;     // 16 bytes
+  std::string peer = {};  // gRPC's word for the address: "ipv4:10.1.2.3:4567", "unix:..."
 };
 
 struct AttachRequest {
@@ -31,7 +33,8 @@ struct AttachRequest {
   SessionId resume;  // 0: a new session
   std::string resume_secret;
   uint64_t resume_revocation = 0;
-  std::string peer;  // address, for the operator
+  std::string peer;      // address, as Credentials::peer
+  std::string instance;  // of the sandbox; empty: it has none
 };
 struct AttachReply {
   SessionId session;
@@ -42,6 +45,7 @@ struct AttachReply {
   Seq seq;
   bool resumed = false;
   Time token_expires;
+  std::chrono::seconds token_renew{};
 };
 
 // The router's end of a session's stream; implemented by routerd/rpc. Calls come from any thread,
@@ -87,6 +91,10 @@ class Router {
   // `unauthenticated` names what is wrong with the token, never the token.
   virtual Result<AttachReply> attach(const AttachRequest& request) = 0;
   virtual Status detach(const Credentials& who) = 0;
+  // A token that may do less than the one of `proof`, or else of the session `who`; of `who` only
+  // the peer counts then. `unauthenticated`; `access_denied`: more than that may; `busy`: too many.
+  virtual Result<NarrowReply> narrow(const Credentials& who, const NarrowProof& proof,
+                                     const NarrowRequest& request) = 0;
   // Whose call it is, before it is taken in: `session_lost`, or `unauthenticated` for a wrong
   // secret or an expired token. Asks no store and does not block. Every other call checks by
   // itself.

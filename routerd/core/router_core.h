@@ -2,7 +2,7 @@
 //
 // attach.cc: attaching, ending, tenants. streams.cc: leases and revocations. reads.cc.
 // restrict.cc: whose rules. mutations.cc: numbers, stores, revokes, answers. locking.cc. upkeep.cc:
-// retention, ownership, revoked tokens.
+// retention, ownership. tokens.cc: their life.
 //
 // Locks: mutex_ guards the tables only. None is held while a sink, a reply or the store is called.
 // The order of all of them: ARCHITECTURE.md, Threads and locks.
@@ -38,6 +38,8 @@ class RouterCore final : public Router {
 
   Result<AttachReply> attach(const AttachRequest& request) override;
   Status detach(const Credentials& who) override;
+  Result<NarrowReply> narrow(const Credentials& who, const NarrowProof& proof,
+                             const NarrowRequest& request) override;
   Status check(const Credentials& who) override;
   Status open_stream(const Credentials& who, uint64_t last_revocation,
                      std::shared_ptr<StreamSink> sink) override;
@@ -90,23 +92,40 @@ class RouterCore final : public Router {
     std::shared_ptr<const Grant> grant;
   };
 
+  // tokens.cc
+  struct InUse {
+    SessionPtr session;
+    std::shared_ptr<const Grant> grant;
+  };
+  using TokensInUse = std::map<store::TokenHash, std::vector<InUse>>;
+  Result<Token> find_token(store::TokenHash hash);
+  // Whether it may be used from there, and by that sandbox, to which it is bound from now on if it
+  // binds.
+  Status admit(const Token& token, const std::string& peer, const std::string& instance);
+  // It ends so long after its last use, of which this is one.
+  Status begin_use(Token* token);
+  void look_after_tokens(Boot now);  // the timer's, of all tenants
+  // Renews the tokens that renew and have a session that lives, and refuses the sessions of those
+  // that were revoked.
+  void check_tokens();
+  void renew_tokens(const TokensInUse& in_use);
+
   // attach.cc
-  Result<store::TokenRecord> find_token(const std::string& token);
+  static std::string made_up_label();
   Result<TenantPtr> tenant(const std::string& name);
   Result<TenantPtr> open_tenant(const std::string& name);
-  Result<SessionPtr> new_session(const TenantPtr& tenant, const store::TokenRecord& token,
+  Result<SessionPtr> new_session(const TenantPtr& tenant, const Token& token,
                                  std::shared_ptr<const Grant> grant);
   struct Resumed {
     SessionPtr session;  // null: there is none to resume
     bool caches_kept = false;
   };
   Result<Resumed> resume_session(const AttachRequest& request, const TenantPtr& tenant,
-                                 const store::TokenRecord& token,
-                                 std::shared_ptr<const Grant> grant);
+                                 const Token& token, std::shared_ptr<const Grant> grant);
   Result<SessionPtr> add_session(store::SessionRecord record, const TenantPtr& tenant,
                                  std::shared_ptr<const Grant> grant,
                                  std::optional<uint64_t> last_revocation);
-  Status make_room(const store::TokenHash& token);
+  Status make_room(const store::TokenHash& root);
   SessionPtr find_session(SessionId id) const;
   // Removes it from the tables and ends it; the store hears of it when no mutation is under way.
   void end_session(const SessionPtr& session, const Error& why, bool wait_for_store);
@@ -140,9 +159,6 @@ class RouterCore final : public Router {
   // The same, where it was not asked lately.
   void check_owner_if_due(const TenantPtr& tenant);
   bool owns(const Tenant& tenant) const { return clock_.boot() < tenant.owned_until(); }
-  void look_after_tokens(Boot now);  // the timer's, of all tenants
-  // Refuses the sessions of tokens that were revoked.
-  void check_tokens();
 
   // locking.cc
   Status may_lock(const Call& call, Ino ino);
@@ -225,6 +241,7 @@ class RouterCore final : public Router {
   std::map<SessionId, Awaited> awaited_;
 
   Tenant::Chore ownership_checks_, token_checks_;
+  std::map<store::TokenHash, Boot> renewed_;  // of the upkeep's thread: when, of those in use
 
   // Ended after the timer, which posts to them. Each has a thread of its own: what was held back
   // waits for none of the others, and ownership not for tokens or a long prune.

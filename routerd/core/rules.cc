@@ -9,6 +9,8 @@
 namespace linkspan::core {
 namespace {
 
+constexpr const char* kByReaches = "by the paths that the token was narrowed to";
+
 std::string quoted(std::string_view text) {
   return "'" + std::string(text) + "'";
 }
@@ -71,6 +73,25 @@ void Rules::add(const Route& route) {
   for (const PolicyPattern& pattern : route.patterns)
     if (pattern.restricts()) list.push_back(pattern);
   if (!list.empty()) lists_.push_back(std::move(list));
+  if (!route.reaches.empty()) reaches_.push_back(route.reaches);
+}
+
+// What the paths that the token was narrowed to leave, whatever else is said of this one.
+Access Rules::reach(std::string_view path) const {
+  const auto is_in = [](std::string_view inner, std::string_view outer) {
+    return outer.empty() || inner == outer ||
+           (inner.starts_with(outer) && inner[outer.size()] == '/');
+  };
+  Access all = Access::read_write;
+  for (const auto& reaches : reaches_) {
+    Access best = Access::none;
+    for (const std::string& reach : reaches) {
+      if (is_in(path, reach)) best = Access::read_write;
+      if (is_in(reach, path)) best = std::max(best, Access::read_only);
+    }
+    all = std::min(all, best);
+  }
+  return all;
 }
 
 // What the patterns say of this path, whatever they say of those above it.
@@ -95,8 +116,11 @@ Ruling Rules::at(std::string_view path) const {
     const Ruling above = of_itself(path.substr(0, slash));
     limit_access(&ruling, above.access, above.access_by);
   }
-  const Access above = ruling.access;
+  const size_t last = path.rfind('/');
+  const auto parent = path.substr(0, last == std::string_view::npos ? 0 : last);
+  const Access above = std::min(ruling.access, reach(parent));
   ruling.and_also(of_itself(path));
+  limit_access(&ruling, reach(path), kByReaches);
   ruling.above = above;
   return ruling;
 }
@@ -110,6 +134,7 @@ Ruling Rules::strictest() const {
       if (pattern.no_exec.value_or(false)) forbid_exec(&ruling, by(pattern));
       if (pattern.max_bytes) limit_bytes(&ruling, *pattern.max_bytes, by(pattern));
     }
+  if (!reaches_.empty()) limit_access(&ruling, Access::none, kByReaches);
   ruling.above = ruling.access;
   return ruling;
 }

@@ -26,6 +26,9 @@
 //   rename that exchanges             both places: read_write and `allowed` names
 //   rename of a directory             no rule may tell apart what lies below the two places
 //
+// Of a token that was narrowed to paths: there and below as its rights and patterns say; the
+// directories above on the way: read_only; all else: none.
+//
 // `no_exec`: mode, create, link and rename of a file with execute bits (all its names, or the new
 // place). `max_bytes`: commit, truncation (all its names), link, rename (the new place).
 #pragma once
@@ -55,7 +58,7 @@ struct Ruling {
 // Threads: any, once it is made.
 class Rules {
  public:
-  // A route to the volume. Rights: the widest of all routes; patterns: the strictest.
+  // A route to the volume. Rights: the widest of all routes; patterns and reaches: the strictest.
   void add(const Route& route);
 
   // Is there anything that the store's scope does not see to?
@@ -63,7 +66,7 @@ class Rules {
     return by_path() || (rights_ > Access::read_only && rights_ < Access::read_write);
   }
   // Must it be known where a node is?
-  bool by_path() const { return !lists_.empty(); }
+  bool by_path() const { return !lists_.empty() || !reaches_.empty(); }
   Access rights() const { return rights_; }
   Ino root() const { return root_; }
 
@@ -79,11 +82,13 @@ class Rules {
 
  private:
   Ruling of_itself(std::string_view path) const;
+  Access reach(std::string_view path) const;
 
   Access rights_ = Access::none;
   std::string rights_by_;
   Ino root_;
   std::vector<std::vector<PolicyPattern>> lists_;  // what restricts, of each route
+  std::vector<std::vector<std::string>> reaches_;  // of each route that has some
 };
 
 // `access_denied` where not even reading or only that is allowed, else `not_permitted`.

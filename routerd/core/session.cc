@@ -16,6 +16,7 @@ Session::Session(Options options, Boot now)
       slot_(options.slot),
       lease_(options.lease),
       seen_(now.time_since_epoch().count()),
+      token_ends_(options.grant->ends.ns),
       grant_(std::move(options.grant)),
       lease_until_(lease_end(now)),
       last_number_(options.last_revocation.value_or(0)),
@@ -37,6 +38,12 @@ std::shared_ptr<const Grant> Session::grant() const {
 void Session::set_grant(std::shared_ptr<const Grant> grant) {
   const std::lock_guard lock(mutex_);
   grant_ = std::move(grant);
+  token_ends_.store(grant_->ends.ns, std::memory_order_relaxed);
+}
+
+void Session::token_ends(Time ends, const Grant* grant) {
+  const std::lock_guard lock(mutex_);
+  if (grant_.get() == grant) token_ends_.store(ends.ns, std::memory_order_relaxed);
 }
 
 void Session::seen(Boot now) {

@@ -66,6 +66,12 @@ class Session : public std::enable_shared_from_this<Session> {
 
   std::shared_ptr<const Grant> grant() const;
   void set_grant(std::shared_ptr<const Grant> grant);
+  // When its token ends now, as was asked of `grant`'s: one that was given since knows better.
+  void token_ends(Time ends, const Grant* grant);
+  bool token_over(Time now) const {
+    const int64_t ends = token_ends_.load(std::memory_order_relaxed);
+    return ends != 0 && now.ns >= ends;
+  }
   // A call was made: keeps a lost session from being ended.
   void seen(Boot now);
   OpNumber answered_below(OpNumber said);  // the highest ever said
@@ -152,7 +158,8 @@ class Session : public std::enable_shared_from_this<Session> {
   const Millis lease_;
   Operations operations_;
   MovedAway moved_away_;
-  std::atomic<int64_t> seen_;  // Boot ticks
+  std::atomic<int64_t> seen_;        // Boot ticks
+  std::atomic<int64_t> token_ends_;  // Time::ns; 0: never. Written under mutex_.
 
   mutable std::mutex mutex_;  // after LockTable's, before SlotTable's and Sequencer's
   std::shared_ptr<const Grant> grant_;

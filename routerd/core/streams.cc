@@ -77,10 +77,11 @@ Result<RouterCore::Call> RouterCore::authenticate(const Credentials& who) {
     return fail(Code::unauthenticated, "the session's secret is wrong");
   Call call{nullptr, session, session->tenant(), session->grant()};
   if (const auto refused = session->refused()) return *refused;
-  if (call.grant->expired(clock_.now())) {
+  if (session->token_over(clock_.now())) {
     refuse_session(session, expired());
     return expired();
   }
+  LINKSPAN_CHECK(check_source(call.grant->sources, call.grant->principal, who.peer));
   session->seen(clock_.boot());
   return call;
 }
@@ -92,8 +93,9 @@ Status RouterCore::check(const Credentials& who) {
   if (!session->proves(who.secret))
     return fail(Code::unauthenticated, "the session's secret is wrong");
   if (const auto refused = session->refused()) return *refused;
-  if (session->grant()->expired(clock_.now())) return expired();
-  return ok();
+  if (session->token_over(clock_.now())) return expired();
+  const auto grant = session->grant();
+  return check_source(grant->sources, grant->principal, who.peer);
 }
 
 Result<RouterCore::Call> RouterCore::enter(const Credentials& who) {
@@ -187,7 +189,7 @@ Boot RouterCore::look_after_sessions(Boot now) {
           refused ? *refused
                   : fail(Code::session_lost, "the mount did not come back in time; attach again"),
           false);
-    } else if (session->grant()->expired(wall)) {
+    } else if (session->token_over(wall)) {
       refuse_session(session, expired());
     }
   }

@@ -85,6 +85,14 @@ class Tenant {
   struct Chore {
     Boot due{};  // the timer thread's
     std::atomic<bool> under_way{false};
+    // It is due, and not still under way from the last time. The first time is one period after the
+    // first call.
+    bool begin(Boot now, std::chrono::milliseconds period) {
+      if (due == Boot{}) due = now + period;
+      if (now < due || under_way.exchange(true)) return false;
+      due = now + period;
+      return true;
+    }
   };
   Chore retention;
 

@@ -1,7 +1,6 @@
 // What is done for a tenant every now and then, for nobody in particular: retention, and whether it
 // and its tokens are still what they were when they were read.
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "routerd/core/router_core.h"
@@ -12,39 +11,22 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds kPrunePeriod = 60s;
-constexpr std::chrono::milliseconds kTokenPeriod = 500ms;  // one question for all of them
-constexpr int kOwnerChecks = 4;                            // in one lease
+constexpr int kOwnerChecks = 4;  // in one lease
 constexpr std::chrono::hours kClockSlack{1};
-
-// Due, and not still under way from the last time. The first time is one period after the takeover.
-bool begin(Tenant::Chore& chore, Boot now, std::chrono::milliseconds period) {
-  if (chore.due == Boot{}) chore.due = now + period;
-  if (now < chore.due || chore.under_way.exchange(true)) return false;
-  chore.due = now + period;
-  return true;
-}
 
 }  // namespace
 
 // All in one call, on a thread of its own: no tenant's lease ends because another's store is slow.
 void RouterCore::look_after_ownership(Boot now) {
-  if (begin(ownership_checks_, now, options_.lease / kOwnerChecks))
+  if (ownership_checks_.begin(now, options_.lease / kOwnerChecks))
     ownership_->post([this] {
       check_owners(all_tenants());
       ownership_checks_.under_way = false;
     });
 }
 
-void RouterCore::look_after_tokens(Boot now) {
-  if (begin(token_checks_, now, kTokenPeriod))
-    upkeep_->post([this] {
-      check_tokens();
-      token_checks_.under_way = false;
-    });
-}
-
 void RouterCore::look_after(const TenantPtr& tenant, Boot now) {
-  if (begin(tenant->retention, now, kPrunePeriod))
+  if (tenant->retention.begin(now, kPrunePeriod))
     retention_->post([this, tenant] { prune(tenant); });
 }
 
@@ -85,22 +67,6 @@ void RouterCore::check_owners(std::vector<TenantPtr> tenants) {
 
 void RouterCore::check_owner_if_due(const TenantPtr& tenant) {
   if (tenant->owned_until() - clock_.boot() < options_.lease / 2) check_owners({tenant});
-}
-
-void RouterCore::check_tokens() {
-  std::map<store::TokenHash, std::vector<SessionPtr>> by_token;
-  for (SessionPtr& session : all_sessions())
-    if (!session->refused()) by_token[session->grant()->token].push_back(std::move(session));
-  if (gate_.closed() || by_token.empty()) return;
-  std::vector<store::TokenHash> asked;
-  for (const auto& [hash, sessions] : by_token) asked.push_back(hash);
-  const auto valid = store_->valid_tokens(asked);
-  if (!valid.ok()) return;  // the store is away
-  for (const store::TokenHash& hash : *valid) by_token.erase(hash);
-  const Error why =
-      fail(Code::unauthenticated, "the token was revoked; ask the operator for a new one");
-  for (const auto& [hash, sessions] : by_token)
-    for (const SessionPtr& session : sessions) refuse_session(session, why);
 }
 
 }  // namespace linkspan::core

@@ -68,7 +68,7 @@ inline Result<core::Credentials> credentials(const grpc::CallbackServerContext& 
                 std::string("metadata ") + wire::kSessionKey + " is missing; attach first");
   LINKSPAN_TRY(wire::Credential who,
                wire::decode_credential({it->second.data(), it->second.size()}));
-  return core::Credentials{who.session, std::move(who.secret)};
+  return core::Credentials{who.session, std::move(who.secret), context.peer()};
 }
 
 // Counts one call and holds its place among the accepted ones.

@@ -41,8 +41,9 @@ enum class Rpc : uint8_t {
   test_lock,
   cancel_lock,
   reclaim_locks,
+  narrow,
 };
-inline constexpr size_t kRpcs = 26;
+inline constexpr size_t kRpcs = 27;
 std::string_view to_string(Rpc rpc);  // "Lookup", as in the .proto
 
 // Upper bounds of the latency buckets, microseconds; one more holds the rest.

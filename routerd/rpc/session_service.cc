@@ -18,6 +18,7 @@ wire::Attached to_reply(core::AttachReply&& from) {
   out.seq = from.seq;
   out.resumed = from.resumed;
   out.token_expires = from.token_expires;
+  out.token_renew = from.token_renew;
   return out;
 }
 
@@ -33,9 +34,13 @@ grpc::ServerUnaryReactor* SessionService::Attach(grpc::CallbackServerContext* co
     call->finish(asked.ok() ? stopping() : asked.error());
     return reactor;
   }
-  core::AttachRequest request{
-      asked->token,   asked->client, asked->resume, asked->resume_secret, asked->resume_revocation,
-      context->peer()};
+  core::AttachRequest request{asked->token,
+                              asked->client,
+                              asked->resume,
+                              asked->resume_secret,
+                              asked->resume_revocation,
+                              context->peer(),
+                              asked->instance};
   enqueue(std::move(call), Where::worker,
           [request = std::move(request), out](const std::shared_ptr<UnaryCall>& mine) {
             auto reply = mine->front().router->attach(request);
@@ -70,6 +75,35 @@ grpc::ServerUnaryReactor* SessionService::Detach(grpc::CallbackServerContext* co
             log_info("session " + std::to_string(who.session.value) + " detached");
             mine->finish();
           });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SessionService::Narrow(grpc::CallbackServerContext* context,
+                                                 const v1::NarrowRequest* in,
+                                                 v1::NarrowReply* out) {
+  auto call = std::make_shared<UnaryCall>(front_, Rpc::narrow, context);
+  grpc::ServerUnaryReactor* const reactor = call->reactor();
+  auto asked = wire::from_wire(*in);
+  Result<core::Credentials> who = core::Credentials{{}, {}, context->peer()};
+  if (in->token().empty()) who = credentials(*context);
+  if (!call->admit() || !asked.ok() || !who.ok()) {
+    call->finish(!asked.ok() ? asked.error() : !who.ok() ? who.error() : stopping());
+    return reactor;
+  }
+  enqueue(
+      std::move(call), Where::worker,
+      [who = *std::move(who), asked = *std::move(asked),
+       out](const std::shared_ptr<UnaryCall>& mine) {
+        auto reply = mine->front().router->narrow(who, asked.proof, asked.request);
+        if (!reply.ok()) {
+          log_warning("narrowing a token from " + who.peer + " refused: " + reply.error().message);
+          return mine->finish(reply.error());
+        }
+        log_info("token of " + reply->principal + " narrowed" +
+                 (reply->sandbox.empty() ? "" : " for " + reply->sandbox) + ", from " + who.peer);
+        wire::to_wire(*reply, out);
+        mine->finish();
+      });
   return reactor;
 }
 

@@ -14,6 +14,8 @@ class SessionService final : public v1::Session::CallbackService {
                                    const v1::AttachRequest* in, v1::AttachReply* out) override;
   grpc::ServerUnaryReactor* Detach(grpc::CallbackServerContext* context,
                                    const v1::DetachRequest* in, v1::DetachReply* out) override;
+  grpc::ServerUnaryReactor* Narrow(grpc::CallbackServerContext* context,
+                                   const v1::NarrowRequest* in, v1::NarrowReply* out) override;
   grpc::ServerBidiReactor<v1::ClientFrame, v1::RouterFrame>* Stream(
       grpc::CallbackServerContext* context) override;
 

@@ -80,6 +80,25 @@ Status check(const SettleRequest& request) {
   return fail(Code::invalid, "there is no conflict 0");
 }
 
+Status check_family(const TokenFamily& family) {
+  if (family.children >= limits::kTokenChildren)
+    return fail(Code::busy, "the token has " + std::to_string(family.children) +
+                                " narrower ones already; let some expire, or give them shorter "
+                                "times");
+  if (family.all >= limits::kTokenFamily)
+    return fail(Code::busy, "there are " + std::to_string(family.all) +
+                                " narrower tokens of the operator's one already; let some expire");
+  return ok();
+}
+
+Error no_token() {
+  return fail(Code::not_found, "there is no such token");
+}
+
+Error no_parent() {
+  return fail(Code::not_found, "the token to narrow is not there any more");
+}
+
 Error no_conflict(Seq number) {
   return fail(Code::not_found, "there is no unsettled conflict " + std::to_string(number.value));
 }

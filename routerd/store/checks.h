@@ -27,7 +27,14 @@ Status check(const CommitRequest& request);   // `too_large`
 Status check(const ConflictsRequest& request);
 Status check(const SettleRequest& request);
 Status check(const KeepRequest& request);  // `too_large`; `invalid`: no operation
-Error no_conflict(Seq number);             // `not_found`
+// How many tokens were narrowed from one, and from the configured one above it.
+struct TokenFamily {
+  uint64_t children = 0, all = 0;
+};
+Status check_family(const TokenFamily& family);  // `busy`: there is no room for one more
+Error no_token();                                // `not_found`
+Error no_parent();                               // `not_found`
+Error no_conflict(Seq number);                   // `not_found`
 // Of a commit's or a truncation's result, and whether it changes bytes that were there: `too_large`
 // (a file that is larger already may stay so), `not_permitted`.
 Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t new_size,

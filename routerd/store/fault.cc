@@ -78,8 +78,17 @@ Status FaultStore::put_token(const TokenRecord& token) {
 Result<TokenRecord> FaultStore::find_token(const TokenHash& hash) {
   return run(StoreCall::find_token, [&] { return base_->find_token(hash); });
 }
-Result<std::vector<TokenHash>> FaultStore::valid_tokens(const std::vector<TokenHash>& hashes) {
+Result<std::vector<ValidToken>> FaultStore::valid_tokens(const std::vector<TokenHash>& hashes) {
   return run(StoreCall::valid_tokens, [&] { return base_->valid_tokens(hashes); });
+}
+Status FaultStore::narrow_token(const TokenRecord& token, const TokenHash& root, Time now) {
+  return run(StoreCall::narrow_token, [&] { return base_->narrow_token(token, root, now); });
+}
+Result<TokenHash> FaultStore::bind_token(const TokenHash& hash, const TokenHash& to) {
+  return run(StoreCall::bind_token, [&] { return base_->bind_token(hash, to); });
+}
+Status FaultStore::renew_tokens(const std::vector<ValidToken>& until, Time now) {
+  return run(StoreCall::renew_tokens, [&] { return base_->renew_tokens(until, now); });
 }
 Status FaultStore::put_session(const SessionRecord& session, Epoch epoch) {
   return run(StoreCall::put_session, [&] { return base_->put_session(session, epoch); });

@@ -31,6 +31,9 @@ enum class StoreCall : uint8_t {
   revoke_other_tokens,
   find_token,
   valid_tokens,
+  narrow_token,
+  bind_token,
+  renew_tokens,
   put_session,
   find_session,
   live_sessions,
@@ -93,8 +96,11 @@ class FaultStore final : public Store {
   Status put_token(const TokenRecord& token) override;
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override;
+  Status narrow_token(const TokenRecord& token, const TokenHash& root, Time now) override;
   Result<TokenRecord> find_token(const TokenHash& hash) override;
-  Result<std::vector<TokenHash>> valid_tokens(const std::vector<TokenHash>& hashes) override;
+  Result<std::vector<ValidToken>> valid_tokens(const std::vector<TokenHash>& hashes) override;
+  Result<TokenHash> bind_token(const TokenHash& hash, const TokenHash& to) override;
+  Status renew_tokens(const std::vector<ValidToken>& until, Time now) override;
   Status put_session(const SessionRecord& session, Epoch epoch) override;
   Result<SessionRecord> find_session(SessionId id) override;
   Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) override;

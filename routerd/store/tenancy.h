@@ -54,15 +54,36 @@ struct TenantSpec {
 
 using TokenHash = std::array<uint8_t, 32>;  // SHA-256 of the whole token text
 TokenHash hash_token(std::string_view token);
+// "lsp_" and 43 base64url characters: 256 bits of the kernel's randomness.
+Result<std::string> new_token();
 
 struct TokenRecord {
   TokenHash hash{};
   std::string tenant;  // name
   std::string principal;
   std::string sandbox;        // label; empty: the router makes one up for each session
-  std::vector<Route> routes;  // path, volume, rights, policy, patterns, timeout_ms
+  std::vector<Route> routes;  // path, volume, rights, policy, patterns, reaches, timeout_ms
   Time expires;               // ns == 0: never
   bool revoked = false;
+
+  // Of configured ones; what was narrowed from them has it from there.
+  bool bind = false;                 // to the sandbox that uses it first
+  std::vector<std::string> sources;  // address ranges, as SourceRange has them; empty: any
+  std::chrono::seconds renew{};      // it ends so long after its last session; 0: it does not
+
+  // What became of it; put_token() leaves that as it is.
+  TokenHash parent{};    // it was narrowed from that one; zeros: it was configured
+  TokenHash bound_to{};  // SHA-256 of the first sandbox's secret; zeros: of none yet
+  Time renewed_until;    // ns == 0: no session used it yet, or `renew` is 0
+
+  bool narrowed() const { return parent != TokenHash{}; }
+};
+
+// A token that is there and not revoked, nor any that it was narrowed from.
+struct ValidToken {
+  TokenHash hash{};
+  Time ends;  // the first of their expiries and ends of renewal; ns == 0: never
+  friend bool operator==(const ValidToken&, const ValidToken&) = default;
 };
 
 struct SessionRecord {
@@ -97,14 +118,27 @@ class Tenancy {
   virtual Result<std::vector<Status>> beat(const std::vector<Ownership>& owned) = 0;
   // `count` inode numbers that were never used, the first of them. From 16 on.
   virtual Result<Ino> reserve_inodes(TenantId tenant, uint32_t count) = 0;
-  virtual Status put_token(const TokenRecord& token) = 0;  // insert or replace
-  // Revokes every token of the tenant but these; returns how many it revoked. `not_found`: no such
-  // tenant. put_token() makes a revoked token valid again.
+  // Insert or replace a configured token. To whom it was bound, and until when it was renewed,
+  // stays, unless it does not bind or renew now. A revoked token is valid again; what had been
+  // narrowed from it stays revoked.
+  virtual Status put_token(const TokenRecord& token) = 0;
+  // Inserts one that was narrowed from `token.parent`, in the family of the configured `root`.
+  // `not_found`: the parent is not there. `busy`: the parent, or the family, has as many as
+  // limits::kTokenChildren and kTokenFamily allow that are neither revoked nor over; those that
+  // are may be removed to make room.
+  virtual Status narrow_token(const TokenRecord& token, const TokenHash& root, Time now) = 0;
+  // Revokes every configured token of the tenant but these; returns how many it revoked.
+  // `not_found`: no such tenant.
   virtual Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                                const std::vector<TokenHash>& kept) = 0;
   virtual Result<TokenRecord> find_token(const TokenHash& hash) = 0;  // not_found
-  // Those of them that are there and not revoked, in one question; expiry is not looked at.
-  virtual Result<std::vector<TokenHash>> valid_tokens(const std::vector<TokenHash>& hashes) = 0;
+  // Those of them that are there, and neither they nor any that they were narrowed from is revoked,
+  // in one question. Whether they have expired is not looked at, but told.
+  virtual Result<std::vector<ValidToken>> valid_tokens(const std::vector<TokenHash>& hashes) = 0;
+  // To whom it is bound after that: the first who ever asked. `not_found`.
+  virtual Result<TokenHash> bind_token(const TokenHash& hash, const TokenHash& to) = 0;
+  // Moves ends of renewal ahead, in one question; never back, and none that is over at `now`.
+  virtual Status renew_tokens(const std::vector<ValidToken>& until, Time now) = 0;
   // Insert or replace. `fenced`.
   virtual Status put_session(const SessionRecord& session, Epoch epoch) = 0;
   virtual Result<SessionRecord> find_session(SessionId id) = 0;  // not_found

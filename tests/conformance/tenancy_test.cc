@@ -1,5 +1,4 @@
-// Tenants, volumes, inode numbers, tokens, sessions.
-#include <algorithm>
+// Tenants, volumes, inode numbers, sessions.
 #include <chrono>
 #include <optional>
 #include <set>
@@ -14,7 +13,6 @@ using namespace std::chrono_literals;
 using store::SessionRecord;
 using store::TenantSpec;
 using store::TenantState;
-using store::TokenRecord;
 
 using Codes = std::vector<std::optional<Code>>;  // nothing: ok
 
@@ -110,56 +108,6 @@ TEST_P(Tenancy, InodeNumbersAreNeverGivenTwice) {
   EXPECT_EQ(code_of(store_->reserve_inodes(id, 0)), Code::invalid);
 }
 
-TokenRecord token(const std::string& tenant, uint8_t fill) {
-  TokenRecord record;
-  static uint8_t salt = 0;
-  record.hash.fill(fill);
-  record.hash[0] = ++salt;
-  for (size_t i = 0; i < tenant.size() && i < 20; ++i) record.hash[i + 1] = tenant[i];
-  record.tenant = tenant;
-  record.principal = "agent \xc3\xa9";
-  record.sandbox = "box";
-  record.expires = Time{1800000000000000001};
-  Route route;
-  route.path = "memory/sub";
-  route.volume = "memory";
-  route.rights = Access::append_only;
-  route.policy = Policy::reject;
-  route.timeout_ms = 1234;
-  record.routes = {route, Route{}};
-  record.routes[1].path = "skills";
-  record.routes[1].volume = "other";
-  record.routes[1].policy = Policy::last_writer_wins;
-  record.routes[1].patterns = {{"*.csv", Policy::reject},
-                               {"\xc3\xa4/**/*.log", Policy::last_writer_wins},
-                               {"*", Policy::merge},
-                               {.glob = "journal/**",
-                                .access = Access::append_only,
-                                .no_exec = true,
-                                .max_bytes = uint64_t{1} << 33,
-                                .allowed = {"*.md", "\xc3\xa4*"}},
-                               {.glob = "secret", .access = Access::none, .no_exec = false}};
-  return record;
-}
-
-void expect_same(const TokenRecord& a, const TokenRecord& b) {
-  EXPECT_EQ(a.hash, b.hash);
-  EXPECT_EQ(a.tenant, b.tenant);
-  EXPECT_EQ(a.principal, b.principal);
-  EXPECT_EQ(a.sandbox, b.sandbox);
-  EXPECT_EQ(a.expires, b.expires);
-  EXPECT_EQ(a.revoked, b.revoked);
-  ASSERT_EQ(a.routes.size(), b.routes.size());
-  for (size_t i = 0; i < a.routes.size(); ++i) {
-    EXPECT_EQ(a.routes[i].path, b.routes[i].path);
-    EXPECT_EQ(a.routes[i].volume, b.routes[i].volume);
-    EXPECT_EQ(a.routes[i].rights, b.routes[i].rights);
-    EXPECT_EQ(a.routes[i].policy, b.routes[i].policy);
-    EXPECT_EQ(a.routes[i].timeout_ms, b.routes[i].timeout_ms);
-    EXPECT_EQ(a.routes[i].patterns, b.routes[i].patterns);
-  }
-}
-
 TEST_P(Tenancy, ABeatTellsWhoOwnsIt) {
   const TenantState& state = world().state();
   const std::string other_name = new_tenant_name();
@@ -231,61 +179,6 @@ TEST_P(Tenancy, WhoWasReplacedNeitherBeginsNorEndsSessions) {
   EXPECT_EQ(code_of(store_->put_session(record, old.epoch)), Code::fenced);
   EXPECT_EQ(code_of(store_->find_session(record.id)), Code::not_found);
   must(store_->put_session(record, next.epoch));
-}
-
-TEST_P(Tenancy, RevokesTheTokensThatAreNotKept) {
-  const std::string other = new_tenant_name();
-  must(store_->provision({other, {}}, world().now()));
-  const TokenRecord kept = token(tenant_, 1), first = token(tenant_, 2), second = token(tenant_, 3),
-                    foreign = token(other, 4);
-  for (const TokenRecord& record : {kept, first, second, foreign}) must(store_->put_token(record));
-  EXPECT_EQ(must(store_->revoke_other_tokens(tenant_, {kept.hash, foreign.hash})), 2u);
-  EXPECT_FALSE(must(store_->find_token(kept.hash)).revoked);
-  EXPECT_TRUE(must(store_->find_token(first.hash)).revoked);
-  EXPECT_TRUE(must(store_->find_token(second.hash)).revoked);
-  EXPECT_FALSE(must(store_->find_token(foreign.hash)).revoked) << "of another tenant";
-  EXPECT_EQ(must(store_->revoke_other_tokens(tenant_, {kept.hash})), 0u);
-  must(store_->put_token(first));
-  EXPECT_FALSE(must(store_->find_token(first.hash)).revoked);
-  EXPECT_EQ(code_of(store_->revoke_other_tokens("nobody-" + tenant_, {})), Code::not_found);
-}
-
-TEST_P(Tenancy, SaysWhichTokensAreStillValid) {
-  const TokenRecord first = token(tenant_, 0xA1), second = token(tenant_, 0xA2);
-  TokenRecord revoked = token(tenant_, 0xA3);
-  revoked.revoked = true;
-  for (const TokenRecord& record : {first, second, revoked}) must(store_->put_token(record));
-  const store::TokenHash nobody = token(tenant_, 0xA4).hash;
-  auto valid =
-      must(store_->valid_tokens({second.hash, nobody, revoked.hash, first.hash, second.hash}));
-  std::sort(valid.begin(), valid.end());
-  valid.erase(std::unique(valid.begin(), valid.end()), valid.end());
-  EXPECT_EQ(valid, (std::vector{first.hash, second.hash}));
-  EXPECT_TRUE(must(store_->valid_tokens({})).empty());
-}
-
-TEST_P(Tenancy, TokensAreKeptAndReplaced) {
-  TokenRecord record = token(tenant_, 0xEE);
-  EXPECT_EQ(code_of(store_->find_token(record.hash)), Code::not_found);
-  must(store_->put_token(record));
-  expect_same(must(store_->find_token(record.hash)), record);
-  record.routes[0].patterns.swap(record.routes[1].patterns);
-  record.routes[0].patterns.pop_back();
-  must(store_->put_token(record));
-  expect_same(must(store_->find_token(record.hash)), record);
-  record.revoked = true;
-  record.routes.pop_back();
-  record.routes[0].patterns.clear();
-  record.expires = {};
-  must(store_->put_token(record));
-  expect_same(must(store_->find_token(record.hash)), record);
-  store::TokenHash near = record.hash;
-  near[31] ^= 1;
-  EXPECT_EQ(code_of(store_->find_token(near)), Code::not_found);
-}
-
-TEST_P(Tenancy, ATokenNeedsItsTenant) {
-  EXPECT_EQ(code_of(store_->put_token(token("nobody-" + new_tenant_name(), 1))), Code::not_found);
 }
 
 TEST_P(Tenancy, SessionsLiveUntilEnded) {

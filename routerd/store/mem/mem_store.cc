@@ -14,11 +14,11 @@ namespace {
 
 constexpr uint32_t kRootMode = 0755;
 
+}  // namespace
+
 Error no_tenant(const std::string& name) {
   return fail(Code::not_found, "there is no tenant '" + name + "'");
 }
-
-}  // namespace
 
 Tenant* MemStore::find_tenant(TenantId id) {
   const auto at = tenants_.find(id);
@@ -120,44 +120,6 @@ Result<std::vector<Status>> MemStore::beat(const std::vector<Ownership>& owned) 
     if (answers.back().ok()) find_tenant(own.tenant)->lease = own.lease;
   }
   return answers;
-}
-
-Status MemStore::put_token(const TokenRecord& token) {
-  const std::lock_guard lock(mutex_);
-  if (find_tenant(token.tenant) == nullptr) return no_tenant(token.tenant);
-  tokens_[token.hash] = token;
-  return ok();
-}
-
-Result<uint64_t> MemStore::revoke_other_tokens(const std::string& tenant,
-                                               const std::vector<TokenHash>& kept) {
-  const std::lock_guard lock(mutex_);
-  if (find_tenant(tenant) == nullptr) return no_tenant(tenant);
-  uint64_t revoked = 0;
-  for (auto& [hash, token] : tokens_) {
-    if (token.tenant != tenant || token.revoked ||
-        std::find(kept.begin(), kept.end(), hash) != kept.end())
-      continue;
-    token.revoked = true;
-    ++revoked;
-  }
-  return revoked;
-}
-
-Result<TokenRecord> MemStore::find_token(const TokenHash& hash) {
-  const std::lock_guard lock(mutex_);
-  const auto at = tokens_.find(hash);
-  if (at == tokens_.end()) return fail(Code::not_found, "there is no such token");
-  return at->second;
-}
-
-Result<std::vector<TokenHash>> MemStore::valid_tokens(const std::vector<TokenHash>& hashes) {
-  const std::lock_guard lock(mutex_);
-  std::vector<TokenHash> valid;
-  for (const TokenHash& hash : hashes)
-    if (const auto at = tokens_.find(hash); at != tokens_.end() && !at->second.revoked)
-      valid.push_back(hash);
-  return valid;
 }
 
 Status MemStore::put_session(const SessionRecord& session, Epoch epoch) {

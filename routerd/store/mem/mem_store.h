@@ -15,6 +15,8 @@
 
 namespace linkspan::store::mem {
 
+Error no_tenant(const std::string& name);  // `not_found`
+
 class MemStore final : public Store {
  public:
   Result<TenantId> provision(const TenantSpec& spec, Time now) override;
@@ -26,8 +28,11 @@ class MemStore final : public Store {
   Status put_token(const TokenRecord& token) override;
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override;
+  Status narrow_token(const TokenRecord& token, const TokenHash& root, Time now) override;
   Result<TokenRecord> find_token(const TokenHash& hash) override;
-  Result<std::vector<TokenHash>> valid_tokens(const std::vector<TokenHash>& hashes) override;
+  Result<std::vector<ValidToken>> valid_tokens(const std::vector<TokenHash>& hashes) override;
+  Result<TokenHash> bind_token(const TokenHash& hash, const TokenHash& to) override;
+  Status renew_tokens(const std::vector<ValidToken>& until, Time now) override;
   Status put_session(const SessionRecord& session, Epoch epoch) override;
   Result<SessionRecord> find_session(SessionId id) override;
   Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) override;
@@ -68,6 +73,8 @@ class MemStore final : public Store {
   Status check_owner(TenantId id, Epoch epoch);
   Result<Tenant*> scoped_tenant(const Scope& scope);
   void add_volume(Tenant& tenant, const VolumeSpec& spec, Time now);
+  const TokenRecord* above(const TokenRecord& token) const;  // it was narrowed from that; or null
+  bool is_below(const TokenRecord& token, const TokenHash& ancestor) const;
   Result<Applied> relax(const Mutation& m, const SetAttrRequest& request);
   // The frame of every mutation: lock, epoch, replay, `apply(Tenant&)`, usage, result.
   template <class Apply>

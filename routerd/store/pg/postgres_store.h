@@ -30,8 +30,11 @@ class PostgresStore final : public Store {
   Status put_token(const TokenRecord& token) override;
   Result<uint64_t> revoke_other_tokens(const std::string& tenant,
                                        const std::vector<TokenHash>& kept) override;
+  Status narrow_token(const TokenRecord& token, const TokenHash& root, Time now) override;
   Result<TokenRecord> find_token(const TokenHash& hash) override;
-  Result<std::vector<TokenHash>> valid_tokens(const std::vector<TokenHash>& hashes) override;
+  Result<std::vector<ValidToken>> valid_tokens(const std::vector<TokenHash>& hashes) override;
+  Result<TokenHash> bind_token(const TokenHash& hash, const TokenHash& to) override;
+  Status renew_tokens(const std::vector<ValidToken>& until, Time now) override;
   Status put_session(const SessionRecord& session, Epoch epoch) override;
   Result<SessionRecord> find_session(SessionId id) override;
   Result<std::vector<SessionRecord>> live_sessions(TenantId tenant) override;

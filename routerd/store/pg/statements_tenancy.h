@@ -1,4 +1,4 @@
-// The SQL statements of tenants, their owners, tokens and sessions.
+// The SQL statements of tenants, their owners and sessions.
 #pragma once
 
 #include "routerd/store/pg/statements.h"
@@ -101,55 +101,6 @@ inline constexpr Statement kSetVolume{
     "$4::bigint < keep_versions THEN 0 ELSE trimmed_seq END WHERE id = $1::integer "
     "AND (quota_bytes, quota_files, keep_versions, keep_days) IS DISTINCT FROM "
     "($2::bigint, $3::bigint, $4::bigint, $5::bigint)"};
-// (hash, tenant name, principal, sandbox, expires, revoked)
-inline constexpr Statement kPutToken{
-    "put_token",
-    "INSERT INTO linkspan.token (hash, tenant, principal, sandbox, expires, revoked) "
-    "SELECT $1::bytea, id, $3::text, $4::text, $5::bigint, $6::boolean FROM linkspan.tenant "
-    "WHERE name = $2::text ON CONFLICT (hash) DO UPDATE SET tenant = EXCLUDED.tenant, "
-    "principal = EXCLUDED.principal, sandbox = EXCLUDED.sandbox, expires = EXCLUDED.expires, "
-    "revoked = EXCLUDED.revoked"};
-inline constexpr Statement kDropRoutes{"drop_routes",
-                                       "DELETE FROM linkspan.token_route WHERE hash = $1::bytea"};
-// (hash, place, path, volume, rights, policy, timeout_ms)
-inline constexpr Statement kAddRoute{
-    "add_route",
-    "INSERT INTO linkspan.token_route (hash, place, path, volume, rights, policy, timeout_ms) "
-    "VALUES ($1::bytea, $2::integer, $3::bytea, $4::text, $5::smallint, $6::smallint, "
-    "$7::bigint)"};
-// (hash) -> tenant name, principal, sandbox, expires, revoked
-inline constexpr Statement kToken{
-    "token",
-    "SELECT t.name, k.principal, k.sandbox, k.expires, k.revoked FROM linkspan.token k "
-    "JOIN linkspan.tenant t ON t.id = k.tenant WHERE k.hash = $1::bytea"};
-// (tenant name) -> hash of each that is not revoked. Locks them.
-inline constexpr Statement kValidTokens{
-    "valid_tokens",
-    "SELECT k.hash FROM linkspan.token k JOIN linkspan.tenant t ON t.id = k.tenant "
-    "WHERE t.name = $1::text AND NOT k.revoked ORDER BY k.hash FOR UPDATE OF k"};
-// (hashes, one behind the other, how many) -> hash of each that is there and not revoked
-inline constexpr Statement kStillValid{
-    "still_valid",
-    "SELECT k.hash FROM linkspan.token k JOIN (SELECT substring($1::bytea FROM 32 * i + 1 FOR 32) "
-    "AS hash FROM generate_series(0, $2::integer - 1) i) asked ON asked.hash = k.hash "
-    "WHERE NOT k.revoked"};
-inline constexpr Statement kRevokeToken{
-    "revoke_token", "UPDATE linkspan.token SET revoked = true WHERE hash = $1::bytea"};
-// (hash) -> path, volume, rights, policy, timeout_ms, place; glob, policy, access, no_exec,
-// max_bytes, allowed of a pattern. A row for each pattern, or one with nulls.
-inline constexpr Statement kRoutes{
-    "routes",
-    "SELECT r.path, r.volume, r.rights, r.policy, r.timeout_ms, r.place, p.glob, p.policy, "
-    "p.access, p.no_exec, p.max_bytes, p.allowed FROM linkspan.token_route r LEFT JOIN "
-    "linkspan.token_pattern p "
-    "ON p.hash = r.hash AND p.route = r.place WHERE r.hash = $1::bytea "
-    "ORDER BY r.place, p.place"};
-// (hash, place of the route, place, glob, policy, access, no_exec, max_bytes, allowed)
-inline constexpr Statement kAddPattern{
-    "add_pattern",
-    "INSERT INTO linkspan.token_pattern (hash, route, place, glob, policy, access, no_exec, "
-    "max_bytes, allowed) VALUES ($1::bytea, $2::integer, $3::integer, $4::text, $5::smallint, "
-    "$6::smallint, $7::boolean, $8::bigint, $9::text)"};
 // (id, tenant, attached, token, secret, principal, sandbox, epoch); nothing: another owner
 inline constexpr Statement kPutSession{
     "put_session",

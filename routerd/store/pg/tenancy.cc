@@ -1,20 +1,14 @@
-// Tenants, volumes, tokens and sessions.
-#include <algorithm>
-#include <set>
+// Tenants, volumes and sessions.
 
 #include "routerd/store/pg/node_row.h"
 #include "routerd/store/pg/postgres_store.h"
 #include "routerd/store/pg/statements_tenancy.h"
-#include "routerd/store/pg/transaction.h"
+#include "routerd/store/pg/tenancy_parts.h"
 
 namespace linkspan::store::pg {
 namespace {
 
 constexpr uint32_t kRootMode = 0755;
-
-Error no_tenant(const std::string& name) {
-  return fail(Code::not_found, "there is no tenant '" + name + "'");
-}
 
 // The answer of sql::kEpoch.
 Status check_epoch(const Rows& rows, TenantId tenant, Epoch epoch) {
@@ -23,33 +17,8 @@ Status check_epoch(const Rows& rows, TenantId tenant, Epoch epoch) {
   return fail(Code::fenced, "tenant '" + rows.text(0, 1) + "' is owned by another router now");
 }
 
-template <size_t N>
-std::string_view view(const std::array<uint8_t, N>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-template <size_t N>
-std::array<uint8_t, N> array_of(std::string_view bytes) {
-  std::array<uint8_t, N> out{};
-  std::copy_n(bytes.begin(), std::min(bytes.size(), N), out.begin());
-  return out;
-}
-
 int32_t tenant_number(TenantId tenant) {
   return static_cast<int32_t>(tenant.value);
-}
-
-// One transaction of its own, repeated where that is right.
-template <class T>
-Result<T> transact(Pool& pool, const std::function<Result<T>(Connection&)>& body) {
-  const std::function<Result<T>(Connection&)> use = [&](Connection& conn) -> Result<T> {
-    conn.queue(sql::kBegin);
-    LINKSPAN_TRY(T made, body(conn));
-    conn.queue(sql::kCommit);
-    LINKSPAN_CHECK(conn.sync());
-    return made;
-  };
-  return with_connection<T>(pool, use);
 }
 
 Volume volume_at(const Rows& rows, int row) {
@@ -142,72 +111,6 @@ Result<TenantState> open_in(Connection& conn, const std::string& name,
   return state;
 }
 
-Route route_at(const Rows& rows, int row) {
-  Route route;
-  route.path = rows.text(row, 0);
-  route.volume = rows.text(row, 1);
-  route.rights = static_cast<Access>(rows.i16(row, 2));
-  route.policy = static_cast<Policy>(rows.i16(row, 3));
-  route.timeout_ms = static_cast<uint32_t>(rows.i64(row, 4));
-  return route;
-}
-
-// Globs of names hold no '/'.
-std::string joined(const std::vector<std::string>& globs) {
-  std::string text;
-  for (const std::string& glob : globs) text += (text.empty() ? "" : "/") + glob;
-  return text;
-}
-
-std::vector<std::string> split(std::string_view text) {
-  std::vector<std::string> globs;
-  while (!text.empty()) {
-    const size_t slash = text.find('/');
-    globs.emplace_back(text.substr(0, slash));
-    text.remove_prefix(slash == std::string_view::npos ? text.size() : slash + 1);
-  }
-  return globs;
-}
-
-PolicyPattern pattern_at(const Rows& rows, int row) {
-  PolicyPattern pattern{rows.text(row, 6)};
-  if (!rows.null(row, 7)) pattern.policy = static_cast<Policy>(rows.i16(row, 7));
-  if (!rows.null(row, 8)) pattern.access = static_cast<Access>(rows.i16(row, 8));
-  if (!rows.null(row, 9)) pattern.no_exec = rows.boolean(row, 9);
-  if (!rows.null(row, 10)) pattern.max_bytes = rows.u64(row, 10);
-  pattern.allowed = split(rows.bytes(row, 11));
-  return pattern;
-}
-
-void add_pattern(Connection& conn, std::string_view hash, int32_t route, int32_t place,
-                 const PolicyPattern& pattern) {
-  const std::string allowed = joined(pattern.allowed);
-  Params p;
-  p.bytes(hash).i32(route).i32(place).bytes(pattern.glob);
-  pattern.policy ? p.i16(static_cast<int16_t>(*pattern.policy)) : p.null();
-  pattern.access ? p.i16(static_cast<int16_t>(*pattern.access)) : p.null();
-  pattern.no_exec ? p.boolean(*pattern.no_exec) : p.null();
-  pattern.max_bytes ? p.u64(*pattern.max_bytes) : p.null();
-  conn.queue(sql::kAddPattern, p.bytes(allowed));
-}
-
-Result<TokenRecord> token_of(const TokenHash& hash, const Rows& token, const Rows& routes) {
-  if (token.empty()) return fail(Code::not_found, "there is no such token");
-  TokenRecord record;
-  record.hash = hash;
-  record.tenant = token.text(0, 0);
-  record.principal = token.text(0, 1);
-  record.sandbox = token.text(0, 2);
-  record.expires = token.time(0, 3);
-  record.revoked = token.boolean(0, 4);
-  for (int row = 0; row < routes.count(); ++row) {
-    if (row == 0 || routes.i32(row, 5) != routes.i32(row - 1, 5))
-      record.routes.push_back(route_at(routes, row));
-    if (!routes.null(row, 6)) record.routes.back().patterns.push_back(pattern_at(routes, row));
-  }
-  return record;
-}
-
 SessionRecord session_at(const Rows& rows, int row) {
   SessionRecord session;
   session.id = SessionId{rows.u64(row, 0)};
@@ -218,13 +121,6 @@ SessionRecord session_at(const Rows& rows, int row) {
   session.principal = rows.text(row, 5);
   session.sandbox = rows.text(row, 6);
   return session;
-}
-
-Result<Rows> query(Pool& pool, const Statement& statement, const std::function<Params()>& params) {
-  const std::function<Result<Rows>(Connection&)> use = [&](Connection& conn) {
-    return conn.run(statement, params());
-  };
-  return with_connection<Rows>(pool, use);
 }
 
 }  // namespace
@@ -259,76 +155,6 @@ Result<bool> PostgresStore::is_served(const std::string& name, std::chrono::mill
 
 Result<std::vector<Status>> PostgresStore::beat(const std::vector<Ownership>& owned) {
   return claims_.beat(owned);
-}
-
-Status PostgresStore::put_token(const TokenRecord& token) {
-  const auto put = transact<Done>(pool_, [&](Connection& conn) -> Status {
-    const std::string_view hash = view(token.hash);
-    Params params;
-    params.bytes(hash).bytes(token.tenant).bytes(token.principal).bytes(token.sandbox);
-    params.time(token.expires).boolean(token.revoked);
-    conn.queue(sql::kPutToken, params);
-    conn.queue(sql::kDropRoutes, Params().bytes(hash));
-    LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
-    if (rows[rows.size() - 2].affected() == 0) return no_tenant(token.tenant);
-    int32_t place = 0;
-    for (const Route& route : token.routes) {
-      Params p;
-      p.bytes(hash).i32(place).bytes(route.path).bytes(route.volume);
-      p.i16(static_cast<int16_t>(route.rights)).i16(static_cast<int16_t>(route.policy));
-      p.i64(route.timeout_ms);
-      conn.queue(sql::kAddRoute, p);
-      int32_t at = 0;
-      for (const PolicyPattern& pattern : route.patterns)
-        add_pattern(conn, hash, place, at++, pattern);
-      ++place;
-    }
-    return ok();
-  });
-  return put;
-}
-
-Result<uint64_t> PostgresStore::revoke_other_tokens(const std::string& tenant,
-                                                    const std::vector<TokenHash>& kept) {
-  const std::set<TokenHash> wanted(kept.begin(), kept.end());
-  return transact<uint64_t>(pool_, [&](Connection& conn) -> Result<uint64_t> {
-    conn.queue(sql::kTenantNamed, Params().bytes(tenant));
-    conn.queue(sql::kValidTokens, Params().bytes(tenant));
-    LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
-    const Rows& valid = rows.back();
-    if (rows[rows.size() - 2].empty()) return no_tenant(tenant);
-    uint64_t revoked = 0;
-    for (int row = 0; row < valid.count(); ++row) {
-      if (wanted.contains(array_of<std::tuple_size_v<TokenHash>>(valid.bytes(row, 0)))) continue;
-      conn.queue(sql::kRevokeToken, Params().bytes(valid.bytes(row, 0)));
-      ++revoked;
-    }
-    return revoked;
-  });
-}
-
-Result<TokenRecord> PostgresStore::find_token(const TokenHash& hash) {
-  const std::function<Result<TokenRecord>(Connection&)> use =
-      [&](Connection& conn) -> Result<TokenRecord> {
-    conn.queue(sql::kToken, Params().bytes(view(hash)));
-    conn.queue(sql::kRoutes, Params().bytes(view(hash)));
-    LINKSPAN_TRY(const std::vector<Rows> rows, conn.sync());
-    return token_of(hash, rows[0], rows[1]);
-  };
-  return with_connection<TokenRecord>(pool_, use);
-}
-
-Result<std::vector<TokenHash>> PostgresStore::valid_tokens(const std::vector<TokenHash>& hashes) {
-  std::string joined_hashes;
-  for (const TokenHash& hash : hashes) joined_hashes += view(hash);
-  LINKSPAN_TRY(
-      const Rows rows, query(pool_, sql::kStillValid, [&] {
-        return std::move(Params().bytes(joined_hashes).i32(static_cast<int32_t>(hashes.size())));
-      }));
-  std::vector<TokenHash> valid;
-  for (int row = 0; row < rows.count(); ++row)
-    valid.push_back(array_of<std::tuple_size_v<TokenHash>>(rows.bytes(row, 0)));
-  return valid;
 }
 
 // Under the fence's shared lock and by the epoch, as every mutation.

@@ -150,7 +150,19 @@ const Case kCases[] = {
      "r.toml:5: unknown key 'quota_byte' in [[tenant.volume]]; did you mean 'quota_bytes'?"},
     {"unknown_in_token", with_token(kToken + "token = \"x\"\n", kRoute),
      "r.toml:8: unknown key 'token' in [[tenant.token]]; known are sha256, principal, sandbox, "
-     "expires, route"},
+     "expires, bind, sources, renew_s, route"},
+    {"sources_empty", with_token(kToken + "sources = []\n", kRoute),
+     "r.toml:8: sources: is empty; name address ranges, or leave it out (then from anywhere)"},
+    {"sources_wrong", with_token(kToken + "sources = [\"10.0.0.1/8\"]\n", kRoute),
+     "r.toml:8: sources: '10.0.0.1/8' is no address range: there are bits set behind the first 8; "
+     "write 10.0.0.0/8, 2001:db8::/32 or one address"},
+    {"renew_without_end", with_token(kToken + "renew_s = 900\n", kRoute),
+     "r.toml:8: renew_s: a token that its mounts renew needs an end, too; write expires = "
+     "2030-01-01T00:00:00Z"},
+    {"renew_bounds", with_token(kToken + "renew_s = 1\n", kRoute),
+     "r.toml:8: renew_s: 1 is not between 2 and 2592000"},
+    {"bind_type", with_token(kToken + "bind = \"yes\"\n", kRoute),
+     "r.toml:8: bind: expected true or false, found a string; write bind = true"},
     {"unknown_in_route", with_token(kToken, kRoute + "right = \"rw\"\n"),
      "r.toml:12: unknown key 'right' in [[tenant.token.route]]; did you mean 'rights'?"},
     {"store_type", "store = 5\n",
@@ -432,6 +444,24 @@ tenant default
       *.csv: merge
       journal/**/*.log: last-writer-wins
 )");
+}
+
+TEST(Config, ATokenSaysWhoMayUseItFromWhereAndHowLong) {
+  const auto [config, problems] =
+      parse(with_token(kToken + "bind = true\nsources = [\"10.0.0.0/8\", \"::1\"]\nrenew_s = 900\n"
+                                "expires = 2030-01-01T00:00:00Z\n",
+                       kRoute),
+            "r.toml");
+  EXPECT_THAT(problems, IsEmpty());
+  ASSERT_EQ(config.tokens.size(), 1u);
+  EXPECT_TRUE(config.tokens[0].bind);
+  EXPECT_THAT(config.tokens[0].sources, ElementsAre("10.0.0.0/8", "::1"));
+  EXPECT_EQ(config.tokens[0].renew, std::chrono::seconds(900));
+  EXPECT_THAT(
+      summary(config),
+      testing::HasSubstr(", expires 2030-01-01T00:00:00Z, 900 s after its last mount at the "
+                         "latest, bound to the sandbox that uses it first, from 10.0.0.0/8 "
+                         "::1\n"));
 }
 
 TEST(Config, ATokensRoutesAreBounded) {

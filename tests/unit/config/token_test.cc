@@ -10,7 +10,7 @@ namespace {
 TEST(Token, HasTheFormOfTheContract) {
   std::set<std::string> seen;
   for (int i = 0; i < 100; ++i) {
-    const auto token = new_token();
+    const auto token = store::new_token();
     ASSERT_TRUE(token.ok());
     EXPECT_EQ(token->size(), 4u + 43u);
     EXPECT_TRUE(token->starts_with("lsp_"));

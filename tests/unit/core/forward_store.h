@@ -55,9 +55,18 @@ class ForwardStore final : public Store {
   Result<TokenRecord> find_token(const TokenHash& h) override {
     return pass<TokenRecord>("find_token", [&] { return inner_->find_token(h); });
   }
-  Result<std::vector<TokenHash>> valid_tokens(const std::vector<TokenHash>& hashes) override {
-    return pass<std::vector<TokenHash>>("valid_tokens",
-                                        [&] { return inner_->valid_tokens(hashes); });
+  Result<std::vector<ValidToken>> valid_tokens(const std::vector<TokenHash>& hashes) override {
+    return pass<std::vector<ValidToken>>("valid_tokens",
+                                         [&] { return inner_->valid_tokens(hashes); });
+  }
+  Status narrow_token(const TokenRecord& t, const TokenHash& root, Time now) override {
+    return pass<Done>("narrow_token", [&] { return inner_->narrow_token(t, root, now); });
+  }
+  Result<TokenHash> bind_token(const TokenHash& hash, const TokenHash& to) override {
+    return pass<TokenHash>("bind_token", [&] { return inner_->bind_token(hash, to); });
+  }
+  Status renew_tokens(const std::vector<ValidToken>& until, Time now) override {
+    return pass<Done>("renew_tokens", [&] { return inner_->renew_tokens(until, now); });
   }
   Status put_session(const SessionRecord& s, Epoch epoch) override {
     return inner_->put_session(s, epoch);

@@ -182,6 +182,7 @@ class SessionTest : public ::testing::Test {
     Session::Options options;
     options.record.id = SessionId{7};
     options.tenant = tenant;
+    options.grant = std::make_shared<Grant>();
     options.slot = *tenant->slots.take();
     options.lease = 100ms;
     session = std::make_shared<Session>(std::move(options), clock.boot());

@@ -55,7 +55,7 @@ TEST(PgMigrate, ADatabaseOfTheFirstSchemaIsUpgraded) {
   EXPECT_EQ(Outside(database).run("SELECT string_agg(name, ' ' ORDER BY version) "
                                   "FROM linkspan.schema_version"),
             "0001_first 0002_conflicts 0003_fork_version 0004_beat 0005_lease 0006_patterns "
-            "0007_replaced_by 0008_rights");
+            "0007_replaced_by 0008_rights 0009_token_life");
   const Ino ino = world.make_file(world.root(), "file", "base");
   store::KeepRequest request;
   request.operation = OpNumber{1};

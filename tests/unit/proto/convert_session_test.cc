@@ -36,6 +36,82 @@ TEST(ConvertAttach, RequestIsChecked) {
   EXPECT_THAT(refusal(from_wire(m)), StartsWith("invalid: client:"));
 }
 
+TEST(ConvertAttach, AnInstanceIsWholeOrNone) {
+  Attach request{"t", "", {}, "", 0, std::string(limits::kInstanceBytes, '\xff')};
+  EXPECT_EQ(round_trip<v1::AttachRequest>(request)->instance, request.instance);
+  request.instance.pop_back();
+  EXPECT_THAT(refusal(round_trip<v1::AttachRequest>(request)), StartsWith("invalid: instance:"));
+}
+
+TEST(ConvertNarrow, RequestKeepsEveryField) {
+  const Narrow ask{{"lsp_x", std::string(limits::kInstanceBytes, '\0')},
+                   {{{"memory/\xff/x", Access::append_only}, {"skills", Access::none}},
+                    Access::no_delete,
+                    Time{7},
+                    "reviewer"}};
+  const auto back = round_trip<v1::NarrowRequest>(ask);
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_EQ(back->proof.token, ask.proof.token);
+  EXPECT_EQ(back->proof.instance, ask.proof.instance);
+  ASSERT_EQ(back->request.reaches.size(), 2u);
+  EXPECT_EQ(back->request.reaches[0].path, "memory/\xff/x");
+  EXPECT_EQ(back->request.reaches[0].rights, Access::append_only);
+  EXPECT_EQ(back->request.reaches[1].rights, Access::none);
+  EXPECT_EQ(back->request.rights, Access::no_delete);
+  EXPECT_EQ(back->request.expires, Time{7});
+  EXPECT_EQ(back->request.sandbox, "reviewer");
+}
+
+TEST(ConvertNarrow, RequestIsChecked) {
+  const auto refused = [](const std::function<void(v1::NarrowRequest*)>& change) {
+    v1::NarrowRequest m;
+    change(&m);
+    return refusal(from_wire(m));
+  };
+  EXPECT_THAT(refused([](auto* m) { m->set_token(std::string(limits::kTokenBytes + 1, 't')); }),
+              StartsWith("invalid: token:"));
+  EXPECT_THAT(refused([](auto* m) { m->set_instance("short"); }), StartsWith("invalid: instance:"));
+  EXPECT_THAT(refused([](auto* m) { m->set_sandbox(std::string(256, 's')); }),
+              StartsWith("invalid: sandbox:"));
+  EXPECT_THAT(refused([](auto* m) { m->set_sandbox("a/b"); }), StartsWith("invalid: sandbox:"));
+  EXPECT_THAT(refused([](auto* m) { m->set_sandbox("a\nb"); }), StartsWith("invalid: sandbox:"));
+  EXPECT_THAT(refused([](auto* m) { m->set_expires(-1); }), StartsWith("invalid: expires:"));
+  EXPECT_THAT(refused([](auto* m) { m->set_rights(5); }), StartsWith("invalid: rights:"));
+  EXPECT_THAT(refused([](auto* m) { m->add_reaches()->set_rights(1); }), StartsWith("invalid: "));
+  EXPECT_THAT(refused([](auto* m) { m->add_reaches()->set_path("memory/../x"); }),
+              StartsWith("invalid: "));
+  EXPECT_THAT(refused([](auto* m) {
+                for (size_t i = 0; i <= limits::kRoutes * limits::kReaches; ++i)
+                  m->add_reaches()->set_path("m");
+              }),
+              StartsWith("invalid: reaches:"));
+}
+
+TEST(ConvertNarrow, ReplyKeepsEveryField) {
+  NarrowReply reply;
+  reply.token = "lsp_x";
+  reply.routes.resize(1);
+  reply.routes[0].path = "memory";
+  reply.routes[0].root = Ino(16);
+  reply.routes[0].reaches = {"\xff", "a/b"};
+  reply.principal = "agent";
+  reply.sandbox = "box/sub";
+  reply.expires = Time{9};
+  v1::NarrowReply m;
+  to_wire(reply, &m);
+  const auto back = from_wire(v1::NarrowReply(m));
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_EQ(back->token, reply.token);
+  EXPECT_EQ(back->routes, reply.routes);
+  EXPECT_EQ(back->principal, "agent");
+  EXPECT_EQ(back->sandbox, "box/sub");
+  EXPECT_EQ(back->expires, Time{9});
+  m.mutable_routes(0)->add_reaches("");
+  EXPECT_THAT(refusal(from_wire(v1::NarrowReply(m))), StartsWith("invalid: route.reaches:"));
+  m.clear_token();
+  EXPECT_THAT(refusal(from_wire(std::move(m))), StartsWith("invalid: token:"));
+}
+
 Attached some_attached() {
   Attached reply;
   reply.session = SessionId(5);
@@ -70,6 +146,7 @@ Attached some_attached() {
   reply.seq = Seq(8);
   reply.resumed = true;
   reply.token_expires = Time{9};
+  reply.token_renew = 900s;
   return reply;
 }
 
@@ -88,6 +165,7 @@ TEST(ConvertAttach, ReplyKeepsEveryField) {
   EXPECT_EQ(back->seq, sent.seq);
   EXPECT_EQ(back->resumed, sent.resumed);
   EXPECT_EQ(back->token_expires, sent.token_expires);
+  EXPECT_EQ(back->token_renew, sent.token_renew);
 }
 
 TEST(ConvertAttach, ReplyIsChecked) {

@@ -86,6 +86,14 @@ class FakeRouter final : public core::Router {
     changed_.notify_all();
     return ok();
   }
+  Result<NarrowReply> narrow(const core::Credentials& who, const NarrowProof& proof,
+                             const NarrowRequest& request) override {
+    if (proof.token.empty()) LINKSPAN_CHECK(check(who));
+    NarrowReply reply;
+    reply.token = proof.token + "+" + request.sandbox;
+    reply.sandbox = who.peer;
+    return reply;
+  }
   void renew(SessionId, OpNumber, uint64_t nonce) override {
     if (auto to = sink()) to->renewed(nonce, std::chrono::milliseconds(1000));
   }
