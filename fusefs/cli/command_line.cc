@@ -30,6 +30,7 @@ struct CommandLine {
   RestoreOptions restore;
   ResolveOptions resolve;
   ResumeOptions resume;
+  TokenNarrowOptions narrow;
   std::function<int()> chosen;
 };
 
@@ -401,6 +402,49 @@ void add_resume(CLI::App& app, CommandLine& line) {
   command->callback([&line] { line.chosen = [&line] { return resume_command(line.resume); }; });
 }
 
+void add_token(CLI::App& app, CommandLine& line) {
+  auto* token = app.add_subcommand("token", "Tokens: narrow.");
+  token->require_subcommand(1);
+  token->footer("Example:\n  linkspan token narrow --route memory=ro --out reader.token\n");
+  auto* command = token->add_subcommand(
+      "narrow",
+      "Make a token that may do less, for a sub-agent: by the token that `linkspan mount` would "
+      "use, or that of the mount at DIR. It ends with that one. Written to standard output.");
+  auto& narrow = line.narrow;
+  command->add_option("DIR", narrow.dir, "a mount, to be asked with its token");
+  command
+      ->add_option("--route", narrow.routes,
+                   "what it may see: a route or a path below one, with =ro, =append, =no-delete or "
+                   "=rw; may be repeated (default: all routes of the token, with its rights)")
+      ->type_name("PATH[=RIGHTS]")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--rights", narrow.rights, "at most these in all routes")
+      ->type_name("RIGHTS")
+      ->check(CLI::IsMember({"ro", "append", "no-delete", "rw"}));
+  command
+      ->add_option("--expires", narrow.expires,
+                   "when it ends at the latest: in 15m, 2h, 3d, or at a date like 2026-11-20T14:30")
+      ->type_name("TIME");
+  command
+      ->add_option("--sandbox", narrow.sandbox,
+                   "its name: what it writes carries that of the token's sandbox, / and this one")
+      ->type_name("NAME");
+  command->add_option("--out", narrow.out, "write the token to this file, which gets the mode 0600")
+      ->type_name("FILE");
+  command->add_flag("--json", narrow.json, "as JSON");
+  add_router(command, narrow.router);
+  command->footer(
+      std::string("Examples:\n"
+                  "  linkspan token narrow --rights ro --expires 1h --out reader.token "
+                  "/mnt/linkspan\n"
+                  "  linkspan token narrow --route memory/projects/x --sandbox reviewer "
+                  "--router unix:/run/linkspan/router.sock --token-file token\n") +
+      kExitText);
+  command->callback(
+      [&line] { line.chosen = [&line] { return token_narrow_command(line.narrow); }; });
+}
+
 // As they were typed: CLI11 keeps them in no particular order.
 std::vector<std::string> unexpected(const CLI::App& command, const Words& words) {
   std::vector<std::string> left = command.remaining(), ordered;
@@ -505,6 +549,7 @@ int run_command_line(int argc, char** argv) {
   add_restore(app, line);
   add_resolve(app, line);
   add_resume(app, line);
+  add_token(app, line);
 
   const Words words(argv, argv + argc);
   const size_t own = take_command(app, words, &line.run);

@@ -20,6 +20,18 @@ struct RouterOptions {
   std::string state_dir;   // empty: the user's
 };
 
+struct TokenNarrowOptions {
+  RouterOptions router;
+  std::string dir;                  // of a mount through which it is asked for; empty: by a token
+  std::vector<std::string> routes;  // PATH or PATH=RIGHTS; empty: all of the token
+  std::string rights;               // at most; empty: those of the token
+  std::string expires;              // as parse_until() takes it; empty: with the token
+  std::string sandbox;
+  std::string out;  // file for the token; empty: stdout
+  bool json = false;
+};
+int token_narrow_command(TokenNarrowOptions options);
+
 struct LogOptions {
   std::string level = "info";
   std::string file;  // empty: stderr in the foreground, else none

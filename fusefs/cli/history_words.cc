@@ -116,6 +116,14 @@ Result<Time> parse_since(const std::string& text, Time now) {
                                  "yesterday, or a date like 2026-11-20 or 2026-11-20T14:30");
 }
 
+Result<Time> parse_until(const std::string& text, Time now) {
+  if (const auto time = ago(text, now)) return Time{now.ns + (now.ns - time->ns)};
+  if (const auto time = date(text)) return *time;
+  return fail(Code::invalid, "\"" + text +
+                                 "\" is no time: write a duration (90s, 15m, 2h, 3d, 1w) or a date "
+                                 "like 2026-11-20 or 2026-11-20T14:30");
+}
+
 std::string shell_word(const std::string& text) {
   constexpr const char* kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+,:=@%";

@@ -20,6 +20,9 @@ PathVersion parse_path_version(const std::string& text);
 // with 14:30 or 14:30:05 after a 'T' or a space, in local time unless a 'Z' ends it. `invalid`.
 Result<Time> parse_since(const std::string& text, Time now);
 
+// A duration from `now` on (90s, 15m, 2h, 3d, 1w), or a date as parse_since() takes it. `invalid`.
+Result<Time> parse_until(const std::string& text, Time now);
+
 // As a shell takes it for one word.
 std::string shell_word(const std::string& text);
 

@@ -68,6 +68,7 @@ Result<Prepared> prepare(MountOptions& options) {
   session.router = router.address;
   session.tls = router.tls;
   session.token = std::move(router.token);
+  session.instance = std::move(router.instance);
   prepared.local = std::move(router.local);
   session.ownership =
       options.owner == "identity" ? vfs::Ownership::identity : vfs::Ownership::squash;

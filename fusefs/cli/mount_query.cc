@@ -57,9 +57,10 @@ class Asking {
     if (op == "read") return read();
     if (op == "conflicts") return conflicts();
     if (op == "settle") return settle();
+    if (op == "narrow") return narrow();
     if (op == "resume") return resume();
     return fail(Code::invalid,
-                "\"op\" has to be changes, versions, node, read, conflicts, settle "
+                "\"op\" has to be changes, versions, node, read, conflicts, settle, narrow "
                 "or resume");
   }
 
@@ -78,6 +79,7 @@ class Asking {
   Result<Answer> read();
   Result<Answer> conflicts();
   Result<Answer> settle();
+  Result<Answer> narrow();
   Result<Answer> resume();
 
   const MountQueries& mount_;
@@ -238,6 +240,19 @@ Result<Answer> Asking::settle() {
   if (number == 0) return fail(Code::invalid, "\"number\" is missing: that of a conflict");
   LINKSPAN_TRY(const auto reply, mount_.client->settle(call_, {{}, Seq{number}}));
   return Answer{};
+}
+
+// A token leaves the sandbox, as files do not: whoever could read the mount's own may have it.
+Result<Answer> Asking::narrow() {
+  if (!is_owner())
+    return fail(Code::access_denied,
+                "narrowing the mount's token is only for root and the user who mounted");
+  LINKSPAN_TRY(NarrowRequest request, narrow_request_from(request_));
+  if (mount_.read_only) request.rights = Access::read_only;
+  LINKSPAN_TRY(const NarrowReply reply, mount_.client->narrow(call_, request));
+  Answer answer;
+  answer.header.update(to_json(reply));
+  return answer;
 }
 
 // First the lease: from then on nothing is answered from what was cached before.

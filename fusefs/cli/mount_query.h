@@ -10,6 +10,8 @@
 //   {"op": "read", "route", "ino", "version"?, "offset"?, "length"}  -> "version", "size", "length"
 //   {"op": "conflicts", "after"?, "limit"?}           -> "conflicts": [...]
 //   {"op": "settle", "number"}
+//   {"op": "narrow", "reaches"?: [{"path", "rights"?}], "rights"?, "expires_ns"?, "sandbox"?}
+//                                 -> "token", "principal", "sandbox", "expires_ns", "routes"
 //   {"op": "resume"}                                  -> "connected", "reason"
 // An inode of 0 or 1 is the route's root. Answers are bounded: lists may be shorter than asked,
 // with "next" where to go on.

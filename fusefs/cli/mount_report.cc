@@ -321,7 +321,13 @@ std::string status_text(const MountReport& report) {
   text += row("router", router_text(report));
   text += row("identity", whoami_text(report).substr(0, whoami_text(report).find('\n')));
   if (report.session.token_expires.ns != 0)
-    text += row("token", "expires " + format_time(report.session.token_expires));
+    text +=
+        row("token",
+            "expires " + format_time(report.session.token_expires) +
+                (report.session.token_renew.count() == 0
+                     ? ""
+                     : ", or " + number(static_cast<uint64_t>(report.session.token_renew.count())) +
+                           " s after its last mount"));
   text += row("lease", report.lease_valid ? "valid" : "run out: nothing is answered from caches");
   const Dirty dirty = dirty_of(report);
   text += row("unsaved", number(dirty.bytes) + " bytes in " + number(dirty.files) + " files");
@@ -358,6 +364,8 @@ std::string status_json(const MountReport& report) {
                {"timeout_ms", route.timeout_ms},
                {"dirty_files", stats.dirty_files},
                {"dirty_bytes", stats.dirty_bytes}};
+    entry["reaches"] = Json::array();
+    for (const auto& reach : route.reaches) entry["reaches"].push_back(reach);
     for (const auto& pattern : route.patterns) entry["patterns"].push_back(pattern_json(pattern));
     entry["refused"] = stats.refused.empty() ? Json() : Json(stats.refused);
     entry["refused_since"] =
@@ -394,6 +402,7 @@ std::string status_json(const MountReport& report) {
   json["token_expires"] = report.session.token_expires.ns == 0
                               ? Json()
                               : Json(format_time(report.session.token_expires));
+  json["token_renew_s"] = report.session.token_renew.count();
   return dump_text(json);
 }
 
@@ -417,6 +426,8 @@ std::string routes_text(const MountReport& report) {
     if (stats.dirty_bytes > 0) line += "  unsaved " + number(stats.dirty_bytes) + " bytes";
     text += row("route", line + stale);
     const bool written = route.writable() && !report.read_only;
+    for (const auto& reach : route.reaches)
+      text += row("reach", printable(route.path) + "  only  " + printable(reach));
     for (const auto& pattern : route.patterns)
       if (const std::string says = pattern_text(pattern, written); !says.empty())
         text +=

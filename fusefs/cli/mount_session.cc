@@ -70,11 +70,13 @@ Result<std::unique_ptr<MountSession>> MountSession::open(SessionOptions options,
     fuse::log(fuse::LogLevel::error, faults);
   std::string token = std::move(options.token);
   options.token.clear();
+  std::string instance = std::exchange(options.instance, {});
   std::unique_ptr<MountSession> session(new MountSession(std::move(options)));
   client::GrpcClientOptions client_options;
   client_options.address = session->options_.router;
   client_options.tls = session->options_.tls;
   client_options.token = std::move(token);
+  client_options.instance = std::move(instance);
   session->client_ = client::make_grpc_client(std::move(client_options));
   Status opened = session->attach(cancel);
   if (opened.ok()) {

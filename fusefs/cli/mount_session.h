@@ -33,7 +33,8 @@ struct SessionOptions {
   std::string dir;        // absolute, checked
   std::string router;     // address
   tls::Files tls;         // of tls:// addresses
-  std::string token;      // emptied by open()
+  std::string token;      // emptied by open(), as is
+  std::string instance;   // the sandbox's; empty: it has none
   std::string workspace;  // absolute; empty: none
   vfs::Ownership ownership = vfs::Ownership::squash;
   std::string spool_dir = "/tmp";  // for large unsaved writes

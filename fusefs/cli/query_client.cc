@@ -173,4 +173,9 @@ Result<QueryClient::Resumed> QueryClient::resume() {
   return Resumed{get_flag(reply.header, "connected"), get_bytes(reply.header, "reason")};
 }
 
+Result<NarrowReply> QueryClient::narrow(const NarrowRequest& request) {
+  LINKSPAN_TRY(const auto reply, ask(dump_line(to_json(request))));
+  return narrow_reply_from(reply.header);
+}
+
 }  // namespace linkspan::cli

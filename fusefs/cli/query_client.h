@@ -8,6 +8,7 @@
 
 #include "fusefs/cli/mount_place.h"
 #include "linkspan/ops.h"
+#include "linkspan/token_ops.h"
 
 namespace linkspan::cli {
 
@@ -50,6 +51,8 @@ class QueryClient {
     std::string reason;
   };
   Result<Resumed> resume();
+  // A token that may do less than the mount's.
+  Result<NarrowReply> narrow(const NarrowRequest& request);
 
  private:
   struct Reply;

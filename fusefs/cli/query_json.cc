@@ -93,6 +93,82 @@ bool get_flag(const Json& json, const char* key) {
   return found != json.end() && found->is_boolean() && found->get<bool>();
 }
 
+Access rights_named(std::string_view word) {
+  for (const Access rights :
+       {Access::read_only, Access::append_only, Access::no_delete, Access::read_write})
+    if (word == rights_word(rights)) return rights;
+  return Access::none;
+}
+
+Json to_json(const NarrowRequest& request) {
+  Json json{{"op", "narrow"}, {"reaches", Json::array()}, {"expires_ns", request.expires.ns}};
+  for (const auto& reach : request.reaches) {
+    Json entry = Json::object();
+    set_bytes(entry, "path", reach.path);
+    if (reach.rights != Access::none) entry["rights"] = rights_word(reach.rights);
+    json["reaches"].push_back(std::move(entry));
+  }
+  if (request.rights != Access::none) json["rights"] = rights_word(request.rights);
+  set_bytes(json, "sandbox", request.sandbox);
+  return json;
+}
+
+Result<NarrowRequest> narrow_request_from(const Json& json) {
+  const auto rights_in = [](const Json& from) -> Result<Access> {
+    const std::string word = get_bytes(from, "rights");
+    const Access rights = rights_named(word);
+    if (word.empty() || rights != Access::none) return rights;
+    return fail(Code::invalid, "\"rights\" has to be ro, append, no-delete or rw");
+  };
+  NarrowRequest request;
+  const auto reaches = json.find("reaches");
+  if (reaches != json.end() && reaches->is_array())
+    for (const Json& entry : *reaches) {
+      LINKSPAN_TRY(const Access rights, rights_in(entry));
+      request.reaches.push_back({get_bytes(entry, "path"), rights});
+    }
+  LINKSPAN_TRY(request.rights, rights_in(json));
+  request.expires = Time{get_signed(json, "expires_ns")};
+  request.sandbox = get_bytes(json, "sandbox");
+  return request;
+}
+
+Json to_json(const NarrowReply& reply) {
+  Json routes = Json::array();
+  for (const Route& route : reply.routes) {
+    Json entry{{"rights", rights_word(route.rights)}, {"reaches", Json::array()}};
+    set_bytes(entry, "path", route.path);
+    for (const std::string& reach : route.reaches) {
+      Json one = Json::object();
+      set_bytes(one, "path", reach);
+      entry["reaches"].push_back(std::move(one));
+    }
+    routes.push_back(std::move(entry));
+  }
+  Json json{{"token", reply.token}, {"routes", std::move(routes)}};
+  set_bytes(json, "principal", reply.principal);
+  set_bytes(json, "sandbox", reply.sandbox);
+  json["expires_ns"] = reply.expires.ns;
+  return json;
+}
+
+NarrowReply narrow_reply_from(const Json& json) {
+  NarrowReply reply;
+  reply.token = get_bytes(json, "token");
+  reply.principal = get_bytes(json, "principal");
+  reply.sandbox = get_bytes(json, "sandbox");
+  reply.expires = Time{get_signed(json, "expires_ns")};
+  for (const Json& entry : json.value("routes", Json::array())) {
+    Route route;
+    route.path = get_bytes(entry, "path");
+    route.rights = rights_named(get_bytes(entry, "rights"));
+    for (const Json& reach : entry.value("reaches", Json::array()))
+      route.reaches.push_back(get_bytes(reach, "path"));
+    reply.routes.push_back(std::move(route));
+  }
+  return reply;
+}
+
 std::string session_text(SessionId session) {
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(session.value));

@@ -8,6 +8,7 @@
 
 #include "fusefs/cli/json_text.h"
 #include "linkspan/ops.h"
+#include "linkspan/token_ops.h"
 
 namespace linkspan::cli {
 
@@ -25,6 +26,14 @@ Json to_json(const VersionInfo& info);
 VersionInfo version_from(const Json& json);
 Json to_json(const Conflict& conflict);
 Conflict conflict_from(const Json& json);
+
+// "ro", "append", "no-delete", "rw"; none: another word.
+Access rights_named(std::string_view word);
+Json to_json(const NarrowRequest& request);
+// `invalid`: rights that there are not.
+Result<NarrowRequest> narrow_request_from(const Json& json);
+Json to_json(const NarrowReply& reply);
+NarrowReply narrow_reply_from(const Json& json);  // routes: path, rights and reaches
 
 std::string session_text(SessionId session);  // 16 hex digits, as user.linkspan.session
 

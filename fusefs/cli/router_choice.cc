@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "fusefs/cli/instance.h"
 #include "fusefs/cli/preflight.h"
 #include "fusefs/cli/system.h"
 
@@ -63,6 +64,9 @@ Result<ResolvedRouter> resolve_router(RouterOptions& options) {
       resolved.address, options.allow_plaintext_tcp || is_set("LINKSPAN_ALLOW_PLAINTEXT_TCP")));
   LINKSPAN_TRY(resolved.tls, choose_tls(options.tls));
   LINKSPAN_TRY(resolved.token, read_token(options.token, variables));
+  // Only tokens that bind need it: the router says so.
+  if (auto instance = instance_secret(options.state_dir); instance.ok())
+    resolved.instance = *std::move(instance);
   return resolved;
 }
 

@@ -11,6 +11,7 @@ namespace linkspan::cli {
 
 struct ResolvedRouter {
   std::string address, token;
+  std::string instance;  // of this sandbox; empty: it cannot keep one
   tls::Files tls;
   std::optional<LocalStack> local;
 };

@@ -137,6 +137,7 @@ void Run::serve(UniqueFd report, UniqueFd stop) {
   serve.session.router = router_.address;
   serve.session.tls = router_.tls;
   serve.session.token = std::move(router_.token);
+  serve.session.instance = std::move(router_.instance);
   serve.session.workspace = options_.workspace;
   serve.session.spool_dir = options_.spool_dir;
   serve.session.ownership =
@@ -163,6 +164,7 @@ Status Run::start_server() {
     serve(std::move(report.write), std::move(stop.read));
   }
   ::explicit_bzero(router_.token.data(), router_.token.size());
+  ::explicit_bzero(router_.instance.data(), router_.instance.size());
   report.write.reset();
   stop_ = std::move(stop.write);
   LINKSPAN_TRY(const auto line, await_report(report.read.get()));

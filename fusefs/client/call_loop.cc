@@ -4,10 +4,10 @@ namespace linkspan::client {
 
 std::string_view to_string(Method method) {
   static constexpr std::array<std::string_view, kMethods> kNames = {
-      "Lookup",   "GetAttr", "ReadDir",  "Read",      "GetXattrs",  "StatFs",
-      "Versions", "Changes", "Prefetch", "Create",    "Remove",     "Rename",
-      "Link",     "SetAttr", "Commit",   "SetXattr",  "DataRanges", "Conflicts",
-      "Settle",   "SetLock", "TestLock", "CancelLock"};
+      "Lookup",   "GetAttr", "ReadDir",  "Read",       "GetXattrs",  "StatFs",
+      "Versions", "Changes", "Prefetch", "Create",     "Remove",     "Rename",
+      "Link",     "SetAttr", "Commit",   "SetXattr",   "DataRanges", "Conflicts",
+      "Settle",   "SetLock", "TestLock", "CancelLock", "Narrow"};
   return kNames[static_cast<size_t>(method)];
 }
 

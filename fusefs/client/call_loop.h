@@ -37,8 +37,9 @@ enum class Method : uint8_t {
   set_lock,
   test_lock,
   cancel_lock,
+  narrow,
 };
-inline constexpr size_t kMethods = 22;
+inline constexpr size_t kMethods = 23;
 std::string_view to_string(Method method);
 
 struct MethodCounters {

@@ -87,6 +87,7 @@ class GrpcClient final : public RouterClient {
   Result<ConflictsReply> conflicts(const Call& call, const ConflictsRequest& request) override {
     return ask<v1::ConflictsRequest>(Method::conflicts, call, request, &v1::Fs::Stub::Conflicts);
   }
+  Result<NarrowReply> narrow(const Call& call, const NarrowRequest& request) override;
   Status prefetch(const Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,
                   const std::function<bool(Ino, ReadDirReply)>& page) override;
 
@@ -345,6 +346,22 @@ Status GrpcClient::cancel_lock(const Call& call, const Lock& lock) {
     lock_numbers_.end(*call.operation);
     *call.operation = {};
     return reply.granted() ? ok() : Status(not_held);
+  }
+  return loop.error();
+}
+
+Result<NarrowReply> GrpcClient::narrow(const Call& call, const NarrowRequest& request) {
+  v1::NarrowRequest m;
+  wire::to_wire(wire::Narrow{{}, request}, &m);
+  CallLoop loop(context_, Method::narrow, call);
+  while (const auto live = loop.next_try()) {
+    v1::NarrowReply reply;
+    const auto failure =
+        attempt(loop, *live, &reply, [&](grpc::ClientContext& context, v1::NarrowReply* out) {
+          return live->connection->session->Narrow(&context, m, out);
+        });
+    if (!failure) return convert(Method::narrow, std::move(reply));
+    loop.failed(*failure);
   }
   return loop.error();
 }

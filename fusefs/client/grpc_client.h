@@ -21,9 +21,10 @@ struct GrpcClientOptions {
   // routers on one database: when one does not answer, or does not serve the tenant, the next is
   // asked.
   std::string address;
-  tls::Files tls;      // of tls:// addresses; without authorities: the system's
-  std::string token;   // secret; kept in memory, for a fresh attach after the router lost us
-  std::string client;  // for the operator's list of sessions; empty: "linkspan VERSION HOST PID"
+  tls::Files tls;        // of tls:// addresses; without authorities: the system's
+  std::string token;     // secret; kept in memory, for a fresh attach after the router lost us
+  std::string instance;  // secret of the sandbox, to which a token may be bound; empty: none
+  std::string client;    // for the operator's list of sessions; empty: "linkspan VERSION HOST PID"
   std::chrono::milliseconds attach_attempt =
       limits::kAttachAttempt;  // and for the stream to come up
   BackoffLimits reconnect{std::chrono::milliseconds(50), limits::kReconnectPause};

@@ -16,6 +16,7 @@
 
 #include "linkspan/lock_ops.h"
 #include "linkspan/ops.h"
+#include "linkspan/token_ops.h"
 
 namespace linkspan::client {
 
@@ -60,7 +61,8 @@ struct SessionInfo {
   std::string tenant, principal, sandbox, router;
   std::string address;  // as was asked for: one, or several separated by commas
   std::vector<Route> routes;
-  Time token_expires;  // ns == 0: never
+  Time token_expires;                  // ns == 0: never
+  std::chrono::seconds token_renew{};  // 0, or it ends so long after its last mount
 };
 
 enum class Link : uint8_t { connected, disconnected, ended };
@@ -139,6 +141,11 @@ class RouterClient {
                                                     const VersionsRequest& request) = 0;
   virtual Result<ChangesReply> changes(const Call& call, const ChangesRequest& request) = 0;
   virtual Result<ConflictsReply> conflicts(const Call& call, const ConflictsRequest& request) = 0;
+  // A token that may do less than this mount's. A lost answer leaves one that nobody knows.
+  virtual Result<NarrowReply> narrow(const Call& call, const NarrowRequest& request) {
+    (void)call, (void)request;
+    return fail(Code::unsupported, "this client narrows no tokens");
+  }
   // Streams the subtree; `page` is called for each directory page (dir, page); returning false
   // stops.
   virtual Status prefetch(const Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,

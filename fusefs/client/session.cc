@@ -228,8 +228,12 @@ Result<grpc::Status> Session::attaching(grpc::ClientContext* context, const Send
 }
 
 Result<wire::Attached> Session::attach_once(const std::shared_ptr<Connection>& connection) {
-  const wire::Attach request{options_.token, options_.client, credential_.session,
-                             credential_.secret, credential_.session ? last_revocation_ : 0};
+  const wire::Attach request{options_.token,
+                             options_.client,
+                             credential_.session,
+                             credential_.secret,
+                             credential_.session ? last_revocation_ : 0,
+                             options_.instance};
   v1::AttachRequest m;
   wire::to_wire(request, &m);
   v1::AttachReply reply;
@@ -275,7 +279,8 @@ Status Session::adopt(wire::Attached attached) {
            std::move(attached.router),
            options_.address,
            std::move(attached.routes),
-           attached.token_expires};
+           attached.token_expires,
+           attached.token_renew};
   return ok();
 }
 

@@ -50,7 +50,7 @@ def test_wrong_words_are_named_with_the_nearest():
 
 def test_help_and_version_are_0_and_on_stdout():
     commands = ("mount", "umount", "run", "local", "local start", "local stop", "local status", "local prune", "status", "log",
-                "cat", "diff", "restore", "resolve", "resume")
+                "cat", "diff", "restore", "resolve", "resume", "token", "token narrow")
     for args in (["--help"], ["--version"], *[[*c.split(), "--help"] for c in commands]):
         done = BASE.linkspan(*args)
         equal((done.returncode, done.stderr), (0, ""), str(args))

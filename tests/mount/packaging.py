@@ -42,7 +42,8 @@ def flags_of(*command):
 def test_manual_pages_name_every_flag():
     page = (ROOT / "packaging/man/linkspan.1").read_text().replace("\\-", "-")
     for command in ([], ["mount"], ["umount"], ["run"], ["local"], ["local", "start"], ["local", "stop"],
-                    ["local", "status"], ["local", "prune"], ["status"], ["log"], ["cat"], ["diff"], ["restore"], ["resolve"], ["resume"]):
+                    ["local", "status"], ["local", "prune"], ["status"], ["log"], ["cat"], ["diff"], ["restore"], ["resolve"], ["resume"],
+                    ["token"], ["token", "narrow"]):
         missing = [f for f in flags_of(LINKSPAN, *command) if f not in page]
         equal(missing, [], f"linkspan(1) lacks flags of {command}")
     page = (ROOT / "packaging/man/linkspan-routerd.8").read_text().replace("\\-", "-")

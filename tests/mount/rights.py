@@ -4,6 +4,7 @@ revoked or has expired. Every call with every right: tests/unit/core/rules_test.
 """
 import datetime
 import errno
+import json
 import os
 import pathlib
 import subprocess
@@ -35,23 +36,24 @@ allowed = ["*.md", "sub"]
 
 
 class Tenant:
-    """A tenant on the lab's Postgres with a router of its own and a mount for each token: NAME -> (rights, rules)."""
+    """A tenant on the lab's Postgres with a router of its own and a mount for each token (or for those that are
+    `mounted`): NAME -> (rights, rules, more keys of the token)."""
 
-    def __init__(self, lab, name, tokens):
+    def __init__(self, lab, name, tokens, mounted=None, listen=()):
         self.lab, self.name, self.processes = lab, name, []
         self.base = f"{lab.base}/{name}"
         os.mkdir(self.base)
         os.chmod(self.base, 0o755)
         host = lab.info["postgres"].split("host=")[1].split()[0]
         toml = f'''store = "postgresql:///linkspan?host={host}&user=linkspan"
-listen = ["unix:{self.base}/sock"]
+listen = {json.dumps([f"unix:{self.base}/sock", *listen])}
 [[tenant]]
 name = "{name}"
 [[tenant.volume]]
 name = "memory"
 '''
         self.hashes = {}
-        for token, (rights, rules, *expires) in tokens.items():
+        for token, (rights, rules, *more) in tokens.items():
             made = eval(sh(f"{labtest.BUILD}/routerd/linkspan-routerd token new"))  # noqa: S307
             pathlib.Path(f"{self.base}/{token}.token").write_text(made["token"])
             os.chmod(f"{self.base}/{token}.token", 0o600)
@@ -59,24 +61,53 @@ name = "memory"
             toml += f'''[[tenant.token]]
 sha256 = "{made["sha256"]}"
 principal = "{token}"
-{expires[0] if expires else ""}
+{more[0] if more else ""}
 [[tenant.token.route]]
 path = "memory"
 volume = "memory"
 rights = "{rights}"
 {rules}
 '''
-        pathlib.Path(f"{self.base}/toml").write_text(toml)
-        self.start("router", [f"{labtest.BUILD}/routerd/linkspan-routerd", "--config", f"{self.base}/toml"])
+        self.toml = toml
         self.tops, self.trees = {}, {}
-        for token in tokens:
-            top = f"{self.base}/mount-{token}"
-            os.mkdir(top)
-            self.start(f"mount-{token}",
-                       [f"{labtest.BUILD}/fusefs/cli/linkspan", "mount", "--foreground", "--router",
-                        f"unix:{self.base}/sock", "--token-file", f"{self.base}/{token}.token", "--state-dir",
-                        f"{self.base}/state-{token}", top])
-            self.tops[token], self.trees[token] = top, f"{top}/memory"
+        self.start_router()
+        for token in tokens if mounted is None else mounted:
+            self.mount(token)
+
+    def start_router(self):
+        pathlib.Path(f"{self.base}/toml").write_text(self.toml)
+        self.router = self.start("router", [f"{labtest.BUILD}/routerd/linkspan-routerd", "--config",
+                                            f"{self.base}/toml"])
+
+    def stop_router(self):
+        self.router.terminate()
+        equal(self.router.wait(timeout=30), 0, "the router ends in order")
+
+    def mount_command(self, token, name=None, router=None):
+        name = name or token
+        top = f"{self.base}/mount-{name}"
+        os.makedirs(top, exist_ok=True)
+        return [f"{labtest.BUILD}/fusefs/cli/linkspan", "mount", "--foreground", "--router",
+                router or f"unix:{self.base}/sock", "--token-file", f"{self.base}/{token}.token", "--state-dir",
+                f"{self.base}/state-{name}", top]
+
+    def mount(self, token, name=None):
+        name = name or token
+        process = self.start(f"mount-{name}", self.mount_command(token, name))
+        self.tops[name] = f"{self.base}/mount-{name}"
+        self.trees[name] = f"{self.tops[name]}/memory"
+        return process
+
+    def unmount(self, process):
+        process.terminate()
+        equal(process.wait(timeout=30), 0, "the mount ends in order")
+
+    def refused(self, token, name=None, router=None):
+        """What a mount that is not let in says."""
+        command = self.mount_command(token, name, router)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        check(done.returncode != 0, "it was mounted")
+        return done.stderr
 
     def start(self, name, command):
         r, w = os.pipe()
@@ -86,12 +117,15 @@ rights = "{rights}"
         os.close(w)
         with os.fdopen(r) as pipe:
             check(pipe.readline(), pathlib.Path(f"{self.base}/{name}.log").read_text()[-800:])
+        return self.processes[-1]
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         for process in reversed(self.processes):
+            if process.poll() is not None:
+                continue
             process.terminate()
             try:
                 process.wait(timeout=20)

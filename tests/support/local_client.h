@@ -73,6 +73,9 @@ class LocalClient final : public client::RouterClient {
   Result<client::SessionInfo> attach(const client::Call& call,
                                      client::SessionListener* listener) override;
   void detach() override;
+  Result<NarrowReply> narrow(const client::Call&, const NarrowRequest& request) override {
+    return router_->router().narrow(who_, {}, request);
+  }
   client::LinkState link() const override;
   bool lease_valid() const override;
   std::chrono::nanoseconds lease_left() const override {

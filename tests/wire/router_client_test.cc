@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "fusefs/client/grpc_client.h"
+#include "fusefs/client/narrow.h"
 #include "linkspan/limits.h"
 #include "routerd/core/grant.h"
 #include "routerd/core/router.h"
@@ -490,6 +491,37 @@ TEST_F(LockClientTest, ALockOfAMountThatHangsIsGivenAwayAndToldOf) {
   EXPECT_EQ(a.client->lock_held(lock(ino)), LockType::none);
   EXPECT_EQ(lookup(b, "f")->node->content, std::optional<std::string>("b's"));
   EXPECT_TRUE(write(a, ino, "now").ok());
+}
+
+TEST_F(RouterClientTest, ATokenIsNarrowedWithAndWithoutASession) {
+  start();
+  Mount& whole = mount();
+  NarrowRequest request;
+  request.reaches = {{"memory/notes", Access::append_only}};
+  request.sandbox = "sub";
+  const auto through = whole.client->narrow(within(10s), request);
+  ASSERT_TRUE(through.ok()) << through.error().message;
+  EXPECT_EQ(through->sandbox, whole.info.sandbox + "/sub");
+  EXPECT_EQ(through->principal, "agent");
+  ASSERT_EQ(through->routes.size(), 1u);
+  EXPECT_EQ(through->routes[0].reaches, std::vector<std::string>{"notes"});
+  EXPECT_EQ(through->routes[0].root, whole.root());
+
+  GrpcClientOptions options;
+  options.address = "unix:" + folder_.string() + "/nobody.sock," + address_;
+  options.token = through->token;
+  options.instance.assign(limits::kInstanceBytes, '\xff');
+  const auto alone = narrow_token(options, {});
+  ASSERT_TRUE(alone.ok()) << alone.error().message;
+  EXPECT_EQ(alone->routes, through->routes);
+  request.reaches[0].rights = Access::read_write;
+  EXPECT_EQ(narrow_token(options, request).code(), Code::access_denied);
+  options.token = "lsp_wrong";
+  EXPECT_EQ(narrow_token(options, {}).code(), Code::unauthenticated);
+  options.address = "unix:" + folder_.string() + "/nobody.sock";
+  const auto nobody = narrow_token(options, {});
+  EXPECT_EQ(nobody.code(), Code::unavailable);
+  EXPECT_NE(nobody.error().message.find("nobody.sock"), std::string::npos);
 }
 
 TEST_F(RouterClientTest, AWrongTokenIsRefused) {

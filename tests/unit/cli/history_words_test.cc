@@ -55,6 +55,19 @@ TEST_F(Since, Durations) {
   EXPECT_EQ(seconds("0s"), kNow);
 }
 
+TEST_F(Since, UntilGoesAhead) {
+  const Time now{kNow * 1000000000};
+  const auto until = [&](const std::string& text) {
+    const auto time = parse_until(text, now);
+    return time.ok() ? time->ns / 1000000000 : -1;
+  };
+  EXPECT_EQ(until("90s"), kNow + 90);
+  EXPECT_EQ(until("2h"), kNow + 7200);
+  EXPECT_EQ(until("2030-01-01T00:00Z"), 1893456000);
+  EXPECT_EQ(until("today"), -1);
+  EXPECT_EQ(until("-2h"), -1);
+}
+
 TEST_F(Since, DatesAreLocalUnlessAZEndsThem) {
   EXPECT_EQ(seconds("2025-11-21T22:00:00Z"), kNow);
   EXPECT_EQ(seconds("2025-11-21T23:00:00"), kNow);

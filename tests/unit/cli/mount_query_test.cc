@@ -177,6 +177,33 @@ TEST_F(Query, AReadOnlyMountSettlesNothing) {
   EXPECT_EQ(code({{"op", "settle"}, {"number", 1}}), "read-only");
 }
 
+TEST_F(Query, NarrowsTheMountsTokenForItsOwner) {
+  const Json request{{"op", "narrow"},
+                     {"reaches", {{{"path", "memory/x"}, {"rights", "append"}}}},
+                     {"rights", "no-delete"},
+                     {"sandbox", "sub"}};
+  const auto header = ask(request);
+  ASSERT_TRUE(header.value("ok", false)) << header;
+  const NarrowReply reply = narrow_reply_from(header);
+  EXPECT_EQ(reply.token.substr(0, 4), "lsp_");
+  EXPECT_EQ(reply.principal, "agent");
+  EXPECT_TRUE(reply.sandbox.ends_with("/sub"));
+  ASSERT_EQ(reply.routes.size(), 1u);
+  EXPECT_EQ(reply.routes[0].rights, Access::append_only);
+  EXPECT_EQ(reply.routes[0].reaches, std::vector<std::string>{"x"});
+  const auto back = must(narrow_request_from(to_json(must(narrow_request_from(request)))));
+  EXPECT_EQ(back.reaches.at(0).path, "memory/x");
+  EXPECT_EQ(back.reaches.at(0).rights, Access::append_only);
+  EXPECT_EQ(back.rights, Access::no_delete);
+  EXPECT_EQ(back.sandbox, "sub");
+  EXPECT_EQ(code({{"op", "narrow"}, {"rights", "all"}}), "invalid");
+  EXPECT_EQ(code({{"op", "narrow"}, {"reaches", {{{"path", "nowhere"}}}}}), "access-denied");
+  mount_.read_only = true;
+  EXPECT_EQ(narrow_reply_from(ask({{"op", "narrow"}})).routes.at(0).rights, Access::read_only);
+  me_.uid = 1001;
+  EXPECT_EQ(code({{"op", "narrow"}}), "access-denied") << "who could not read the mount's token";
+}
+
 TEST_F(Query, EndsWithItsCaller) {
   client_.cut();
   client::CancelToken token;
