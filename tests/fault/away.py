@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import labtest  # noqa: E402
 from labtest import check, equal, errno_of  # noqa: E402
 
-LEASE, TIMEOUT = 1.5, 5.0
+LEASE, TIMEOUT = 3.0, 6.0
 SLACK = 2.5  # what a busy machine adds
 SOON = 1.0   # without waiting for anybody
 
