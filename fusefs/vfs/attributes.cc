@@ -64,14 +64,14 @@ Result<AttrReply> RouteVfs::attr_reply(const Doing& doing, KnownNode known, cons
     file = files_.find(ino);
     view = file ? file->view() : std::nullopt;
     if (view) break;
-    const uint64_t now = commits_.count();
+    const uint64_t latest = commits_.count();
     if (auto newest = tree_.known_node(ino); newest && newest->cached) {
       known = std::move(*newest);
       break;
     }
-    if (now == commits) break;
+    if (!by || latest == commits) break;
     if (attempt == kEditTries) return fail(Code::busy, "commits overtook this again and again");
-    commits = now;
+    commits = latest;
     LINKSPAN_TRY(known, tree_.node(doing, ino));
   }
   Attr attr = shown(options_, known.node.attr);
