@@ -48,8 +48,8 @@ bool TreeCache::put_node_locked(Ticket ticket, const Node& node, Seq as_of) {
 }
 
 bool TreeCache::enter_node(Ticket ticket, const Node& node, Seq as_of) {
-  if (ticket.generation != generation_) return false;
   const Ino ino = node.attr.ino;
+  if (ticket.generation != generation_ || held_everything_ || held_nodes_.count(ino)) return false;
   Node kept;  // without content
   kept.attr = node.attr;
   kept.target = node.target;
@@ -78,7 +78,7 @@ bool TreeCache::put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as
 }
 
 bool TreeCache::enter_name(Ticket ticket, const Name& name, Ino ino, Seq as_of) {
-  if (ticket.generation != generation_) return false;
+  if (ticket.generation != generation_ || held_everything_ || held_names_.count(name)) return false;
   if (const auto* had = names_.peek(name);
       had && had->generation == ticket.generation && had->as_of > as_of)
     return false;
@@ -102,6 +102,7 @@ bool TreeCache::put_listing_locked(Ticket ticket, const ReadDirRequest& request,
                                    const ReadDirReply& reply) {
   const Ino dir = request.dir;
   if (ticket.generation != generation_ || !listing_fence_.admits(dir, reply.as_of)) return false;
+  if (held_everything_ || held_listings_.count(dir)) return false;
   std::shared_ptr<Listing> listing;
   if (!request.after) {
     drop_listing(dir);
@@ -138,6 +139,7 @@ void TreeCache::drop_listing(Ino dir) {
 bool TreeCache::put_xattrs(Ticket ticket, Ino ino, const XattrsReply& reply) {
   std::lock_guard lock(mutex_);
   if (ticket.generation != generation_ || !node_fence_.admits(ino, reply.as_of)) return false;
+  if (held_everything_ || held_nodes_.count(ino)) return false;
   xattrs_.put(ino, {reply.xattrs, reply.as_of, ticket.generation});
   return true;
 }
@@ -240,22 +242,46 @@ void TreeCache::changed_name(const Name& name, Seq seq) {
   if (const auto* told = names_.peek(name); told && told->as_of < seq) names_.erase(name);
 }
 
-void TreeCache::revoke(const Revocation& revocation) {
-  std::lock_guard lock(mutex_);
+void TreeCache::forget(const Revocation& revocation) {
   moment_.fetch_add(1, std::memory_order_acq_rel);
   for (const RevokedNode& node : revocation.nodes) {
-    node_fence_.raise(node.ino, revocation.seq);
     nodes_.erase(node.ino);
     xattrs_.erase(node.ino);
-    if (!node.listing) continue;
-    listing_fence_.raise(node.ino, revocation.seq);
-    drop_listing(node.ino);
+    if (node.listing) drop_listing(node.ino);
   }
-  for (const RevokedName& revoked : revocation.names) {
-    const Name name = as_name(revoked);
-    name_fence_.raise(name, revocation.seq);
-    names_.erase(name);
+  for (const RevokedName& name : revocation.names) names_.erase(as_name(name));
+}
+
+void TreeCache::hold_off(const Revocation& touched) {
+  std::lock_guard lock(mutex_);
+  for (const RevokedNode& node : touched.nodes) {
+    held_nodes_.insert(node.ino);
+    if (node.listing) held_listings_.insert(node.ino);
   }
+  for (const RevokedName& name : touched.names) held_names_.insert(as_name(name));
+  held_everything_ += touched.everything;
+  forget(touched);
+}
+
+void TreeCache::let_in(const Revocation& touched) {
+  std::lock_guard lock(mutex_);
+  const auto one = [](auto& held, const auto& key) { held.erase(held.find(key)); };
+  for (const RevokedNode& node : touched.nodes) {
+    one(held_nodes_, node.ino);
+    if (node.listing) one(held_listings_, node.ino);
+  }
+  for (const RevokedName& name : touched.names) one(held_names_, as_name(name));
+  held_everything_ -= touched.everything;
+}
+
+void TreeCache::revoke(const Revocation& revocation) {
+  std::lock_guard lock(mutex_);
+  forget(revocation);
+  for (const RevokedNode& node : revocation.nodes) {
+    node_fence_.raise(node.ino, revocation.seq);
+    if (node.listing) listing_fence_.raise(node.ino, revocation.seq);
+  }
+  for (const RevokedName& name : revocation.names) name_fence_.raise(as_name(name), revocation.seq);
   if (!revocation.everything) return;
   node_fence_.raise_floor(revocation.seq);
   listing_fence_.raise_floor(revocation.seq);

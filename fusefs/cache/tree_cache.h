@@ -15,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -99,6 +100,10 @@ class TreeCache {
   void absorb(Ticket ticket, const MutationReply& reply, const OwnChange& change);
 
   void revoke(const Revocation& revocation);
+  // What this names goes, and nothing is kept of it until let_in() of the same: an own change of it
+  // may be made at any time, and no revocation would tell.
+  void hold_off(const Revocation& touched);
+  void let_in(const Revocation& touched);
   // The lease was lost. Returns what was known, for the kernel's caches to be emptied of it.
   Evicted lose(bool keep_stale);
   // What fell out since the last call; the kernel may still have it.
@@ -134,6 +139,7 @@ class TreeCache {
   bool put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of);
   bool put_listing_locked(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
   void drop_listing(Ino dir);
+  void forget(const Revocation& revocation);
 
   std::atomic<uint64_t> generation_{1};
   std::atomic<uint64_t> moment_{1};
@@ -148,6 +154,9 @@ class TreeCache {
   Fence<Ino> listing_fence_;
   Fence<Name, NameHash> name_fence_;
   Evicted evicted_;
+  std::unordered_multiset<Ino> held_nodes_, held_listings_;
+  std::unordered_multiset<Name, NameHash> held_names_;
+  unsigned held_everything_ = 0;
 };
 
 }  // namespace linkspan::cache

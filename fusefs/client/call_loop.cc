@@ -7,7 +7,7 @@ std::string_view to_string(Method method) {
       "Lookup",   "GetAttr", "ReadDir",  "Read",       "GetXattrs",  "StatFs",
       "Versions", "Changes", "Prefetch", "Create",     "Remove",     "Rename",
       "Link",     "SetAttr", "Commit",   "SetXattr",   "DataRanges", "Conflicts",
-      "Settle",   "SetLock", "TestLock", "CancelLock", "Narrow"};
+      "Settle",   "SetLock", "TestLock", "CancelLock", "Narrow",     "GiveUp"};
   return kNames[static_cast<size_t>(method)];
 }
 

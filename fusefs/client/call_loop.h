@@ -38,8 +38,9 @@ enum class Method : uint8_t {
   test_lock,
   cancel_lock,
   narrow,
+  give_up,
 };
-inline constexpr size_t kMethods = 23;
+inline constexpr size_t kMethods = 24;
 std::string_view to_string(Method method);
 
 struct MethodCounters {

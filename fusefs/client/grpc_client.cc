@@ -56,6 +56,9 @@ class GrpcClient final : public RouterClient {
   ClientStats stats() const override;
   void start_over() override { session_.start_over(); }
   void forget_operation(OpNumber operation) override { operations_.end(operation); }
+  Result<Seq> give_up(const Call& call, OpNumber operation) override {
+    return ask<v1::GiveUpRequest>(Method::give_up, call, operation, &v1::Fs::Stub::GiveUp);
+  }
 
   Result<LookupReply> lookup(const Call& call, const LookupRequest& request) override {
     return ask<v1::LookupRequest>(Method::lookup, call, request, &v1::Fs::Stub::Lookup);

@@ -153,6 +153,12 @@ class RouterClient {
 
   // Gives an unanswered operation up (Call::operation): it will not be sent again.
   virtual void forget_operation(OpNumber operation) { (void)operation; }
+  // Of one that was forgotten. When it is answered the operation has been applied, or never will
+  // be: what the router tells as of that number, or later, contains what became of it.
+  virtual Result<Seq> give_up(const Call& call, OpNumber operation) {
+    (void)call, (void)operation;
+    return fail(Code::unsupported, "this client gives nothing up");
+  }
   // Mutations: `op` in the request is filled in here, not by the caller. `io`: the session was
   // replaced (the router lost it) while it was unknown whether a try had been applied.
   virtual Result<MutationReply> create(const Call& call, CreateRequest request) = 0;

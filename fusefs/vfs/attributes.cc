@@ -180,7 +180,10 @@ Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, c
   }
   const auto before = tree_.known_node(ino);
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, client_->set_attributes(left.call(), request));
+  OpNumber operation;
+  auto answer = client_->set_attributes(left.call(&operation), request);
+  unless_heard(operation, {}, {}, {{ino, sizes, false}});
+  LINKSPAN_TRY(const MutationReply reply, std::move(answer));
   tree_.changed(ticket, reply);
   if (file && times) file->times_were_set();
   if (file && sizes) file->base_changed();

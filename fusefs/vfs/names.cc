@@ -59,7 +59,10 @@ Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
   }
   const cache::Name name{request.parent, request.name};
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(MutationReply reply, by_name(client_->create(doing.call(), std::move(request))));
+  OpNumber operation;
+  auto answer = by_name(client_->create(doing.call(&operation), std::move(request)));
+  unless_heard(operation, {}, {name});
+  LINKSPAN_TRY(MutationReply reply, std::move(answer));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   Tree::OwnChange change;
   change.names = {{name, reply.nodes.front().attr.ino}};
@@ -159,7 +162,10 @@ Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bo
   request.name = name;
   request.directory = directory;
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, by_name(client_->remove(begin(c).call(), request)));
+  OpNumber operation;
+  auto answer = by_name(client_->remove(begin(c).call(&operation), request));
+  unless_heard(operation, {cache::Name{parent, name}}, {});
+  LINKSPAN_TRY(const MutationReply reply, std::move(answer));
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, Ino{}}}, {parent}});
   without_names(reply, /*removed=*/true);
   bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
@@ -229,7 +235,9 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
   if (auto again = refused_renames_.take(c.tid, request, moved, options_.clock->steady()))
     return *again;
   const cache::Ticket ticket = tree_.ticket();
-  const auto reply = by_name(client_->rename(doing.call(), request));
+  OpNumber operation;
+  const auto reply = by_name(client_->rename(doing.call(&operation), request));
+  unless_heard(operation, {source, target}, {});
   if (!reply.ok() && reply.code() == Code::conflict) refused(c, request, moved, reply.error());
   if (!reply.ok() && (transient(reply.code()) || reply.code() == Code::io) && moved && flags == 0)
     bases_.may_have_renamed(process, target, {moved, request.base_version});
@@ -326,7 +334,10 @@ Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::st
   request.parent = parent;
   request.name = name;
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, by_name(client_->link(doing.call(), request)));
+  OpNumber operation;
+  auto answer = by_name(client_->link(doing.call(&operation), request));
+  unless_heard(operation, {}, {cache::Name{parent, name}}, {{ino, false, false}});
+  LINKSPAN_TRY(const MutationReply reply, std::move(answer));
   if (reply.nodes.empty()) return fail(Code::internal, "the router's answer names no node");
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, ino}}, {parent}});
   return entry_of(c, doing, cache::Name{parent, name}, reply.nodes.front());

@@ -20,6 +20,7 @@
 #include "fusefs/vfs/refused_renames.h"
 #include "fusefs/vfs/relatime.h"
 #include "fusefs/vfs/tree.h"
+#include "fusefs/vfs/unsettled.h"
 #include "fusefs/vfs/vfs.h"
 
 namespace linkspan::vfs {
@@ -125,6 +126,11 @@ class RouteVfs final : public Vfs {
                                const std::optional<ToldSizes::Asker>& by);
 
   // -- mutations --
+  // After each: what it touches stays out of the caches if `operation`, its number, got no answer.
+  // `taken`: names that lead elsewhere, or nowhere, by it; `made`: those that lead somewhere.
+  void unless_heard(OpNumber operation, const std::vector<cache::Name>& taken,
+                    const std::vector<cache::Name>& made, std::vector<RevokedNode> nodes = {});
+  void forget(const Revocation& revocation);
   Result<Entry> make(const Caller& c, CreateRequest request);
   Result<MutationReply> create_node(const Doing& doing, const Caller& c, CreateRequest request);
   Status remove(const Caller& c, Ino parent, const std::string& name, bool directory);
@@ -196,6 +202,7 @@ class RouteVfs final : public Vfs {
   Relatime relatime_;
   Commits commits_;
   Locks locks_;
+  Unsettled unsettled_;
   RefusedRenames refused_renames_;
   std::atomic<uint64_t> revocations_{0}, refused_{0};
 };

@@ -69,6 +69,11 @@ std::optional<Ino> Tree::known_name(const cache::Name& name) {
   return cache_.name(name, use());
 }
 
+std::optional<Ino> Tree::sure_name(const cache::Name& name) {
+  if (const auto ino = known_name(name)) return ino;
+  return cache_.listed_absent(name, use()) ? std::optional<Ino>(Ino{}) : std::nullopt;
+}
+
 Result<KnownName> Tree::lookup(const Doing& doing, const cache::Name& name) {
   const uint64_t since = cache_.moment();
   const cache::Use allowed = use();

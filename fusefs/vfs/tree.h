@@ -58,6 +58,8 @@ class Tree {
   // What the caches know without asking anybody.
   std::optional<KnownNode> known_node(Ino ino);
   std::optional<Ino> known_name(const cache::Name& name);  // Ino 0: known not to be there
+  // The same, also by a complete listing without it.
+  std::optional<Ino> sure_name(const cache::Name& name);
   std::optional<cache::Name> last_name(Ino ino) { return cache_.last_name(ino); }
   std::optional<cache::Name> former_name(Ino ino) { return cache_.former_name(ino); }
 
@@ -70,6 +72,8 @@ class Tree {
   void set_atime(Ino ino, Time atime) { cache_.set_atime(ino, atime); }
 
   void revoke(const Revocation& revocation) { cache_.revoke(revocation); }
+  void hold_off(const Revocation& touched) { cache_.hold_off(touched); }
+  void let_in(const Revocation& touched) { cache_.let_in(touched); }
   cache::Evicted lose(bool keep_stale) { return cache_.lose(keep_stale); }
   cache::Evicted take_evicted() { return cache_.take_evicted(); }
   cache::TreeCache::Sizes sizes() const { return cache_.sizes(); }

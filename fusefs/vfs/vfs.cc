@@ -12,11 +12,16 @@ RouteVfs::RouteVfs(client::RouterClient* client, KernelCache* kernel, VfsOptions
       kernel_(kernel, &gate_, !options_.route.writable()),
       relatime_(&tree_, &options_),
       commits_(Commits::Parts{&tree_, &files_, &kernel_, &bases_, &content_, &options_}),
-      locks_(Locks::Parts{client_, &files_, &commits_, &options_}) {
+      locks_(Locks::Parts{client_, &files_, &commits_, &options_}),
+      unsettled_(client_, &options_, [this](const Revocation& touched, const Revocation& drop) {
+        forget(drop);
+        tree_.let_in(touched);
+      }) {
   spool_.dir = options_.spool_dir;
 }
 
 RouteVfs::~RouteVfs() {
+  unsettled_.stop();
   locks_.stop();
   commits_.stop();
   relatime_.stop();
@@ -44,6 +49,11 @@ Status RouteVfs::sync_all(const Caller& c) {
 // shows when it is committed.
 void RouteVfs::on_revoke(const Revocation& revocation) {
   revocations_.fetch_add(1, std::memory_order_relaxed);
+  unsettled_.revoked(revocation.names);
+  forget(revocation);
+}
+
+void RouteVfs::forget(const Revocation& revocation) {
   tree_.revoke(revocation);
   if (revocation.everything) {
     on_caches_lost();
@@ -86,6 +96,38 @@ void RouteVfs::on_caches_lost() {
       [this] { return client_->lease_valid(); });
   gate_.advance();
   kernel_.sizes().all_notices_ended(gate_.now());
+}
+
+// The kernel holds locks of the caller's request, so only notices that take none. Which node a name
+// led to is told by no answer: where the caches do not know it either, it may be any.
+void RouteVfs::unless_heard(OpNumber operation, const std::vector<cache::Name>& taken,
+                            const std::vector<cache::Name>& made, std::vector<RevokedNode> nodes) {
+  if (!operation) return;
+  Revocation touched;
+  touched.nodes = std::move(nodes);
+  const auto touch = [&touched](const cache::Name& name) {
+    touched.names.push_back({name.parent, name.name});
+    touched.nodes.push_back({name.parent, false, true});
+  };
+  for (const cache::Name& name : made) touch(name);
+  for (const cache::Name& name : taken) {
+    touch(name);
+    const auto ino = tree_.sure_name(name);
+    if (!ino) touched.everything = true;
+    if (ino && *ino) touched.nodes.push_back({*ino, true, false});
+  }
+  tree_.hold_off(touched);
+  if (touched.everything) on_caches_lost();
+  gate_.advance();
+  kernel_.drop_names(touched.names);
+  for (const RevokedNode& node : touched.nodes) {
+    kernel_.drop_attributes(node.ino);
+    const auto file = files_.find(node.ino);
+    if (!node.content || (file && file->view())) continue;
+    content_.drop(node.ino);
+    kernel_.drop_content_later(node.ino);
+  }
+  unsettled_.add(operation, std::move(touched));
 }
 
 // Called now and then from operations that fill the caches.

@@ -91,7 +91,11 @@ Status RouteVfs::change_xattr(const Caller& c, SetXattrRequest request) {
   LINKSPAN_CHECK(storable(request.name));
   LINKSPAN_CHECK(writable());
   const cache::Ticket ticket = tree_.ticket();
-  LINKSPAN_TRY(const MutationReply reply, client_->set_xattr(begin(c).call(), std::move(request)));
+  const Ino ino = request.ino;
+  OpNumber operation;
+  auto answer = client_->set_xattr(begin(c).call(&operation), std::move(request));
+  unless_heard(operation, {}, {}, {{ino, false, false}});
+  LINKSPAN_TRY(const MutationReply reply, std::move(answer));
   tree_.changed(ticket, reply);
   return ok();
 }

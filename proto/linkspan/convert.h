@@ -125,6 +125,8 @@ void to_wire(const LinkRequest& request, v1::LinkRequest* out);
 void to_wire(const SetAttrRequest& request, v1::SetAttrRequest* out);
 void to_wire(const SetXattrRequest& request, v1::SetXattrRequest* out);
 void to_wire(const SettleRequest& request, v1::SettleRequest* out);
+void to_wire(OpNumber number, v1::GiveUpRequest* out);
+void to_wire(Seq seq, v1::GiveUpReply* out);
 Result<CreateRequest> from_wire(const v1::CreateRequest& m);
 Result<RemoveRequest> from_wire(const v1::RemoveRequest& m);
 Result<RenameRequest> from_wire(const v1::RenameRequest& m);
@@ -132,6 +134,8 @@ Result<LinkRequest> from_wire(const v1::LinkRequest& m);
 Result<SetAttrRequest> from_wire(const v1::SetAttrRequest& m);
 Result<SetXattrRequest> from_wire(const v1::SetXattrRequest& m);
 Result<SettleRequest> from_wire(const v1::SettleRequest& m);
+Result<OpNumber> from_wire(const v1::GiveUpRequest& m);
+Result<Seq> from_wire(v1::GiveUpReply&& m);
 void to_wire(MutationReply&& reply, v1::MutationReply* out);
 Result<MutationReply> from_wire(v1::MutationReply&& m);
 

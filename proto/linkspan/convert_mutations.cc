@@ -167,6 +167,23 @@ Result<SettleRequest> from_wire(const v1::SettleRequest& m) {
   return SettleRequest{op, Seq(m.number())};
 }
 
+void to_wire(OpNumber number, v1::GiveUpRequest* out) {
+  out->set_number(number.value);
+}
+
+Result<OpNumber> from_wire(const v1::GiveUpRequest& m) {
+  LINKSPAN_CHECK(check_range("number", m.number(), 1, UINT64_MAX));
+  return OpNumber(m.number());
+}
+
+void to_wire(Seq seq, v1::GiveUpReply* out) {
+  out->set_seq(seq.value);
+}
+
+Result<Seq> from_wire(v1::GiveUpReply&& m) {
+  return Seq(m.seq());
+}
+
 // ---- commits -----------------------------------------------------------------------------------
 
 void to_wire(const CommitRequest& request, v1::CommitPart::Head* out) {

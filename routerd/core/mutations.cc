@@ -362,6 +362,8 @@ void RouterCore::mutate(const Credentials& who, Request request, MutationDone do
     // The mount attaches again, and is told.
     case Operations::Begin::held_back:
       return done(fail(Code::session_lost, "locks of this mount go to another; attach again"));
+    case Operations::Begin::given_up:
+      return done(fail(Code::invalid, "the mount has given this operation up"));
     case Operations::Begin::closed:
       return done(fail(Code::session_lost, "this session has ended; attach again"));
     case Operations::Begin::first:
@@ -409,6 +411,18 @@ void RouterCore::set_xattr(const Credentials& who, SetXattrRequest request, Muta
 }
 void RouterCore::settle(const Credentials& who, SettleRequest request, MutationDone done) {
   mutate(who, std::move(request), std::move(done));
+}
+
+void RouterCore::give_up(const Credentials& who, OpNumber number, GiveUpDone done) {
+  auto entered = enter(who);
+  if (!entered.ok()) return done(entered.error());
+  if (!number) return done(fail(Code::invalid, "a mutation needs an operation number"));
+  if (entered->tenant->fenced)
+    return done(fail(Code::unavailable, "another router serves this tenant now"));
+  MutationDone ended = [tenant = entered->tenant, done = std::move(done)](const auto&) {
+    done(tenant->sequencer.last());
+  };
+  if (!entered->session->operations().give_up(number, ended)) ended(MutationReply{});
 }
 
 }  // namespace linkspan::core

@@ -3,6 +3,11 @@
 #include <utility>
 
 namespace linkspan::core {
+namespace {
+
+constexpr size_t kGivenUp = 4096;  // numbers that are remembered
+
+}  // namespace
 
 Operations::Begin Operations::begin(OpNumber number, MutationDone& reply) {
   const std::lock_guard lock(mutex_);
@@ -10,11 +15,22 @@ Operations::Begin Operations::begin(OpNumber number, MutationDone& reply) {
     at->second.push_back(std::move(reply));
     return Begin::joined;
   }
+  if (given_up_.count(number)) return Begin::given_up;
   if (closed_) return Begin::closed;
   if (held_back_) return Begin::held_back;
   if (running_.size() >= limits::kRouterQueue) return Begin::full;
   running_[number].push_back(std::move(reply));
   return Begin::first;
+}
+
+bool Operations::give_up(OpNumber number, MutationDone& done) {
+  const std::lock_guard lock(mutex_);
+  given_up_.insert(number);
+  if (given_up_.size() > kGivenUp) given_up_.erase(given_up_.begin());
+  const auto at = running_.find(number);
+  if (at == running_.end()) return false;
+  at->second.push_back(std::move(done));
+  return true;
 }
 
 std::vector<MutationDone> Operations::finish(OpNumber number) {

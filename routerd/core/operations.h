@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mutex>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -19,10 +20,13 @@ class Operations {
     joined,  // the first try's finish() will give this reply out too
     full,    // limits::kRouterQueue are under way
     held_back,
-    closed,  // the session is over
+    given_up,  // by the mount
+    closed,    // the session is over
   };
   // Takes `reply` if the answer is `first` or `joined`.
   Begin begin(OpNumber number, MutationDone& reply);
+  // It is not begun any more. True: it is under way; then its finish() will give `done` out, too.
+  bool give_up(OpNumber number, MutationDone& done);
   // All who wait for this number; it is not under way any more.
   std::vector<MutationDone> finish(OpNumber number);
 
@@ -40,6 +44,7 @@ class Operations {
  private:
   mutable std::mutex mutex_;  // leaf
   std::unordered_map<OpNumber, std::vector<MutationDone>> running_;
+  std::set<OpNumber> given_up_;  // the latest of them: answered_below covers those before
   bool closed_ = false;
   bool held_back_ = false;
 };

@@ -70,6 +70,7 @@ class StreamSink {
 
 using MutationDone = std::function<void(Result<MutationReply>)>;
 using LockDone = std::function<void(Result<SetLockReply>)>;
+using GiveUpDone = std::function<void(Result<Seq>)>;
 
 struct RouterOptions {
   std::chrono::milliseconds lease = limits::kLease;
@@ -131,6 +132,10 @@ class Router {
   virtual void commit(const Credentials& who, CommitRequest request, MutationDone done) = 0;
   virtual void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) = 0;
   virtual void settle(const Credentials& who, SettleRequest request, MutationDone done) = 0;
+  // A mutation of which the mount got no answer, and awaits none: it is not begun from now on.
+  // `done` runs when it is not under way either; what is told as of that number, or later, contains
+  // what became of it.
+  virtual void give_up(const Credentials& who, OpNumber number, GiveUpDone done) = 0;
 
   // Locks (lock_ops.h). `done` may run long after set_lock() returned, on the thread of whoever
   // made room; who waits holds no thread, and is no call in the sense of stop().

@@ -70,6 +70,7 @@ class RouterCore final : public Router {
   void commit(const Credentials& who, CommitRequest request, MutationDone done) override;
   void set_xattr(const Credentials& who, SetXattrRequest request, MutationDone done) override;
   void settle(const Credentials& who, SettleRequest request, MutationDone done) override;
+  void give_up(const Credentials& who, OpNumber number, GiveUpDone done) override;
 
   void set_lock(const Credentials& who, const SetLockRequest& request, LockDone done) override;
   Result<TestLockReply> test_lock(const Credentials& who, const TestLockRequest& request) override;

@@ -85,6 +85,27 @@ FsService::Unary* FsService::SetLock(Context* context, const v1::SetLockRequest*
   return reactor;
 }
 
+FsService::Unary* FsService::GiveUp(Context* context, const v1::GiveUpRequest* in,
+                                    v1::GiveUpReply* out) {
+  auto call = std::make_shared<UnaryCall>(front_, Rpc::give_up, context);
+  Unary* const reactor = call->reactor();
+  auto accepted = accept(call.get(), *context, *in);
+  if (!accepted.ok()) {
+    call->finish(accepted.error());
+    return reactor;
+  }
+  enqueue(std::move(call), Where::anywhere,
+          [accepted = *std::move(accepted), out](const std::shared_ptr<UnaryCall>& mine) {
+            mine->front().router->give_up(accepted.first, accepted.second,
+                                          [mine, out](Result<Seq> reply) {
+                                            if (!reply.ok()) return mine->finish(reply.error());
+                                            wire::to_wire(*reply, out);
+                                            mine->finish();
+                                          });
+          });
+  return reactor;
+}
+
 using core::Router;
 
 FsService::Unary* FsService::Lookup(Context* context, const v1::LookupRequest* in,

@@ -30,6 +30,7 @@ class FsService final : public v1::Fs::CallbackService {
   Unary* SetXattr(Context*, const v1::SetXattrRequest*, v1::MutationReply*) override;
   Unary* Conflicts(Context*, const v1::ConflictsRequest*, v1::ConflictsReply*) override;
   Unary* Settle(Context*, const v1::SettleRequest*, v1::MutationReply*) override;
+  Unary* GiveUp(Context*, const v1::GiveUpRequest*, v1::GiveUpReply*) override;
   Unary* SetLock(Context*, const v1::SetLockRequest*, v1::SetLockReply*) override;
   Unary* TestLock(Context*, const v1::TestLockRequest*, v1::TestLockReply*) override;
   Unary* CancelLock(Context*, const v1::CancelLockRequest*, v1::CancelLockReply*) override;

@@ -9,7 +9,7 @@ constexpr std::array<std::string_view, kRpcs> kNames = {
     "Attach",    "Detach",   "Stream",   "Lookup",     "GetAttr",      "ReadDir",    "Read",
     "GetXattrs", "StatFs",   "Create",   "Remove",     "Rename",       "Link",       "SetAttr",
     "Commit",    "SetXattr", "Versions", "Changes",    "Prefetch",     "DataRanges", "Conflicts",
-    "Settle",    "SetLock",  "TestLock", "CancelLock", "ReclaimLocks", "Narrow"};
+    "Settle",    "SetLock",  "TestLock", "CancelLock", "ReclaimLocks", "Narrow",     "GiveUp"};
 
 std::string code_name(size_t code) {
   return code == 0 ? "ok" : std::string(linkspan::to_string(static_cast<Code>(code)));

@@ -42,8 +42,9 @@ enum class Rpc : uint8_t {
   cancel_lock,
   reclaim_locks,
   narrow,
+  give_up,
 };
-inline constexpr size_t kRpcs = 27;
+inline constexpr size_t kRpcs = 28;
 std::string_view to_string(Rpc rpc);  // "Lookup", as in the .proto
 
 // Upper bounds of the latency buckets, microseconds; one more holds the rest.

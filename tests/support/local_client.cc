@@ -1,7 +1,6 @@
 #include "local_client.h"
 
 #include <algorithm>
-#include <future>
 #include <map>
 
 #include "linkspan/clock.h"
@@ -32,7 +31,9 @@ void add_token(store::Store& store, const char* text, const char* principal, boo
 }  // namespace
 
 LocalRouter::LocalRouter(std::chrono::milliseconds lease) : lease_(lease) {
-  auto store = store::make_mem_store();
+  memory_ = store::make_mem_store();
+  auto store = std::make_unique<core::testing::ForwardStore>(memory_.get());
+  store_ = store.get();
   store::TenantSpec tenant{"acme", {{"memory"}, {"scratch"}, {"strict"}, {"skills"}}};
   if (auto made = store->provision(tenant, Clock::system().now()); !made.ok())
     throw std::runtime_error(made.error().message);
@@ -82,6 +83,13 @@ LocalClient::LocalClient(LocalRouter* router, std::string token)
 
 LocalClient::~LocalClient() {
   detach();
+  await_calls();
+}
+
+// Whoever blocks the store lets it go on before.
+void LocalClient::await_calls() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return under_way_ == 0; });
 }
 
 // -- faults --------------------------------------------------------------------------------------
@@ -401,6 +409,67 @@ void LocalClient::end_operation(OpNumber number, OpNumber* operation, bool answe
   if (operation) *operation = answered ? OpNumber{} : number;
 }
 
+template <class Reply>
+Result<Reply> LocalClient::await(const client::Call& call,
+                                 std::function<void(std::function<void(Result<Reply>)>)> send) {
+  struct Answer {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::optional<Result<Reply>> reply;
+  };
+  const auto answer = std::make_shared<Answer>();
+  const auto begin = [send = std::move(send), answer] {
+    send([answer](Result<Reply> reply) {
+      {
+        const std::lock_guard lock(answer->mutex);
+        if (!answer->reply) answer->reply = std::move(reply);
+      }
+      answer->changed.notify_all();
+    });
+  };
+  if (call.cancel) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++under_way_;
+    }
+    std::thread([this, begin] {
+      begin();
+      const std::lock_guard lock(mutex_);
+      --under_way_;
+      changed_.notify_all();
+    }).detach();
+    call.cancel->set([answer] {
+      {
+        const std::lock_guard lock(answer->mutex);
+        if (!answer->reply) answer->reply = Error(fail(Code::interrupted, "cancelled"));
+      }
+      answer->changed.notify_all();
+    });
+  } else {
+    begin();
+  }
+  std::optional<Result<Reply>> reply;
+  {
+    std::unique_lock lock(answer->mutex);
+    answer->changed.wait(lock, [&] { return answer->reply.has_value(); });
+    reply = answer->reply;
+  }
+  if (call.cancel) call.cancel->set({});
+  return *std::move(reply);
+}
+
+void LocalClient::forget_operation(OpNumber operation) {
+  std::lock_guard lock(mutex_);
+  unanswered_.erase(operation.value);
+}
+
+Result<Seq> LocalClient::give_up(const client::Call& call, OpNumber operation) {
+  LINKSPAN_CHECK(enter(call, "give_up"));
+  return await<Seq>(call, [this, operation](core::GiveUpDone done) {
+    router_->router().give_up(who_, operation, std::move(done));
+  });
+}
+
 template <class Request>
 Result<MutationReply> LocalClient::mutate(const client::Call& call, const std::string& what,
                                           Request request, Mutate<Request> method) {
@@ -414,16 +483,20 @@ Result<MutationReply> LocalClient::mutate(const client::Call& call, const std::s
     end_operation(number, call.operation, true);
     return *error;
   }
-  const auto promise = std::make_shared<std::promise<Result<MutationReply>>>();
-  auto future = promise->get_future();
-  (router_->router().*method)(who_, std::move(request), [promise](Result<MutationReply> result) {
-    promise->set_value(std::move(result));
+  const auto sent = std::make_shared<Request>(std::move(request));
+  auto result = await<MutationReply>(call, [this, sent, method](core::MutationDone done) {
+    (router_->router().*method)(who_, std::move(*sent), std::move(done));
   });
-  auto result = future.get();
   LINKSPAN_CHECK(leave(what));
   if (lost(what)) {
     end_operation(number, call.operation, false);
     return fail(Code::unavailable, "the reply was lost");
+  }
+  const bool cancelled =
+      call.cancel && call.cancel->cancelled() && !result.ok() && result.code() == Code::interrupted;
+  if (cancelled) {
+    end_operation(number, call.operation, false);
+    return result;
   }
   end_operation(number, call.operation, true);
   return result;

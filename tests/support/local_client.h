@@ -21,6 +21,7 @@
 #include "fusefs/client/router_client.h"
 #include "routerd/core/router.h"
 #include "tests/support/slowdown.h"
+#include "tests/unit/core/forward_store.h"
 
 namespace linkspan::test {
 
@@ -31,12 +32,15 @@ class LocalRouter {
   explicit LocalRouter(std::chrono::milliseconds lease = std::chrono::milliseconds(5000) *
                                                          test::kSlowdown);
   core::Router& router() { return *router_; }
+  core::testing::ForwardStore& store() { return *store_; }
   std::chrono::milliseconds lease() const { return lease_; }
   static constexpr const char* kAgent = "agent-token";          // skills read-only
   static constexpr const char* kPublisher = "publisher-token";  // skills writable
 
  private:
   const std::chrono::milliseconds lease_;
+  std::unique_ptr<store::Store> memory_;
+  core::testing::ForwardStore* store_ = nullptr;  // the router's
   std::unique_ptr<core::Router> router_;
 };
 
@@ -98,6 +102,8 @@ class LocalClient final : public client::RouterClient {
   Status prefetch(const client::Call& call, Ino dir, uint64_t max_bytes, uint32_t max_nodes,
                   const std::function<bool(Ino, ReadDirReply)>& page) override;
 
+  void forget_operation(OpNumber operation) override;
+  Result<Seq> give_up(const client::Call& call, OpNumber operation) override;
   Result<MutationReply> create(const client::Call& call, CreateRequest request) override;
   Result<MutationReply> remove(const client::Call& call, RemoveRequest request) override;
   Result<MutationReply> rename(const client::Call& call, RenameRequest request) override;
@@ -123,6 +129,11 @@ class LocalClient final : public client::RouterClient {
   Status leave(const std::string& what);
   std::optional<Error> refused(const std::string& what);
   bool lost(const std::string& what);
+  // What `send` was answered, or that the caller was cancelled first.
+  void await_calls();
+  template <class Reply>
+  Result<Reply> await(const client::Call& call,
+                      std::function<void(std::function<void(Result<Reply>)>)> send);
   template <class Request>
   Result<MutationReply> mutate(const client::Call& call, const std::string& what, Request request,
                                Mutate<Request> method);
@@ -158,6 +169,7 @@ class LocalClient final : public client::RouterClient {
   std::atomic<bool> lose_lock_reply_{false};
   std::atomic<uint64_t> last_lock_number_{0};
   client::LockBook locks_;
+  size_t under_way_ = 0;  // calls that can be cancelled; each has a thread
   std::thread thread_;
 };
 

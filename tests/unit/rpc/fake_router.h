@@ -194,6 +194,10 @@ class FakeRouter final : public core::Router {
   void settle(const core::Credentials& who, SettleRequest, core::MutationDone done) override {
     mutate(who, std::move(done));
   }
+  void give_up(const core::Credentials& who, OpNumber number, core::GiveUpDone done) override {
+    if (auto known = check(who); !known.ok()) return done(known.error());
+    done(Seq(number.value + 1));
+  }
   // Keeps the extents as they were read, twice, so that rewind() is tried too.
   void commit(const core::Credentials& who, CommitRequest request,
               core::MutationDone done) override {
