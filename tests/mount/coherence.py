@@ -53,6 +53,47 @@ def test_the_kernel_keeps_names_where_they_can_be_dropped_by_the_epoch_call(lab)
     equal(any(answered_by_the_kernel(lab, there) for _ in range(3)), kernel_has_the_epoch_call(), "answered by the kernel")
 
 
+def killed_in(lab, name, change):
+    """`change` is done by a process that is killed while the router waits for the other mount's word."""
+    here, there = both(lab, name)
+    write(here, b"old\n")
+    with open(there, "rb") as f:
+        equal(f.read(), b"old\n")
+    lab.do("stop", "mount:2")
+    try:
+        child = subprocess.Popen([sys.executable, "-c", "import os, sys; print(flush=True); " + change, here],
+                                 stdout=subprocess.PIPE)
+        child.stdout.readline()
+        try:
+            child.wait(0.3)
+        except subprocess.TimeoutExpired:
+            pass
+        child.kill()
+        killed = child.wait(30) != 0
+        child.stdout.close()
+    finally:
+        lab.do("cont", "mount:2")
+    return here, there, killed
+
+
+def test_a_change_whose_caller_was_killed_is_seen_on_its_own_mount(lab):
+    """The router made it all the same: neither the old file nor what is appended to it may stay there alone."""
+    replace = "p = sys.argv[1]; open(p + '.new', 'w').write('new\\n'); print(flush=True); os.rename(p + '.new', p)"
+    here, there, killed = killed_in(lab, "killed", replace.replace("print(flush=True); ", ""))
+    check(killed, "the rename waited for the other mount")
+    with open(here, "ab") as f:
+        f.write(b"line\n")
+    with open(here, "rb") as mine, open(there, "rb") as others:
+        seen = mine.read()
+        equal(seen, others.read())
+    check(seen in (b"new\nline\n", b"old\nline\n"), seen)
+    here, there, killed = killed_in(lab, "killed2", "os.unlink(sys.argv[1])")
+    check(killed, "the removal waited for the other mount")
+    labtest.eventually(lambda: os.path.exists(here) == os.path.exists(there), 10, "both see the same")
+    if not os.path.exists(there):
+        os.close(os.open(here, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+
+
 def test_names_that_another_mount_makes_moves_and_removes_are_seen_at_once(lab):
     here, there = both(lab, "name")
     for number in range(50):
