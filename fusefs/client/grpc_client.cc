@@ -355,7 +355,7 @@ Status GrpcClient::cancel_lock(const Call& call, const Lock& lock) {
 
 Result<NarrowReply> GrpcClient::narrow(const Call& call, const NarrowRequest& request) {
   v1::NarrowRequest m;
-  wire::to_wire(wire::Narrow{{}, request}, &m);
+  wire::to_wire(wire::Narrow{{{}, options_.instance}, request}, &m);
   CallLoop loop(context_, Method::narrow, call);
   while (const auto live = loop.next_try()) {
     v1::NarrowReply reply;

@@ -260,7 +260,8 @@ Status RouteVfs::learn_outcome(const Doing& doing, const Process& process,
   for (auto at = versions.begin(); at != versions.end(); ++at) {
     if (at->ino != rename.by || at->what != "rename") continue;
     // On another version than that which it was based on it was a merge, which nobody has read.
-    const auto before = at + 1;
+    auto before = at + 1;  // but for what it took along of its own
+    while (before != versions.end() && before->ino == rename.by) ++before;
     const bool merged = rename.base && before != versions.end() && before->version != rename.base;
     if (!merged) bases_.read(process, Base{rename.by, at->version}, target);
     break;

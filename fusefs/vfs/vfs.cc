@@ -119,7 +119,7 @@ void RouteVfs::unless_heard(OpNumber operation, const std::vector<cache::Name>& 
   tree_.hold_off(touched);
   if (touched.everything) on_caches_lost();
   gate_.advance();
-  kernel_.drop_names(touched.names);
+  kernel_.drop_names(touched.names, [this] { return client_->lease_valid(); });
   for (const RevokedNode& node : touched.nodes) {
     kernel_.drop_attributes(node.ino);
     const auto file = files_.find(node.ino);

@@ -28,7 +28,7 @@ struct NarrowReply {
   Time expires;         // ns == 0: never; it ends with what it came from in any case
 };
 
-// What is asked for beside which secrets: of a token, or of a session (then both are empty).
+// What is asked for beside which secrets: of a token, or of a session (then `token` is empty).
 struct NarrowProof {
   std::string token;     // secret
   std::string instance;  // secret; of the sandbox, empty: it has none

@@ -218,6 +218,11 @@ Result<Permit> Guard::permit(const RenameRequest& request) {
       check_access(to.ruling, there ? Access::read_write : Access::append_only, to.path));
   LINKSPAN_CHECK(rules_.allows_name(to.path));
   LINKSPAN_CHECK(check_exec(to.ruling, moved->kind, moved->mode, to.path));
+  // What takes a file's name goes on with its history, which may be denied by another name of it.
+  if (there && there->kind == Kind::file && there->nlink > 1 && rules_.by_path()) {
+    LINKSPAN_TRY(const Ruling replaced, of(there->ino));
+    LINKSPAN_CHECK(check_access(replaced, Access::read_only, to.path));
+  }
   if (moved->kind == Kind::directory) LINKSPAN_CHECK(rules_.allows_move(from.path, to.path));
   if (request.exchange && there) {
     LINKSPAN_CHECK(rules_.allows_name(from.path));

@@ -4,20 +4,21 @@
 
 namespace linkspan::core {
 
-void MovedAway::note(Ino dir, const std::string& name, Ino file, Boot now) {
+void MovedAway::note(Ino dir, const std::string& name, const File& file, Boot now) {
   const std::lock_guard lock(mutex_);
   forget_locked(dir, name);
   moves_.push_back({dir, name, file, now});
   if (moves_.size() > kMost) moves_.pop_front();
 }
 
-Ino MovedAway::find(Ino dir, const std::string& name, Boot now) {
+std::optional<MovedAway::File> MovedAway::find(Ino dir, const std::string& name, Boot now) {
   const std::lock_guard lock(mutex_);
   while (!moves_.empty() && now - moves_.front().at > kMoment) moves_.pop_front();
   const auto at = std::find_if(moves_.begin(), moves_.end(), [&](const Move& move) {
     return move.dir == dir && move.name == name;
   });
-  return at == moves_.end() ? Ino{} : at->file;
+  if (at == moves_.end()) return std::nullopt;
+  return at->file;
 }
 
 void MovedAway::forget(Ino dir, const std::string& name) {

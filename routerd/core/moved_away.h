@@ -9,17 +9,19 @@
 #include <chrono>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <string>
 
-#include "linkspan/types.h"
 #include "routerd/core/clock.h"
+#include "routerd/store/store.h"
 
 namespace linkspan::core {
 
 class MovedAway {
  public:
-  void note(Ino dir, const std::string& name, Ino file, Boot now);
-  Ino find(Ino dir, const std::string& name, Boot now);  // 0: none
+  using File = store::Mutation::MovedAway;
+  void note(Ino dir, const std::string& name, const File& file, Boot now);
+  std::optional<File> find(Ino dir, const std::string& name, Boot now);
   void forget(Ino dir, const std::string& name);
 
  private:
@@ -28,7 +30,7 @@ class MovedAway {
   struct Move {
     Ino dir;
     std::string name;
-    Ino file;
+    File file;
     Boot at;
   };
   void forget_locked(Ino dir, const std::string& name);

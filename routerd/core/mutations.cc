@@ -78,7 +78,8 @@ void note_moves(Session& session, const RenameRequest& request, const MutationRe
   const bool backup =
       request.from_parent == request.to_parent && request.to_name.starts_with(request.from_name);
   if (moved.kind != Kind::file || request.exchange || !backup) return;
-  session.moved_away().note(request.from_parent, request.from_name, moved.ino, now);
+  session.moved_away().note(request.from_parent, request.from_name, {moved.ino, moved.version},
+                            now);
 }
 void note_moves(Session& session, const CreateRequest& request, const MutationReply&, Boot) {
   session.moved_away().forget(request.parent, request.name);

@@ -60,6 +60,22 @@ std::vector<Route> what_is_left(const std::vector<store::TokenRecord>& lineage) 
   return left;
 }
 
+// What a token may do in a volume is the strictest of what all its routes there say: none that says
+// something can be left out while another is kept.
+Status check_rules_kept(const std::vector<Route>& above, const std::vector<Route>& kept) {
+  for (const Route& rules : above) {
+    if (rules.patterns.empty() && rules.reaches.empty()) continue;
+    const bool same_volume = std::any_of(
+        kept.begin(), kept.end(), [&](const Route& route) { return route.volume == rules.volume; });
+    if (same_volume && route_at(kept, rules.path) == nullptr)
+      return fail(Code::access_denied, "the route " + in_quotes(rules.path) +
+                                           " has rules for the volume " + in_quotes(rules.volume) +
+                                           ", which another route leads to as well; a narrower "
+                                           "token has both or none of them");
+  }
+  return ok();
+}
+
 // The route that leads to a path under the mountpoint: the longest.
 const Route* route_to(const std::vector<Route>& routes, const std::string& path) {
   const Route* found = nullptr;
@@ -154,6 +170,13 @@ Result<Token> make_token(const std::vector<store::TokenRecord>& lineage, Time no
   token.ends_above = first_end(token.ends_above, token.record.expires);
   token.ends = first_end(token.ends_above, token.record.renewed_until);
   token.record.routes = what_is_left(lineage);
+  for (const store::TokenRecord& one : lineage) {
+    if (one.tenant != root.tenant)
+      return fail(Code::unauthenticated,
+                  "the token that this one was narrowed from is another tenant's by now");
+    if (const Status kept = check_rules_kept(one.routes, token.record.routes); !kept.ok())
+      return fail(Code::unauthenticated, kept.error().message);
+  }
   if (!token.record.routes.empty() || lineage.front().routes.empty()) return token;
   return fail(Code::unauthenticated,
               "the token that this one was narrowed from has none of its routes any more");
@@ -177,6 +200,7 @@ Result<store::TokenRecord> narrow(const Token& from, const NarrowRequest& reques
     return fail(Code::invalid, "the sandbox would be called " + in_quotes(record.sandbox) +
                                    ", which is longer than 255 bytes");
   LINKSPAN_TRY(record.routes, narrowed_routes(from.record.routes, request));
+  LINKSPAN_CHECK(check_rules_kept(from.record.routes, record.routes));
   return record;
 }
 

@@ -93,7 +93,8 @@ Result<NarrowReply> RouterCore::narrow(const Credentials& who, const NarrowProof
   LINKSPAN_TRY(const TenantPtr tenant, this->tenant(from.record.tenant));
   check_owner_if_due(tenant);
   if (tenant->fenced) return fail(Code::unavailable, "another router serves this tenant now");
-  if (!call) LINKSPAN_CHECK(admit(from, who.peer, proof.instance));
+  // Also by a session, whose secret alone is no proof of the sandbox that the token is bound to.
+  if (!call || from.record.bind) LINKSPAN_CHECK(admit(from, who.peer, proof.instance));
   if (sandbox.empty()) sandbox = from.record.sandbox;
   // A name of its own choice must not be another's.
   if (sandbox.empty() && !request.sandbox.empty()) sandbox = made_up_label();

@@ -41,6 +41,8 @@ Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t 
                     bool changes_bytes);
 // The highest version of a file that was created and written once, as the new file of a save is.
 inline constexpr uint64_t kWrittenOnce = 2;
+// Versions of one session that grow, each so soon after the one before, are parts of one writing.
+inline constexpr int64_t kOneWritingNs = 2'000'000'000;
 Error changed_by_another(Version head);        // `conflict`: a commit's base is not the head
 Error replaced_by_another();                   // `conflict`, head_version 0
 Status check(const SetXattrRequest& request);  // `attribute_too_big`

@@ -21,8 +21,9 @@
 //   histories. The moved file's list of versions becomes the target's plus one, numbered above both
 //   files' last; the replaced node keeps its list. Of its own list a file that was written once
 //   (its version is 2 at most: the new file of a save) leaves nothing; any other's versions but the
-//   head come between the two, numbered above both files' last by their own numbers, but for those
-//   that the target's list holds. They count as replaced at that rename. A rename between two names
+//   head come between the two, numbered one by one, but for those that the target's list holds,
+//   that were born empty, or that the same session let grow within kOneWritingNs (checks.h). They
+//   count as replaced at that rename. A rename between two names
 //   of one node, and a create that found the file, log nothing and change no time.
 // - A file that goes on with another's history (Mutation::continues) is born with the version after
 //   the other's last, and empty; the other keeps a list of its own.
@@ -92,9 +93,14 @@ struct Mutation {
                                               // larger one get the name of a rename or link
   };
   Bounds bounds;
-  // A create of a file only: the file that its author moved away from this very name. If that is
-  // still a file of the volume with a name, the new one goes on with its history.
-  Ino continues;
+  // A create of a file only: the file that its author moved away from this very name, and its
+  // version then. If it is still that, with one name, in the volume, the new one goes on with its
+  // history.
+  struct MovedAway {
+    Ino ino;
+    Version version;
+  };
+  std::optional<MovedAway> continues;
 };
 
 // What a mutation added to or took from its volume: `allocated` bytes of the heads of nodes that

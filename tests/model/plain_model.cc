@@ -259,17 +259,17 @@ std::string PlainModel::rename(const Op& op) {
     uint64_t above = std::max(own.back().number, last);
     from.node->versions = to.node->versions;
     from.node->versions.back().replaced = now_;
-    if (own.back().number > 2) {  // not the new file of a save
-      for (size_t i = 0; i + 1 < own.size(); ++i) {
-        const bool known = std::any_of(
-            to.node->versions.begin(), to.node->versions.end(),
-            [&](const Version& there) { return there.content_id == own[i].content_id; });
-        if (known) continue;
-        from.node->versions.push_back(own[i]);
-        from.node->versions.back().number += above;
-        from.node->versions.back().replaced = now_;
-      }
-      above += own.back().number - 1;
+    for (size_t i = 0; own.back().number > 2 && i + 1 < own.size(); ++i) {
+      const Version &mine = own[i], &next = own[i + 1];
+      const bool grows = next.content.size() > mine.content.size();
+      const bool born = mine.what == "create" && mine.content.empty();
+      const bool known =
+          std::any_of(to.node->versions.begin(), to.node->versions.end(),
+                      [&](const Version& there) { return there.content_id == mine.content_id; });
+      if (known || born || (grows && next.at.ns - mine.at.ns < 2'000'000'000)) continue;
+      from.node->versions.push_back(mine);
+      from.node->versions.back().number = ++above;
+      from.node->versions.back().replaced = now_;
     }
     if (names_of(to.node) > 0)
       for (Version& old : to.node->versions) old.replaced = now_;
@@ -336,7 +336,7 @@ std::string PlainModel::set(const Op& op) {
 void PlainModel::add_version(const NodePtr& node, const std::string& what, std::string content) {
   const uint64_t number = node->versions.empty() ? 1 : node->versions.back().number + 1;
   if (!node->versions.empty()) node->versions.back().replaced = now_;
-  node->versions.push_back({number, what, std::move(content), {}, next_content_++});
+  node->versions.push_back({number, what, std::move(content), {}, now_, next_content_++});
 }
 
 std::string PlainModel::truncate(const Op& op) {

@@ -29,7 +29,8 @@ class PlainModel final : public Subject {
     uint64_t number;
     std::string what;
     std::string content;
-    Time replaced;        // when the next one came
+    Time replaced;  // when the next one came
+    Time at;
     uint64_t content_id;  // which is shared by versions that a rename made of it
   };
   struct Node {

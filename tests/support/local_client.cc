@@ -1,6 +1,7 @@
 #include "local_client.h"
 
 #include <algorithm>
+#include <future>
 #include <map>
 
 #include "linkspan/clock.h"

@@ -51,10 +51,13 @@ Result<Applied> answer_existing(Transaction& tx, const CreateRequest& request, M
 // The file that the author moved away from the name keeps a list of its own.
 void continue_history(Transaction& tx, MemNode& node) {
   const Mutation& m = tx.mutation();
-  const auto at = tx.tenant().nodes.find(m.continues);
+  if (!m.continues) return;
+  const auto at = tx.tenant().nodes.find(m.continues->ino);
   if (at == tx.tenant().nodes.end()) return;
   MemNode& other = at->second;
-  if (!other.is_file() || other.attr.nlink == 0 || other.volume != node.volume) return;
+  if (!other.is_file() || other.attr.nlink != 1 || other.attr.version != m.continues->version ||
+      other.volume != node.volume)
+    return;
   node.history = other.history;
   node.attr.version = other.attr.version;
   node.line = std::exchange(other.line, m.seq);

@@ -87,18 +87,27 @@ Status check_room(const Move& move) {
               "the directory has " + std::to_string(limits::kLinks) + " links");
 }
 
-// The versions of the moved file but its head, numbered so much higher.
-void adopt(std::vector<Record>& history, uint64_t by, std::vector<Record> own, Time now) {
-  const size_t before = history.size();
-  own.pop_back();
-  for (Record& record : own) {
-    const auto same = [&](const Record& there) { return there.content == record.content; };
-    const auto end = history.begin() + static_cast<ptrdiff_t>(before);
-    if (std::find_if(history.begin(), end, same) != end) continue;
-    record.info.version.value += by;
-    record.replaced = now;
-    history.push_back(std::move(record));
+bool is_part_of(const VersionInfo& version, const VersionInfo& next) {
+  return next.session == version.session && next.size > version.size &&
+         next.at.ns - version.at.ns < kOneWritingNs;
+}
+
+// The versions of the moved file but its head, numbered one by one above a number; returns the
+// last.
+uint64_t adopt(std::vector<Record>& history, uint64_t above, const std::vector<Record>& own,
+               Time now) {
+  const std::vector<Record> before = history;
+  for (size_t i = 0; i + 1 < own.size(); ++i) {
+    const VersionInfo& info = own[i].info;
+    const auto same = [&](const Record& there) { return there.content == own[i].content; };
+    if (info.what == "create" && info.size == 0) continue;
+    if (is_part_of(info, own[i + 1].info)) continue;
+    if (std::any_of(before.begin(), before.end(), same)) continue;
+    history.push_back(own[i]);
+    history.back().info.version = Version{++above};
+    history.back().replaced = now;
   }
+  return above;
 }
 
 // The moved file goes on with the history of the name it takes, and its own older versions with it.
@@ -111,11 +120,11 @@ void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
     bytes->write(0, merged->content);
     content = std::move(bytes);
   }
-  const uint64_t own = from.attr.version.value;
-  const uint64_t above = std::max(own, to.attr.version.value);
+  uint64_t above = std::max(from.attr.version.value, to.attr.version.value);
   std::vector<Record> history = to.history;
   history.back().replaced = tx.mutation().now;
-  if (own > kWrittenOnce) adopt(history, above, std::move(from.history), tx.mutation().now);
+  if (from.attr.version.value > kWrittenOnce)
+    above = adopt(history, above, from.history, tx.mutation().now);
   from.history = std::move(history);
   from.line = to.line;
   if (to.attr.nlink > 0) {
@@ -124,7 +133,7 @@ void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
   } else {
     to.replaced_by = tx.mutation().author.session;
   }
-  from.attr.version = Version{own > kWrittenOnce ? above + own - 1 : above};
+  from.attr.version = Version{above};
   tx.add_version(from, std::move(content), "rename");
   tx.reply.version = from.attr.version;
 }

@@ -58,10 +58,10 @@ NodeRow make_node(const Mutation& m, const CreateRequest& request, const NodeRow
 
 // The file that the author moved away from the name keeps a list of its own.
 NodeRow* continue_history(Transaction& tx, std::vector<NodeRow>& locked, NodeRow& node) {
-  const Ino moved_away = tx.mutation().continues;
-  NodeRow* other = node.is_file() && moved_away ? find(locked, moved_away) : nullptr;
-  if (other == nullptr || !other->is_file() || other->attr.nlink == 0 ||
-      other->volume != node.volume)
+  const auto& moved_away = tx.mutation().continues;
+  NodeRow* other = node.is_file() && moved_away ? find(locked, moved_away->ino) : nullptr;
+  if (other == nullptr || !other->is_file() || other->attr.nlink != 1 ||
+      other->attr.version != moved_away->version || other->volume != node.volume)
     return nullptr;
   node.history = other->history;
   node.attr.version = Version{other->attr.version.value + 1};
@@ -80,9 +80,9 @@ void add_entry(Transaction& tx, NodeRow& dir, const std::string& name, Ino ino) 
 
 Result<Applied> create_in(Transaction& tx, const CreateRequest& request) {
   const Mutation& m = tx.mutation();
-  const size_t locked = m.continues
-                            ? tx.ask(sql::kLockPair, tx.params().id(request.parent).id(m.continues))
-                            : tx.ask(sql::kLockNode, tx.params().id(request.parent));
+  const size_t locked =
+      m.continues ? tx.ask(sql::kLockPair, tx.params().id(request.parent).id(m.continues->ino))
+                  : tx.ask(sql::kLockNode, tx.params().id(request.parent));
   const size_t child = tx.ask(sql::kChild, tx.params().id(request.parent).bytes(request.name));
   const size_t path = tx.ask(sql::kPath, tx.params().id(request.parent));
   LINKSPAN_CHECK(tx.fetch());

@@ -162,15 +162,19 @@ void set_parent(NodeRow& node, const NodeRow& dir) {
 Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
   if (const auto& merged = tx.mutation().merged)
     LINKSPAN_CHECK(replace_content(tx, from, merged->content));
-  const uint64_t own = from.attr.version.value;
-  const uint64_t above = std::max(own, to.attr.version.value);
-  if (own > kWrittenOnce)
-    tx.write(sql::kAdoptHistory, tx.params().u64(to.history).u64(from.history).u64(above).u64(own));
+  uint64_t above = std::max(from.attr.version.value, to.attr.version.value);
+  if (from.attr.version.value > kWrittenOnce) {
+    Params params = tx.params();
+    params.u64(to.history).u64(from.history).u64(above).id(from.attr.version).i64(kOneWritingNs);
+    const size_t taken = tx.ask(sql::kAdoptHistory, params);
+    LINKSPAN_CHECK(tx.fetch());
+    above += tx.answer(taken).u64(0, 0);
+  }
   // Of a file that was written once, nothing is left over.
   const Ino clean = from.dver <= 1 ? from.attr.ino : Ino{};
   tx.write(sql::kDropHistory, tx.params().u64(from.history).id(clean).id(tx.mutation().seq));
   from.history = to.history;
-  from.attr.version = Version{own > kWrittenOnce ? above + own - 1 : above};
+  from.attr.version = Version{above};
   to.owns_history = false;
   if (to.attr.nlink > 0) tx.own_history(to);
   make_version(tx, from, "rename");

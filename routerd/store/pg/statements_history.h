@@ -30,16 +30,25 @@ inline constexpr Statement kForkHistory{
     "what, principal, sandbox) SELECT tenant, $3::bigint, version, ino, dver, floor, size, "
     "session, at, what, principal, sandbox FROM linkspan.version WHERE tenant = $1::integer "
     "AND history = $2::bigint AND version <= $4::bigint"};
-// (tenant, history, of history, by, below): takes another's versions below one over, numbered so
-// much higher, but for those that are there
+// (tenant, history, of history, above, head, one writing): takes another's versions below its head
+// over, numbered one by one above a number, but for those that are there, that are born empty, or
+// that grew on under the same session's writing. Locks them against being pruned -> how many
 inline constexpr Statement kAdoptHistory{
     "adopt_history",
-    "INSERT INTO linkspan.version (tenant, history, version, ino, dver, floor, size, session, at, "
-    "what, principal, sandbox) SELECT v.tenant, $2::bigint, v.version + $4::bigint, v.ino, v.dver, "
-    "v.floor, v.size, v.session, v.at, v.what, v.principal, v.sandbox FROM linkspan.version v "
-    "WHERE v.tenant = $1::integer AND v.history = $3::bigint AND v.version < $5::bigint "
+    "WITH own AS MATERIALIZED (SELECT v.* FROM linkspan.version v WHERE v.tenant = $1::integer "
+    "AND v.history = $3::bigint AND v.version <= $5::bigint FOR KEY SHARE OF v SKIP LOCKED), "
+    "ordered AS (SELECT own.*, lead(own.session) OVER w AS next_session, lead(own.at) OVER w AS "
+    "next_at, "
+    "lead(own.size) OVER w AS next_size FROM own WINDOW w AS (ORDER BY own.version)), "
+    "taken AS (INSERT INTO linkspan.version (tenant, history, version, ino, dver, floor, size, "
+    "session, at, what, principal, sandbox) SELECT v.tenant, $2::bigint, "
+    "$4::bigint + row_number() OVER (ORDER BY v.version), v.ino, v.dver, v.floor, v.size, "
+    "v.session, v.at, v.what, v.principal, v.sandbox FROM ordered v WHERE v.version < $5::bigint "
+    "AND NOT (v.what = 'create' AND v.size = 0) AND NOT (v.next_session = v.session "
+    "AND v.next_size > v.size AND v.next_at - v.at < $6::bigint) "
     "AND NOT EXISTS (SELECT 1 FROM linkspan.version o WHERE o.tenant = v.tenant "
-    "AND o.history = $2::bigint AND o.ino = v.ino AND o.dver = v.dver)"};
+    "AND o.history = $2::bigint AND o.ino = v.ino AND o.dver = v.dver) RETURNING 1) "
+    "SELECT count(*) FROM taken"};
 // (tenant, history, ino or 0, seq): drops its versions, or leaves them to the orphans that share
 // it. The inodes that held them, but for the given one, may have segments that nobody needs any
 // more.

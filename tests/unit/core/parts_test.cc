@@ -17,32 +17,39 @@ namespace {
 
 // ---- MovedAway ----
 
+uint64_t found(MovedAway& moves, Ino dir, const std::string& name, Boot now) {
+  const auto file = moves.find(dir, name, now);
+  return file ? file->ino.value : 0;
+}
+
 TEST(MovedAway, RemembersTheLastMoveOfAName) {
   MovedAway moves;
   const Boot now{};
-  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{});
-  moves.note(Ino{1}, "x", Ino{20}, now);
-  moves.note(Ino{1}, "x", Ino{30}, now);
-  moves.note(Ino{2}, "x", Ino{40}, now);
-  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{30});
-  EXPECT_EQ(moves.find(Ino{1}, "y", now), Ino{});
+  EXPECT_EQ(found(moves, Ino{1}, "x", now), 0u);
+  moves.note(Ino{1}, "x", {Ino{20}, Version{2}}, now);
+  moves.note(Ino{1}, "x", {Ino{30}, Version{5}}, now);
+  moves.note(Ino{2}, "x", {Ino{40}, Version{2}}, now);
+  EXPECT_EQ(found(moves, Ino{1}, "x", now), 30u);
+  EXPECT_EQ(moves.find(Ino{1}, "x", now)->version, Version{5});
+  EXPECT_EQ(found(moves, Ino{1}, "y", now), 0u);
   moves.forget(Ino{1}, "x");
-  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{});
-  EXPECT_EQ(moves.find(Ino{2}, "x", now), Ino{40});
+  EXPECT_EQ(found(moves, Ino{1}, "x", now), 0u);
+  EXPECT_EQ(found(moves, Ino{2}, "x", now), 40u);
 }
 
 TEST(MovedAway, IsBoundedInTimeAndNumber) {
   MovedAway moves;
   Boot now{};
-  moves.note(Ino{1}, "x", Ino{20}, now);
+  moves.note(Ino{1}, "x", {Ino{20}, Version{2}}, now);
   now += 60s;
-  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{20});
+  EXPECT_EQ(found(moves, Ino{1}, "x", now), 20u);
   now += 1ms;
-  EXPECT_EQ(moves.find(Ino{1}, "x", now), Ino{});
-  for (uint64_t i = 0; i < 65; ++i) moves.note(Ino{1}, std::to_string(i), Ino{100 + i}, now);
-  EXPECT_EQ(moves.find(Ino{1}, "0", now), Ino{});
-  EXPECT_EQ(moves.find(Ino{1}, "1", now), Ino{101});
-  EXPECT_EQ(moves.find(Ino{1}, "64", now), Ino{164});
+  EXPECT_EQ(found(moves, Ino{1}, "x", now), 0u);
+  for (uint64_t i = 0; i < 65; ++i)
+    moves.note(Ino{1}, std::to_string(i), {Ino{100 + i}, Version{2}}, now);
+  EXPECT_EQ(found(moves, Ino{1}, "0", now), 0u);
+  EXPECT_EQ(found(moves, Ino{1}, "1", now), 101u);
+  EXPECT_EQ(found(moves, Ino{1}, "64", now), 164u);
 }
 
 // ---- Sequencer ----

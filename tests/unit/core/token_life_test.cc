@@ -120,6 +120,29 @@ TEST_F(TokenLife, NothingBeyondTheParentIsHad) {
   EXPECT_EQ(whole->sandbox, "") << "made up for each session, as the parent's";
 }
 
+TEST_F(TokenLife, TheRulesOfAnotherRouteToTheVolumeAreNotShed) {
+  const auto two = [](auto& t) {
+    t.routes = {route("memory", true, Policy::merge), route("again", false, {})};
+    t.routes[1].volume = "memory";
+  };
+  const auto strict = [&](auto& t) {
+    two(t);
+    t.routes[1].patterns = {with_access("*.key", Access::none)};
+  };
+  add_token("parent", strict);
+  EXPECT_EQ(narrow("parent", only("memory")).code(), Code::access_denied);
+  EXPECT_TRUE(narrow("parent", only("again")).ok());
+  NarrowRequest both;
+  both.reaches = {{"memory/x", Access::none}, {"again", Access::none}};
+  const std::string child = narrowed("parent", both);
+  EXPECT_EQ(narrow(child, only("again")).code(), Code::access_denied) << "only x is reached";
+  add_token("later", two);
+  const std::string before = narrowed("later", only("memory"));
+  EXPECT_TRUE(attach(by(before)).ok());
+  add_token("later", strict);
+  EXPECT_FALSE(attach(by(before)).ok());
+}
+
 TEST_F(TokenLife, WhatTheParentLosesItsChildrenLose) {
   const auto parent = [&](const std::function<void(store::TokenRecord&)>& change) {
     add_token("parent", change);
@@ -314,7 +337,9 @@ TEST_F(TokenLife, ATokenIsUsedFromItsAddressesOnly) {
   const Ino root = reply->routes[0].root;
   EXPECT_TRUE(router_->getattr(who, {root}).ok());
   EXPECT_TRUE(router_->check(who).ok());
-  const auto child = router_->narrow(who, {}, {});
+  EXPECT_EQ(router_->narrow(who, {}, {}).code(), Code::unauthenticated)
+      << "the session's secret is no proof of the sandbox";
+  const auto child = router_->narrow(who, {{}, instance}, {});
   ASSERT_TRUE(child.ok());
   EXPECT_FALSE(attach(by(child->token, instance, "ipv4:10.2.0.1:80")).ok());
   who.peer = "ipv4:10.2.0.1:80";  // somebody has the session's secret
