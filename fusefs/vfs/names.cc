@@ -75,6 +75,7 @@ Result<MutationReply> RouteVfs::create_node(const Doing& doing, const Caller& c,
     if (made.version.value > 1) bases_.made_anew(process, name, Base{made.ino, made.version});
   }
   tree_.changed(ticket, reply, change);
+  if (reply.created) names_moved({name});
   forget_evicted();
   return reply;
 }
@@ -167,6 +168,7 @@ Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bo
   unless_heard(operation, {cache::Name{parent, name}}, {});
   LINKSPAN_TRY(const MutationReply reply, std::move(answer));
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, Ino{}}}, {parent}});
+  names_moved({{parent, name}});
   without_names(reply, /*removed=*/true);
   bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
   return ok();
@@ -292,6 +294,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   const auto source_after = gone ? std::optional<Ino>(Ino{}) : std::nullopt;
   tree_.changed(ticket, reply,
                 {{{target, moved.ino}, {source, source_after}}, {source.parent, target.parent}});
+  names_moved({source, target});
   without_names(reply, /*removed=*/false);
   const auto read = bases_.of_name(process, source, moved.ino);
   bases_.forget_name(process, source);

@@ -130,6 +130,10 @@ class RouteVfs final : public Vfs {
   // `taken`: names that lead elsewhere, or nowhere, by it; `made`: those that lead somewhere.
   void unless_heard(OpNumber operation, const std::vector<cache::Name>& taken,
                     const std::vector<cache::Name>& made, std::vector<RevokedNode> nodes = {});
+  // By a change of ours that was heard.
+  void names_moved(std::initializer_list<cache::Name> names);
+  // `lease`: false, and nobody waits for the kernel.
+  void drop_caches(const std::function<bool()>& lease);
   void forget(const Revocation& revocation);
   Result<Entry> make(const Caller& c, CreateRequest request);
   Result<MutationReply> create_node(const Doing& doing, const Caller& c, CreateRequest request);

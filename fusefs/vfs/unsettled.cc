@@ -4,21 +4,31 @@
 
 namespace linkspan::vfs {
 
-void Unsettled::add(OpNumber operation, Revocation touched) {
+void Unsettled::add(OpNumber operation, Revocation touched, uint64_t moves) {
   client_->forget_operation(operation);
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
-  const bool everything = touched.everything;
+  const bool everything = touched.everything || moves != moves_;
   changes_.push_back({operation, std::move(touched), everything});
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   wake_.notify_all();
 }
 
-void Unsettled::revoked(const std::vector<RevokedName>& names) {
+void Unsettled::names_moved(const std::vector<RevokedName>* names) {
   const std::lock_guard lock(mutex_);
-  for (Change& change : changes_)
+  if (names != nullptr && names->empty()) return;
+  ++moves_;
+  for (Change& change : changes_) {
+    change.everything |= names == nullptr;
+    if (change.everything) continue;
     for (const RevokedName& name : change.touched.names)
-      change.everything |= std::find(names.begin(), names.end(), name) != names.end();
+      change.everything |= std::find(names->begin(), names->end(), name) != names->end();
+  }
+}
+
+uint64_t Unsettled::moves() {
+  const std::lock_guard lock(mutex_);
+  return moves_;
 }
 
 void Unsettled::stop() {
@@ -43,6 +53,7 @@ void Unsettled::run() {
     const auto seq = client_->give_up(Doing::until_timeout(*options_, &stop_).call(), operation);
     lock.lock();
     if (!seq.ok() && transient(seq.code())) {
+      std::rotate(changes_.begin(), changes_.begin() + 1, changes_.end());  // the others' turn
       wake_.wait_for(lock, kSettleRetryDelay, [this] { return stopping_; });
       continue;
     }

@@ -31,9 +31,12 @@ class Unsettled {
       : client_(client), options_(options), over_(std::move(over)) {}
   ~Unsettled() { stop(); }
 
-  void add(OpNumber operation, Revocation touched);
-  // Others change names: which node a change of ours may have found there is not known any more.
-  void revoked(const std::vector<RevokedName>& names);
+  // `moves`: moves() before it was looked which nodes `touched` has.
+  void add(OpNumber operation, Revocation touched, uint64_t moves);
+  // These names changed (null: nobody says which), by others or by us: which node a change of ours
+  // may have found there is not known any more.
+  void names_moved(const std::vector<RevokedName>* names);
+  uint64_t moves();
   void stop();
 
  private:
@@ -52,6 +55,7 @@ class Unsettled {
   std::mutex mutex_;  // leaf; guards what follows
   std::condition_variable wake_;
   std::deque<Change> changes_;  // the first is being asked for
+  uint64_t moves_ = 0;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -49,7 +49,7 @@ Status RouteVfs::sync_all(const Caller& c) {
 // shows when it is committed.
 void RouteVfs::on_revoke(const Revocation& revocation) {
   revocations_.fetch_add(1, std::memory_order_relaxed);
-  unsettled_.revoked(revocation.names);
+  unsettled_.names_moved(revocation.everything ? nullptr : &revocation.names);
   forget(revocation);
 }
 
@@ -84,6 +84,11 @@ void RouteVfs::forget(const Revocation& revocation) {
 }
 
 void RouteVfs::on_caches_lost() {
+  unsettled_.names_moved(nullptr);
+  drop_caches([this] { return client_->lease_valid(); });
+}
+
+void RouteVfs::drop_caches(const std::function<bool()>& lease) {
   const cache::Evicted known = tree_.lose(/*keep_stale=*/!options_.route.writable());
   gate_.advance();
   kernel_.sizes().all_notices_begin();
@@ -93,9 +98,15 @@ void RouteVfs::on_caches_lost() {
         const auto file = files_.find(ino);
         return file && file->dirty();
       },
-      [this] { return client_->lease_valid(); });
+      lease);
   gate_.advance();
   kernel_.sizes().all_notices_ended(gate_.now());
+}
+
+void RouteVfs::names_moved(std::initializer_list<cache::Name> names) {
+  std::vector<RevokedName> moved;
+  for (const cache::Name& name : names) moved.push_back({name.parent, name.name});
+  unsettled_.names_moved(&moved);
 }
 
 // The kernel holds locks of the caller's request, so only notices that take none. Which node a name
@@ -110,6 +121,7 @@ void RouteVfs::unless_heard(OpNumber operation, const std::vector<cache::Name>& 
     touched.nodes.push_back({name.parent, false, true});
   };
   for (const cache::Name& name : made) touch(name);
+  const uint64_t moves = unsettled_.moves();
   for (const cache::Name& name : taken) {
     touch(name);
     const auto ino = tree_.sure_name(name);
@@ -117,9 +129,10 @@ void RouteVfs::unless_heard(OpNumber operation, const std::vector<cache::Name>& 
     if (ino && *ino) touched.nodes.push_back({*ino, true, false});
   }
   tree_.hold_off(touched);
-  if (touched.everything) on_caches_lost();
+  // Nobody was acknowledged anything: the pages may go later, the dying caller must not wait.
+  if (touched.everything) drop_caches([] { return false; });
   gate_.advance();
-  kernel_.drop_names(touched.names, [this] { return client_->lease_valid(); });
+  kernel_.drop_names(touched.names, [] { return false; });
   for (const RevokedNode& node : touched.nodes) {
     kernel_.drop_attributes(node.ino);
     const auto file = files_.find(node.ino);
@@ -127,7 +140,7 @@ void RouteVfs::unless_heard(OpNumber operation, const std::vector<cache::Name>& 
     content_.drop(node.ino);
     kernel_.drop_content_later(node.ino);
   }
-  unsettled_.add(operation, std::move(touched));
+  unsettled_.add(operation, std::move(touched), moves);
 }
 
 // Called now and then from operations that fill the caches.

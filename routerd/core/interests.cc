@@ -45,7 +45,8 @@ bool Interests::add_after(Ino ino, Holder holder, uint8_t held, Seq as_of) {
   return s.taken[mark(ino)] <= as_of;
 }
 
-void Interests::take(Ino ino, Seq seq, uint8_t held, uint32_t self, std::vector<Holder>* out) {
+void Interests::take(Ino ino, Seq seq, uint8_t held, std::optional<Holder> self,
+                     std::vector<Holder>* out) {
   Shard& s = shard(ino);
   const std::lock_guard lock(s.mutex);
   Seq& taken = s.taken[mark(ino)];
@@ -53,7 +54,7 @@ void Interests::take(Ino ino, Seq seq, uint8_t held, uint32_t self, std::vector<
   const auto at = s.nodes.find(ino);
   if (at == s.nodes.end()) return;
   for (Entry& entry : at->second) {
-    if (entry.holder.slot == self || !slots_->current(entry.holder)) continue;
+    if (entry.holder == self || !slots_->current(entry.holder)) continue;
     if ((entry.held & held) == 0 && entry.unsettled == 0) continue;
     entry.held &= static_cast<uint8_t>(~held);
     ++entry.unsettled;
@@ -62,13 +63,13 @@ void Interests::take(Ino ino, Seq seq, uint8_t held, uint32_t self, std::vector<
   tidy(s, at);
 }
 
-void Interests::holders_of_names(Ino dir, uint32_t self, std::vector<Holder>* out) {
+void Interests::holders_of_names(Ino dir, std::optional<Holder> self, std::vector<Holder>* out) {
   Shard& s = shard(dir);
   const std::lock_guard lock(s.mutex);
   const auto at = s.nodes.find(dir);
   if (at == s.nodes.end()) return;
   for (const Entry& entry : at->second)
-    if (entry.holder.slot != self && (entry.held & kHeldNames) != 0) out->push_back(entry.holder);
+    if (entry.holder != self && (entry.held & kHeldNames) != 0) out->push_back(entry.holder);
 }
 
 void Interests::withdraw(Ino ino, Holder holder) {

@@ -38,11 +38,11 @@ class Interests {
   [[nodiscard]] bool add_after(Ino ino, Holder holder, uint8_t held, Seq as_of);
 
   // Mutation `seq` changed the node: finds the holders of `held` (kHeldNode, or with kHeldListing),
-  // other than slot `self`, and those who have not yet acknowledged an older revocation of it; they
+  // other than `self`, and those who have not yet acknowledged an older revocation of it; they
   // hold it no more, but count as holders until settle().
-  void take(Ino ino, Seq seq, uint8_t held, uint32_t self, std::vector<Holder>* out);
+  void take(Ino ino, Seq seq, uint8_t held, std::optional<Holder> self, std::vector<Holder>* out);
   // Who may have cached names in the directory, other than `self`. They remain.
-  void holders_of_names(Ino dir, uint32_t self, std::vector<Holder>* out);
+  void holders_of_names(Ino dir, std::optional<Holder> self, std::vector<Holder>* out);
   // There is no such node for the holder: it has nothing of it.
   void withdraw(Ino ino, Holder holder);
   // A revocation of this node was acknowledged by the holder.

@@ -92,8 +92,6 @@ bool was_kept(const Result<store::Applied>& applied) {
   return !applied.ok() && applied.code() == Code::conflict;
 }
 
-constexpr uint32_t kNobody = UINT32_MAX;  // no session's slot
-
 }  // namespace
 
 // ---- by the token's rules ----
@@ -178,7 +176,7 @@ Result<store::Applied> RouterCore::apply_or_keep(const Call& call, Request& requ
 }
 
 RouterCore::RevokedBySlot RouterCore::take_holders(Tenant& tenant, const Plan& plan, Seq seq,
-                                                   uint32_t self, Ino not_own) {
+                                                   std::optional<Holder> self, Ino not_own) {
   RevokedBySlot revoked;
   if (planted(Fault::no_revocation)) return revoked;
   std::vector<Holder> holders;
@@ -190,7 +188,7 @@ RouterCore::RevokedBySlot RouterCore::take_holders(Tenant& tenant, const Plan& p
   for (const RevokedNode& node : plan.nodes) {
     holders.clear();
     const uint8_t held = node.listing ? kHeldNode | kHeldListing : kHeldNode;
-    tenant.interests.take(node.ino, seq, held, node.ino == not_own ? kNobody : self, &holders);
+    tenant.interests.take(node.ino, seq, held, node.ino == not_own ? std::nullopt : self, &holders);
     for (const Holder holder : holders) revocation_for(holder).nodes.push_back(node);
   }
   for (const RevokedName& name : plan.names) {
@@ -328,7 +326,7 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
   // 3. The other holders, before any reply may claim to contain this change. A replay revokes once
   // more, under its own number: the first try may have ended without an answer from the store.
   const Ino beside = changed_beside(request, applied);
-  auto revoked = take_holders(tenant, plan, mutation.seq, call.session->slot(), beside);
+  auto revoked = take_holders(tenant, plan, mutation.seq, view.holder(), beside);
   tenant.sequencer.finish(mutation.seq);
 
   if (!applied.ok() && applied.code() == Code::fenced) {

@@ -212,7 +212,7 @@ class RouterCore final : public Router {
   };
   using RevokedBySlot = std::unordered_map<uint32_t, Revoked>;
   // `not_own`: a node that the caller has to forget, too.
-  RevokedBySlot take_holders(Tenant& tenant, const Plan& plan, Seq seq, uint32_t self,
+  RevokedBySlot take_holders(Tenant& tenant, const Plan& plan, Seq seq, std::optional<Holder> self,
                              Ino not_own = {});
   // What the others must forget after this outcome; enters the caller for what it will be told.
   template <class Request>

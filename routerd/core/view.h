@@ -41,6 +41,8 @@ class View {
     if (holder_ && !tenant_.interests.add_after(ino, *holder_, kHeldNode, snapshot_.as_of(ino)))
       overtaken_ = true;
   }
+  // As whom the caller remembers what it is told; its slot may be another session's by now.
+  const std::optional<Holder>& holder() const { return holder_; }
   // A mutation overtook what told() told: read once more.
   bool overtaken() const { return overtaken_; }
   // 0: the reply must not be cached.

@@ -20,11 +20,11 @@
 // - Replacing rename: the entry keeps its cookie. An exchange keeps both cookies and both nodes'
 //   histories. The moved file's list of versions becomes the target's plus one, numbered above both
 //   files' last; the replaced node keeps its list. Of its own list a file that was written once
-//   (its version is 2 at most: the new file of a save) leaves nothing; any other's versions but the
-//   head come between the two, numbered one by one, but for those that the target's list holds,
-//   that were born empty, or that the same session let grow within kOneWritingNs (checks.h). They
-//   count as replaced at that rename. A rename between two names
-//   of one node, and a create that found the file, log nothing and change no time.
+//   (its version is 2 at most: the new file of a save) leaves nothing; any other's versions (the
+//   head if it is another session's) come between the two, numbered one by one, but for those that
+//   the target's list holds, that were born empty, or that the same session let grow within
+//   kOneWritingNs (checks.h). They count as replaced at that rename. A rename between two names of
+//   one node, and a create that found the file, log nothing and change no time.
 // - A file that goes on with another's history (Mutation::continues) is born with the version after
 //   the other's last, and empty; the other keeps a list of its own.
 // - A commit to a file whose last name a rename by another session took is refused: `conflict` with

@@ -121,18 +121,19 @@ TEST_P(History, AFileThatIsMovedOverAnotherTakesItsVersionsAlong) {
   const Time written = world().now();
   must(world().rewrite(ino, "a3"));  // version 4
   const store::Applied applied = must(bob.rename(root(), "a", root(), "b"));
-  EXPECT_EQ(applied.reply.version, Version{7});
-  EXPECT_EQ(numbers(ino), (std::vector<uint64_t>{7, 6, 5, 3, 2, 1}));
+  EXPECT_EQ(applied.reply.version, Version{8});
+  EXPECT_EQ(numbers(ino), (std::vector<uint64_t>{8, 7, 6, 5, 3, 2, 1}));
+  EXPECT_EQ(world().versions(ino)[1].principal, "alice") << "bob only moved it";
   EXPECT_EQ(world().content(ino), "a3");
   EXPECT_EQ(world().content(ino, Version{6}), "a2");
   EXPECT_EQ(world().content(ino, Version{5}), "a1");
   EXPECT_EQ(world().content(ino, Version{3}), "b1b2");
   const VersionInfo of_bob{Version{6}, 2, "bob", "", bob.session(), written, "write", ino};
-  VersionInfo found = world().versions(ino)[1];
+  VersionInfo found = world().versions(ino)[2];
   found.sandbox.clear();
   EXPECT_EQ(found, of_bob);
   must(world().append(ino, "!"));
-  EXPECT_EQ(world().content(ino, Version{8}), "a3!");
+  EXPECT_EQ(world().content(ino, Version{9}), "a3!");
   EXPECT_EQ(world().content(ino, Version{5}), "a1");
 }
 

@@ -95,17 +95,19 @@ bool is_part_of(const VersionInfo& version, const VersionInfo& next) {
 // The versions of the moved file but its head, numbered one by one above a number; returns the
 // last.
 uint64_t adopt(std::vector<Record>& history, uint64_t above, const std::vector<Record>& own,
-               Time now) {
+               const Mutation& by) {
   const std::vector<Record> before = history;
-  for (size_t i = 0; i + 1 < own.size(); ++i) {
+  for (size_t i = 0; i < own.size(); ++i) {
     const VersionInfo& info = own[i].info;
+    const bool head = i + 1 == own.size();
+    if (head && info.session == by.author.session) continue;
     const auto same = [&](const Record& there) { return there.content == own[i].content; };
     if (info.what == "create" && info.size == 0) continue;
-    if (is_part_of(info, own[i + 1].info)) continue;
+    if (!head && is_part_of(info, own[i + 1].info)) continue;
     if (std::any_of(before.begin(), before.end(), same)) continue;
     history.push_back(own[i]);
     history.back().info.version = Version{++above};
-    history.back().replaced = now;
+    history.back().replaced = by.now;
   }
   return above;
 }
@@ -124,7 +126,7 @@ void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
   std::vector<Record> history = to.history;
   history.back().replaced = tx.mutation().now;
   if (from.attr.version.value > kWrittenOnce)
-    above = adopt(history, above, from.history, tx.mutation().now);
+    above = adopt(history, above, from.history, tx.mutation());
   from.history = std::move(history);
   from.line = to.line;
   if (to.attr.nlink > 0) {

@@ -166,6 +166,7 @@ Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
   if (from.attr.version.value > kWrittenOnce) {
     Params params = tx.params();
     params.u64(to.history).u64(from.history).u64(above).id(from.attr.version).i64(kOneWritingNs);
+    params.id(tx.mutation().author.session);
     const size_t taken = tx.ask(sql::kAdoptHistory, params);
     LINKSPAN_CHECK(tx.fetch());
     above += tx.answer(taken).u64(0, 0);

@@ -30,9 +30,10 @@ inline constexpr Statement kForkHistory{
     "what, principal, sandbox) SELECT tenant, $3::bigint, version, ino, dver, floor, size, "
     "session, at, what, principal, sandbox FROM linkspan.version WHERE tenant = $1::integer "
     "AND history = $2::bigint AND version <= $4::bigint"};
-// (tenant, history, of history, above, head, one writing): takes another's versions below its head
-// over, numbered one by one above a number, but for those that are there, that are born empty, or
-// that grew on under the same session's writing. Locks them against being pruned -> how many
+// (tenant, history, of history, above, head, one writing, session): takes another's versions below
+// its head over (that, too, if it is another session's), numbered one by one above a number, but
+// for those that are there, that are born empty, or that grew on under the same session's writing.
+// Locks them against being pruned -> how many
 inline constexpr Statement kAdoptHistory{
     "adopt_history",
     "WITH own AS MATERIALIZED (SELECT v.* FROM linkspan.version v WHERE v.tenant = $1::integer "
@@ -43,9 +44,10 @@ inline constexpr Statement kAdoptHistory{
     "taken AS (INSERT INTO linkspan.version (tenant, history, version, ino, dver, floor, size, "
     "session, at, what, principal, sandbox) SELECT v.tenant, $2::bigint, "
     "$4::bigint + row_number() OVER (ORDER BY v.version), v.ino, v.dver, v.floor, v.size, "
-    "v.session, v.at, v.what, v.principal, v.sandbox FROM ordered v WHERE v.version < $5::bigint "
-    "AND NOT (v.what = 'create' AND v.size = 0) AND NOT (v.next_session = v.session "
-    "AND v.next_size > v.size AND v.next_at - v.at < $6::bigint) "
+    "v.session, v.at, v.what, v.principal, v.sandbox FROM ordered v WHERE (v.version < $5::bigint "
+    "OR v.session <> $7::bigint) "
+    "AND NOT (v.what = 'create' AND v.size = 0) AND NOT coalesce("
+    "v.next_session = v.session AND v.next_size > v.size AND v.next_at - v.at < $6::bigint, false) "
     "AND NOT EXISTS (SELECT 1 FROM linkspan.version o WHERE o.tenant = v.tenant "
     "AND o.history = $2::bigint AND o.ino = v.ino AND o.dver = v.dver) RETURNING 1) "
     "SELECT count(*) FROM taken"};

@@ -91,12 +91,13 @@ TEST(Sequencer, WhatTheStoreWillFindByNameMayTouchAnything) {
 
 class InterestsTest : public ::testing::Test {
  protected:
-  std::vector<uint32_t> take(uint64_t ino, uint64_t seq, uint8_t held, uint32_t self = 999) {
+  std::vector<uint32_t> take(uint64_t ino, uint64_t seq, uint8_t held,
+                             std::optional<Holder> self = {}) {
     std::vector<Holder> holders;
     interests.take(Ino{ino}, Seq{seq}, held, self, &holders);
     return slots_of(holders);
   }
-  std::vector<uint32_t> named(uint64_t dir, uint32_t self = 999) {
+  std::vector<uint32_t> named(uint64_t dir, std::optional<Holder> self = {}) {
     std::vector<Holder> holders;
     interests.holders_of_names(Ino{dir}, self, &holders);
     return slots_of(holders);
@@ -119,8 +120,8 @@ TEST_F(InterestsTest, TakesWhoHoldsThatPart) {
   interests.add(Ino{20}, holder(2), kHeldListing);
   interests.add(Ino{20}, holder(3), kHeldNames);
   interests.add(Ino{20}, holder(4), kHeldNode);
-  EXPECT_EQ(take(20, 5, kHeldNode, 4), (Slots{1}));
-  EXPECT_EQ(take(20, 6, kHeldNode | kHeldListing, 4), (Slots{1, 2}));
+  EXPECT_EQ(take(20, 5, kHeldNode, holder(4)), (Slots{1}));
+  EXPECT_EQ(take(20, 6, kHeldNode | kHeldListing, holder(4)), (Slots{1, 2}));
   EXPECT_EQ(named(20), (Slots{3}));
   EXPECT_EQ(named(20), (Slots{3})) << "other names are still there";
   EXPECT_EQ(take(21, 7, kHeldNode), Slots{});
@@ -157,6 +158,15 @@ TEST_F(InterestsTest, LosingCachesForgetsAllAtOnce) {
   EXPECT_EQ(counts.at(2).all, 1u);
   EXPECT_EQ(counts.at(2).held, 0u) << "its revocation is on its way";
   EXPECT_EQ(interests.nodes(), 1u);
+}
+
+// A slot goes to another session while a mutation of the one before is under way.
+TEST_F(InterestsTest, WhoHasTheSlotNowIsNotWhoBeganWithIt) {
+  const Holder began = holder(1);
+  slots.advance(1);
+  interests.add(Ino{20}, holder(1), kHeldNode | kHeldNames);
+  EXPECT_EQ(named(20, began), (Slots{1}));
+  EXPECT_EQ(take(20, 5, kHeldNode, began), (Slots{1}));
 }
 
 TEST_F(InterestsTest, WhatIsWithdrawnTakesNoRoom) {
