@@ -149,14 +149,10 @@ def test_renewed_while_it_is_used(lab):
         tenant.stop_router()
         tenant.start_router()
         eventually(lambda: errno_of(read_again, path) == 0, 20, "over a router's restart")
-        begun = time.monotonic()
         tenant.unmount(process)
-        ends = "SELECT renewed_until > extract(epoch from clock_timestamp()) * 1e9 FROM linkspan.token WHERE renew > 0"
-        equal(lab.sql(ends), "t")
-        eventually(lambda: lab.sql(ends) == "f", 10, "it ends soon after")
-        took = time.monotonic() - begun
-        print(f"it ended {took:.2f} s after its mount", flush=True)
-        check(took < 4, f"it took {took:.2f} s")
+        left = "SELECT renewed_until - extract(epoch from clock_timestamp()) * 1e9 {} FROM linkspan.token WHERE renew > 0"
+        equal(lab.sql(left.format("<= 3e9")), "t", "nobody renews it any more, and not for longer")
+        eventually(lambda: lab.sql(left.format("> 0")) == "f", 10, "it ends soon after")
         check("since no mount used it any more" in tenant.refused("agent"), "it is over for good")
 
 
