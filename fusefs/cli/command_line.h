@@ -1,4 +1,4 @@
-// The program's flags and help texts; the only file that includes CLI11.
+// The program's words: its commands are in command_options.h, what is wrong with them is said here.
 #pragma once
 
 namespace linkspan::cli {

@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "linkspan/percent.h"
+
 namespace linkspan {
 
 namespace {
@@ -39,26 +41,10 @@ bool holds(const SourceRange& range, const Bytes& address) {
   return true;
 }
 
-// "%5B::1%5D:80", as newer gRPC writes what stands in a URI, is "[::1]:80".
-std::string decoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    unsigned value = 0;
-    const char* const digits = text.data() + i + 1;
-    if (text[i] == '%' && i + 2 < text.size() &&
-        std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
-      out += static_cast<char>(value);
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
-// Without port, brackets and zone.
+// Without port, brackets and zone. Newer gRPC writes "[::1]:80" as what stands in a URI:
+// "%5B::1%5D:80".
 std::string host_of(std::string_view peer) {
-  std::string host = decoded(peer);
+  std::string host = percent_decoded(peer);
   host.resize(std::min(host.rfind(':'), host.size()));
   if (host.starts_with('[')) host.erase(0, 1);
   host.resize(std::min(host.find_first_of("]%"), host.size()));

@@ -1,9 +1,9 @@
 #include "routerd/config/config.h"
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
+#include "linkspan/percent.h"
 #include "linkspan/utc.h"
 
 namespace linkspan::config {
@@ -139,24 +139,8 @@ bool is_space(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-// A percent-encoded key of a URL's query is one all the same.
-std::string percent_decoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    unsigned value = 0;
-    const char* const digits = text.data() + i + 1;
-    if (text[i] == '%' && i + 2 < text.size() &&
-        std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
-      out += static_cast<char>(value);
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
-// "user:password@" before the host, and keys of the query, which may name the password too.
+// "user:password@" before the host, and keys of the query, which may name the password too (a
+// percent-encoded key is one all the same).
 std::string mask_url(const std::string& url, size_t authority) {
   std::string out = url;
   const auto query = url.find('?', authority);

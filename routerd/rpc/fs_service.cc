@@ -18,6 +18,15 @@ auto accept(UnaryCall* call, const grpc::CallbackServerContext& context, const I
   return std::pair(std::move(who), std::move(request));
 }
 
+// A wait without an end: a stop of the router does not wait for it.
+template <class Request>
+bool stays(const Request&) {
+  return false;
+}
+bool stays(const SetLockRequest& request) {
+  return request.wait == LockWait::stay;
+}
+
 }  // namespace
 
 // `op`: the member of Router that does it. `in` and `out` live until the call is finished.
@@ -40,9 +49,9 @@ FsService::Unary* FsService::read(Rpc rpc, Context* context, const In* in, Out* 
   return reactor;
 }
 
-template <class In, class Op>
-FsService::Unary* FsService::mutate(Rpc rpc, Context* context, const In* in, v1::MutationReply* out,
-                                    Op op) {
+// What may wait for others answers later, through the last parameter of `op`.
+template <class In, class Out, class Op>
+FsService::Unary* FsService::start(Rpc rpc, Context* context, const In* in, Out* out, Op op) {
   auto call = std::make_shared<UnaryCall>(front_, rpc, context);
   Unary* const reactor = call->reactor();
   auto accepted = accept(call.get(), *context, *in);
@@ -53,56 +62,14 @@ FsService::Unary* FsService::mutate(Rpc rpc, Context* context, const In* in, v1:
   enqueue(
       std::move(call), Where::anywhere,
       [accepted = *std::move(accepted), out, op](const std::shared_ptr<UnaryCall>& mine) mutable {
-        core::MutationDone done = [mine, out](Result<MutationReply> reply) {
+        if (stays(accepted.second)) mine->leave();
+        const auto done = [mine, out](auto reply) {
           if (!reply.ok()) return mine->finish(reply.error());
           wire::to_wire(*std::move(reply), out);
           mine->finish();
         };
-        ((*mine->front().router).*op)(accepted.first, std::move(accepted.second), std::move(done));
+        ((*mine->front().router).*op)(accepted.first, std::move(accepted.second), done);
       });
-  return reactor;
-}
-
-FsService::Unary* FsService::SetLock(Context* context, const v1::SetLockRequest* in,
-                                     v1::SetLockReply* out) {
-  auto call = std::make_shared<UnaryCall>(front_, Rpc::set_lock, context);
-  Unary* const reactor = call->reactor();
-  auto accepted = accept(call.get(), *context, *in);
-  if (!accepted.ok()) {
-    call->finish(accepted.error());
-    return reactor;
-  }
-  enqueue(std::move(call), Where::anywhere,
-          [accepted = *std::move(accepted), out](const std::shared_ptr<UnaryCall>& mine) {
-            if (accepted.second.wait == LockWait::stay) mine->leave();
-            mine->front().router->set_lock(accepted.first, accepted.second,
-                                           [mine, out](Result<SetLockReply> reply) {
-                                             if (!reply.ok()) return mine->finish(reply.error());
-                                             wire::to_wire(*reply, out);
-                                             mine->finish();
-                                           });
-          });
-  return reactor;
-}
-
-FsService::Unary* FsService::GiveUp(Context* context, const v1::GiveUpRequest* in,
-                                    v1::GiveUpReply* out) {
-  auto call = std::make_shared<UnaryCall>(front_, Rpc::give_up, context);
-  Unary* const reactor = call->reactor();
-  auto accepted = accept(call.get(), *context, *in);
-  if (!accepted.ok()) {
-    call->finish(accepted.error());
-    return reactor;
-  }
-  enqueue(std::move(call), Where::anywhere,
-          [accepted = *std::move(accepted), out](const std::shared_ptr<UnaryCall>& mine) {
-            mine->front().router->give_up(accepted.first, accepted.second,
-                                          [mine, out](Result<Seq> reply) {
-                                            if (!reply.ok()) return mine->finish(reply.error());
-                                            wire::to_wire(*reply, out);
-                                            mine->finish();
-                                          });
-          });
   return reactor;
 }
 
@@ -159,37 +126,47 @@ FsService::Unary* FsService::Conflicts(Context* context, const v1::ConflictsRequ
 
 FsService::Unary* FsService::Create(Context* context, const v1::CreateRequest* in,
                                     v1::MutationReply* out) {
-  return mutate(Rpc::create, context, in, out, &Router::create);
+  return start(Rpc::create, context, in, out, &Router::create);
 }
 
 FsService::Unary* FsService::Remove(Context* context, const v1::RemoveRequest* in,
                                     v1::MutationReply* out) {
-  return mutate(Rpc::remove, context, in, out, &Router::remove);
+  return start(Rpc::remove, context, in, out, &Router::remove);
 }
 
 FsService::Unary* FsService::Rename(Context* context, const v1::RenameRequest* in,
                                     v1::MutationReply* out) {
-  return mutate(Rpc::rename, context, in, out, &Router::rename);
+  return start(Rpc::rename, context, in, out, &Router::rename);
 }
 
 FsService::Unary* FsService::Link(Context* context, const v1::LinkRequest* in,
                                   v1::MutationReply* out) {
-  return mutate(Rpc::link, context, in, out, &Router::link);
+  return start(Rpc::link, context, in, out, &Router::link);
 }
 
 FsService::Unary* FsService::SetAttr(Context* context, const v1::SetAttrRequest* in,
                                      v1::MutationReply* out) {
-  return mutate(Rpc::set_attributes, context, in, out, &Router::set_attributes);
+  return start(Rpc::set_attributes, context, in, out, &Router::set_attributes);
 }
 
 FsService::Unary* FsService::SetXattr(Context* context, const v1::SetXattrRequest* in,
                                       v1::MutationReply* out) {
-  return mutate(Rpc::set_xattr, context, in, out, &Router::set_xattr);
+  return start(Rpc::set_xattr, context, in, out, &Router::set_xattr);
 }
 
 FsService::Unary* FsService::Settle(Context* context, const v1::SettleRequest* in,
                                     v1::MutationReply* out) {
-  return mutate(Rpc::settle, context, in, out, &Router::settle);
+  return start(Rpc::settle, context, in, out, &Router::settle);
+}
+
+FsService::Unary* FsService::GiveUp(Context* context, const v1::GiveUpRequest* in,
+                                    v1::GiveUpReply* out) {
+  return start(Rpc::give_up, context, in, out, &Router::give_up);
+}
+
+FsService::Unary* FsService::SetLock(Context* context, const v1::SetLockRequest* in,
+                                     v1::SetLockReply* out) {
+  return start(Rpc::set_lock, context, in, out, &Router::set_lock);
 }
 
 FsService::Unary* FsService::TestLock(Context* context, const v1::TestLockRequest* in,

@@ -42,8 +42,8 @@ class FsService final : public v1::Fs::CallbackService {
  private:
   template <class In, class Out, class Op>
   Unary* read(Rpc rpc, Context* context, const In* in, Out* out, Op op);
-  template <class In, class Op>
-  Unary* mutate(Rpc rpc, Context* context, const In* in, v1::MutationReply* out, Op op);
+  template <class In, class Out, class Op>
+  Unary* start(Rpc rpc, Context* context, const In* in, Out* out, Op op);
 
   Front* const front_;
 };
