@@ -136,10 +136,12 @@ Status RouteVfs::set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t
                           std::optional<Handle> handle) {
   const auto open = handle ? files_.handle(*handle) : nullptr;
   if (open && open->writes) {
-    LINKSPAN_CHECK(edit(c, doing, *open->file, [&](const Beneath& beneath, const Editor& by) {
-      return open->file->truncate(beneath, by, size);
-    }));
+    LINKSPAN_CHECK(
+        edit(c, doing, *handle, *open->file, [&](const Beneath& beneath, const Editor& by) {
+          return open->file->truncate(beneath, by, size);
+        }));
     LINKSPAN_CHECK(under_its_locks(*open));
+    if (size == 0) open->file->may_have_read(files_.readers(ino, processes_.of_thread(c.tid)));
     commits_.schedule(ino, limits::kCommitDelay);
     return ok();
   }
@@ -203,7 +205,8 @@ void RouteVfs::resized(const Caller& c, Ino ino, Version before, Version now) {
   kernel_.pages_become(ino, before, now);
   const Process process = processes_.of_thread(c.tid);
   const auto name = tree_.last_name(ino);
-  if (bases_.of_node(process, ino, name) == before) bases_.read(process, Base{ino, now}, name);
+  if (bases_.of_node(process, ino, name) == before) bases_.wrote(process, Base{ino, now}, name);
+  bases_.changed_here({ino, before}, {ino, now});
 }
 
 }  // namespace linkspan::vfs

@@ -4,11 +4,13 @@
 
 namespace linkspan::vfs {
 
-void BaseVersions::note(const Process& process, const Base& what,
+void BaseVersions::note(const Process& process, const Known& what,
                         const std::optional<cache::Name>& name) {
   // Never back: a read that a commit overtook tells of an older version than its process knows.
-  const Base known = newest(process, what);
-  by_node_.put(NodeKey{process, what.ino}, known.version);
+  Known known = newest(process, what);
+  if (const Known* before = name ? by_name_.find(NameKey{process, *name}) : nullptr)
+    known.read |= before->read;
+  by_node_.put(NodeKey{process, what.base.ino}, known);
   if (name) by_name_.put(NameKey{process, *name}, known);
 }
 
@@ -16,21 +18,64 @@ void BaseVersions::read(const Process& process, const Base& what,
                         const std::optional<cache::Name>& name,
                         const std::optional<cache::Name>& former) {
   std::lock_guard lock(mutex_);
-  if (process) note(process, what, name);
-  note(Process{}, what, name);
-  if (process && !name && former && !by_name_.find(NameKey{process, *former}))
-    by_name_.put(NameKey{process, *former}, newest(process, what));
+  if (process) note(process, {what, true}, name);
+  note(Process{}, {what}, name);
+  if (!process || name || !former) return;
+  // The numbers go on from one save to the next, so a later one is of a later file of that name.
+  const Known known = newest(process, {what, true});
+  const Known* older = by_name_.find(NameKey{process, *former});
+  if (!older || newest(process, *older).base.version < known.base.version)
+    by_name_.put(NameKey{process, *former}, known);
 }
 
-std::optional<Version> BaseVersions::of_node(const Process& process, Ino ino,
-                                             const std::optional<cache::Name>& name) {
+void BaseVersions::wrote(const Process& process, const Base& what,
+                         const std::optional<cache::Name>& name) {
+  std::lock_guard lock(mutex_);
+  if (process) note(process, {what}, name);
+  note(Process{}, {what}, name);
+}
+
+void BaseVersions::read_rewrite(const Process& process, const Base& of,
+                                const std::optional<cache::Name>& name) {
+  std::lock_guard lock(mutex_);
+  if (!process) return;
+  const Known known{of, true, !of.version};
+  by_node_.put(NodeKey{process, of.ino}, known);
+  if (name) by_name_.put(NameKey{process, *name}, known);
+}
+
+void BaseVersions::read_half(const Process& process, const Base& what,
+                             const std::optional<cache::Name>& name) {
+  std::lock_guard lock(mutex_);
+  if (process) note(process, {what, true, true}, name);
+}
+
+void BaseVersions::changed_here(const Base& before, const Base& now) {
+  std::lock_guard lock(mutex_);
+  const Run* last = own_.find(before.ino);
+  const bool goes_on = last && last->to == before.version;
+  own_.put(now.ino, Run{goes_on ? last->from : before.version, now.version});
+}
+
+Basis BaseVersions::basis(const Process& process, Ino ino, const std::optional<cache::Name>& name) {
   std::lock_guard lock(mutex_);
   for (const Process& who : {process, Process{}}) {
-    if (const Version* version = by_node_.find(NodeKey{who, ino})) return today(ino, *version);
-    if (!name) continue;
-    if (const Base* base = by_name_.find(NameKey{who, *name})) return newest(who, *base).version;
+    const Known* known = by_node_.find(NodeKey{who, ino});
+    if (!known && name) known = by_name_.find(NameKey{who, *name});
+    if (known) return {last_of(ino, newest(who, *known)), known->read};
   }
-  return std::nullopt;
+  return {};
+}
+
+std::optional<Version> BaseVersions::read_by(const Process& process, Ino ino,
+                                             const std::optional<cache::Name>& name) {
+  std::lock_guard lock(mutex_);
+  if (!process) return std::nullopt;
+  const Known* found = by_node_.find(NodeKey{process, ino});
+  if (!found && name) found = by_name_.find(NameKey{process, *name});
+  if (!found) return std::nullopt;
+  const Known known = newest(process, *found);
+  return known.read ? std::optional(known.half ? Version{} : known.base.version) : std::nullopt;
 }
 
 std::optional<Base> BaseVersions::of_name(const Process& process, const cache::Name& name,
@@ -40,18 +85,35 @@ std::optional<Base> BaseVersions::of_name(const Process& process, const cache::N
       away && away->read.ino == moving && away->made.ino == target)
     return away->made;
   for (const Process& who : {process, Process{}}) {
-    if (const Base* base = by_name_.find(NameKey{who, name})) return newest(who, *base);
-    if (!target) continue;
-    if (const Version* version = by_node_.find(NodeKey{who, target}))
-      return Base{target, today(target, *version)};
+    const Known* found = by_name_.find(NameKey{who, name});
+    if (!found && target) found = by_node_.find(NodeKey{who, target});
+    if (!found) continue;
+    const Known known = newest(who, *found);
+    const Version version = last_of(target, known);
+    return Base{version > known.base.version ? target : known.base.ino, version};
   }
   return std::nullopt;
 }
 
 // What is known by name may be known better by node: it was read again by another name.
-Base BaseVersions::newest(const Process& process, const Base& base) {
-  const Version* known = by_node_.find(NodeKey{process, base.ino});
-  return known ? Base{base.ino, std::max(base.version, today(base.ino, *known))} : base;
+BaseVersions::Known BaseVersions::newest(const Process& process, const Known& known) {
+  const Known* by_node = by_node_.find(NodeKey{process, known.base.ino});
+  if (!by_node) return known;
+  Known newer = known;
+  newer.read |= by_node->read;
+  const Version version = today(known.base.ino, by_node->base.version);
+  if (version >= known.base.version)
+    newer.half = by_node->half && (known.half || version > known.base.version);
+  newer.base.version = std::max(known.base.version, version);
+  return newer;
+}
+
+// Who never read the file writes over what this mount has done to it since.
+Version BaseVersions::last_of(Ino ino, const Known& known) {
+  if (known.half) return Version{};
+  const Run* run = known.read ? nullptr : own_.find(ino);
+  const Version version = known.base.version;
+  return run && run->from <= version && version <= run->to ? run->to : version;
 }
 
 Version BaseVersions::today(Ino ino, Version version) {
@@ -100,9 +162,9 @@ void BaseVersions::made_anew(const Process& process, const cache::Name& name, co
   if (!away || away->made.ino) return;
   away->made = made;
   const Version read = away->read.version;
-  const Base base{made.ino, read.value + 1 == made.version.value ? made.version : read};
-  by_node_.put(NodeKey{process, base.ino}, base.version);
-  by_name_.put(key, base);
+  const Known known{{made.ino, read.value + 1 == made.version.value ? made.version : read}, true};
+  by_node_.put(NodeKey{process, made.ino}, known);
+  by_name_.put(key, known);
 }
 
 void BaseVersions::forget_name(const Process& process, const cache::Name& name) {

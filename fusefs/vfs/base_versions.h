@@ -6,6 +6,10 @@
 // and another sandbox's save must not go unseen because the name leads to a new node by now. A
 // file's versions go on when another replaces it, so a version learned by name fits the new node.
 //
+// Who only ever wrote a file edits nothing that it read: what others on this mount did to it since,
+// one change after the other, it overwrites as on a local disk (`echo a >f; sed -i ... f; echo b
+// >f`). What another mount changed meanwhile, it does not.
+//
 // Threads: any. Bounded: what is forgotten counts as never read.
 #pragma once
 
@@ -26,17 +30,38 @@ struct Base {
   bool operator==(const Base&) const = default;
 };
 
+// What a change rests on.
+struct Basis {
+  // None: nobody on this mount has read the file. 0: no version, but another's rewrite of it that
+  // was not finished, so that nothing can be merged.
+  std::optional<Version> version;
+  bool read = false;  // by the process itself
+};
+
 class BaseVersions {
  public:
-  // Also after a commit whose outcome the process knows: it wrote all of it, or a part of what it
-  // had read.
   // `former`: the name that it had, where `name` is none because another file took it just now. Who
   // found the file by it, before, saves under it what is based on this.
   void read(const Process& process, const Base& what, const std::optional<cache::Name>& name,
             const std::optional<cache::Name>& former = std::nullopt);
+  // A commit whose outcome the process knows: it wrote all of it, or a part of what it had read.
+  void wrote(const Process& process, const Base& what, const std::optional<cache::Name>& name);
+  // What another process of this mount is making of this version, in place. It may not have what
+  // the process had read, or written, since that version: a commit comes of both.
+  void read_rewrite(const Process& process, const Base& of, const std::optional<cache::Name>& name);
+  // The process had read a part of what another process of this mount made into this version.
+  void read_half(const Process& process, const Base& what, const std::optional<cache::Name>& name);
+  // A change of this mount's, whoever made it, by which `before` became `now` and nothing else did.
+  void changed_here(const Base& before, const Base& now);
 
-  // What a commit by this process to the node is based on; none: it never read it.
+  // What a commit by this process to the node is based on.
+  Basis basis(const Process& process, Ino ino, const std::optional<cache::Name>& name);
   std::optional<Version> of_node(const Process& process, Ino ino,
+                                 const std::optional<cache::Name>& name) {
+    return basis(process, ino, name).version;
+  }
+  // Which version the process itself has read last (Basis); none: it never has.
+  std::optional<Version> read_by(const Process& process, Ino ino,
                                  const std::optional<cache::Name>& name);
   // What a rename over this name is based on; `target` is the node there now, as far as known.
   // `moving`: the file that gets the name. One that the process had moved away from it, and moves
@@ -85,13 +110,23 @@ class BaseVersions {
       return std::hash<Process>{}(k.process) ^ cache::NameHash{}(k.name);
     }
   };
+  struct Known {
+    Base base;
+    bool read = false;  // else only written
+    bool half = false;
+  };
   Version today(Ino ino, Version version);
-  Base newest(const Process& process, const Base& base);
-  void note(const Process& process, const Base& what, const std::optional<cache::Name>& name);
+  Known newest(const Process& process, const Known& known);
+  Version last_of(Ino ino, const Known& known);
+  void note(const Process& process, const Known& known, const std::optional<cache::Name>& name);
 
   std::mutex mutex_;  // leaf
-  cache::LruMap<NodeKey, Version, NodeHash> by_node_{65536};
-  cache::LruMap<NameKey, Base, NameKeyHash> by_name_{65536};
+  cache::LruMap<NodeKey, Known, NodeHash> by_node_{65536};
+  cache::LruMap<NameKey, Known, NameKeyHash> by_name_{65536};
+  struct Run {
+    Version from, to;
+  };
+  cache::LruMap<Ino, Run> own_{4096};  // changes of this mount's, one after the other: the last run
   cache::LruMap<NameKey, Unanswered, NameKeyHash> unanswered_{4096};
   struct Away {
     Base read;  // of the file that was moved away

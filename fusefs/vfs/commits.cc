@@ -34,11 +34,11 @@ void Commits::stop() {
 
 // ---- one file -------------------------------------------------------------------------------
 
-Status Commits::commit(const Doing& doing, OpenFile& file) {
-  if (!file.dirty()) return ok();
+Status Commits::commit(const Doing& doing, OpenFile& file, const CommitPart& part) {
+  if (file.last_layer(part) == 0) return ok();
   LINKSPAN_TRY(const Doing left, take_turn(doing, file));
   const Turn turn(&file);
-  return commit_with_turn(left, file);
+  return commit_with_turn(left, file, part);
 }
 
 Result<Doing> Commits::take_turn(const Doing& doing, OpenFile& file) {
@@ -49,8 +49,8 @@ Result<Doing> Commits::take_turn(const Doing& doing, OpenFile& file) {
   return file.moment() == moment ? doing : doing.renewed(*parts_.options);
 }
 
-Status Commits::commit_with_turn(const Doing& doing, OpenFile& file) {
-  const uint64_t last = file.last_layer();
+Status Commits::commit_with_turn(const Doing& doing, OpenFile& file, const CommitPart& part) {
+  const uint64_t last = file.last_layer(part);
   if (file.orphan()) {  // nobody else will ever see it
     if (parts_.files->handles_of(file.ino) == 0) forget(file);
     return ok();
@@ -65,8 +65,9 @@ Status Commits::commit_with_turn(const Doing& doing, OpenFile& file) {
     if (!done.ok() && file.doomed()) return drop_doomed(file);
     if (done.ok()) left = doing.renewed(*parts_.options);
     if (done.ok()) continue;
-    if (first.ok()) first = done;
-    if (done.code() != Code::conflict) break;  // a conflict's bytes are the router's: go on
+    const bool refused = done.code() == Code::conflict;
+    if (first.ok() && (!refused || !part.whose || layer->has_part(*part.whose))) first = done;
+    if (!refused) break;  // a conflict's bytes are the router's: go on
   }
   return first;
 }
@@ -113,7 +114,8 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
                         *content);
   // Pages that show another content go; so do those from which another process could go on to read
   // unseen, so that its base would seem older than what it read.
-  const bool kept = outcome.as_seen && !parts_.files->other_readers(file.ino, outcome.knowers);
+  const bool kept =
+      outcome.as_seen && !outcome.mixed && !parts_.files->other_readers(file.ino, outcome.knowers);
   if (kept)
     parts_.kernel->pages_become(file.ino, outcome.before, result.version);
   else
@@ -143,18 +145,20 @@ std::optional<std::string> Commits::content_of(const OpenFile& file, const Layer
 
 void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& name,
                           const Layer& layer, const OpenFile::Outcome& outcome, bool merged) {
+  for (const Process& process : outcome.half) parts_.bases->read_half(process, base, name);
   if (outcome.as_seen) {
     std::vector<Process> know;  // all of it: they wrote all, or had read what their part went into
     for (const Process& process : outcome.knowers)
       if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, name) == outcome.before)
         know.push_back(process);
+    parts_.bases->changed_here({base.ino, outcome.before}, base);
     for (const Process& process : know) {
-      parts_.bases->read(process, base, name);
+      parts_.bases->wrote(process, base, name);
       // The kernel wrote a shared mapping back, for nobody in particular.
       if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);
     }
   } else if (!merged && layer.buffer->whole()) {
-    parts_.bases->read(layer.writer, base, name);
+    parts_.bases->wrote(layer.writer, base, name);
   }
   // Else others' changes are in it that nobody here has read.
 }
@@ -173,7 +177,7 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
   switch (error.code) {
     case Code::conflict:
       tell_conflict(file, layer.buffer->bytes(), error);
-      file.not_saved(error);
+      file.not_saved(error, &layer);
       return let_go(file, layer);
     case Code::stale_node:  // there is nothing left that could take them
     case Code::not_found:
@@ -199,7 +203,11 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
 // The layer's bytes are the router's, or nobody's.
 void Commits::let_go(OpenFile& file, const Layer& layer) {
   parts_.tree->client()->forget_operation(layer.operation);
-  file.drop_lowest();
+  const auto name = parts_.tree->last_name(file.ino);
+  file.drop_lowest([&](const std::vector<Process>& misled) {
+    for (const Process& process : misled)
+      parts_.bases->read_rewrite(process, Base{file.ino, Version{}}, name);
+  });
   parts_.kernel->drop_content(file.ino);
   parts_.files->retire(file.ino);
 }
@@ -301,12 +309,16 @@ void Commits::commit_in_background(Ino ino, client::CancelToken* stop) {
   const auto file = parts_.files->find(ino);
   if (!file) return;
   if (const auto wait = writer_may_need(*file); wait.count() > 0) return schedule(ino, wait);
-  const auto status = commit(Doing::until_timeout(*parts_.options, stop), *file);
-  if (status.ok()) return;
+  const CommitPart part{{}, /*bare=*/file->only_truncated()};
+  const auto status = commit(Doing::until_timeout(*parts_.options, stop), *file, part);
+  if (status.ok()) {
+    if (file->dirty()) schedule(ino, writer_may_need(*file));
+    return;
+  }
   // `io`: it is unknown whether the router applied it; what `failed` kept is sent anew.
   if (transient(status.code()) || (status.code() == Code::io && file->dirty())) {
     schedule(ino, kCommitRetryDelay);
-  } else {
+  } else if (status.code() != Code::conflict) {  // else told to whom it concerns
     file->not_saved(status.error());
   }
 }

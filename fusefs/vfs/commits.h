@@ -48,10 +48,10 @@ class Commits {
   // All that was unsaved when it was called, in order. Nothing is sent for a clean file. The time
   // of `doing` is for each commit, and more of it for large ones while the router takes them: a
   // commit of 1 GiB needs longer than the router may stay silent.
-  Status commit(const Doing& doing, OpenFile& file);
+  Status commit(const Doing& doing, OpenFile& file, const CommitPart& part = {});
   // Takes the file's turn, behind the commit that is under way; the time that is left then.
   Result<Doing> take_turn(const Doing& doing, OpenFile& file);
-  Status commit_with_turn(const Doing& doing, OpenFile& file);
+  Status commit_with_turn(const Doing& doing, OpenFile& file, const CommitPart& part = {});
 
   // In the background, after `delay` at the latest.
   void schedule(Ino ino, std::chrono::milliseconds delay);

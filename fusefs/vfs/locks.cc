@@ -69,11 +69,11 @@ void Locks::forget_handles(const Lock& lock) {
 Status Locks::save(const Doing& doing, const Lock& lock, bool must) {
   if (lock.private_to_session) return ok();
   const auto file = parts_.files->find(lock.ino);
-  if (!file || !file->dirty() || (!must && file->only_truncated())) return ok();
-  const Status saved = parts_.commits->commit(doing, *file);
+  if (!file) return ok();
+  const Status saved = parts_.commits->commit(doing, *file, {{}, must});
   if (saved.ok()) return ok();
-  if (transient(saved.code())) return must ? saved : ok();  // it is unsaved as before
-  file->not_saved(saved.error());
+  if (transient(saved.code())) return must ? saved : ok();             // it is unsaved as before
+  if (saved.code() != Code::conflict) file->not_saved(saved.error());  // told to whom it concerns
   return ok();
 }
 

@@ -193,9 +193,9 @@ Status RouteVfs::commit_named(const Doing& doing, const cache::Name& name) {
   }
   if (!ino || !*ino) return ok();
   const auto file = files_.find(*ino);
+  if (!file) return ok();
   // What was only truncated is about to be written to, and nobody wants to see it empty till then.
-  if (!file || file->only_truncated()) return ok();
-  return but_for_conflicts(commits_.commit(doing, *file));
+  return but_for_conflicts(commits_.commit(doing, *file, {{}, false}));
 }
 
 Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name, Ino to,
@@ -265,7 +265,7 @@ Status RouteVfs::learn_outcome(const Doing& doing, const Process& process,
     auto before = at + 1;  // but for what it took along of its own
     while (before != versions.end() && before->ino == rename.by) ++before;
     const bool merged = rename.base && before != versions.end() && before->version != rename.base;
-    if (!merged) bases_.read(process, Base{rename.by, at->version}, target);
+    if (!merged) bases_.wrote(process, Base{rename.by, at->version}, target);
     break;
   }
   return ok();
@@ -321,10 +321,10 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
       bases_.moved_away(process, source, Base{moved.ino, moved.version});
   }
   const bool replaced = reply.version && !request.exchange;
-  if (replaced && moved.kind == Kind::file)
-    bases_.read(process, Base{moved.ino, moved.version}, target);
-  else
-    bases_.forget_name(process, target);
+  if (!replaced || moved.kind != Kind::file) return bases_.forget_name(process, target);
+  const Base made{moved.ino, moved.version};
+  bases_.wrote(process, made, target);
+  if (request.base_version) bases_.changed_here({request.base_ino, request.base_version}, made);
 }
 
 Result<Entry> RouteVfs::link(const Caller& c, Ino ino, Ino parent, const std::string& name) {

@@ -15,23 +15,6 @@ uint64_t OpenFile::size_under(size_t layer) const {
 
 // ---- the local view -------------------------------------------------------------------------
 
-namespace {
-
-void know(Layer* layer, const Process& process) {
-  auto& knowers = layer->knowers;
-  if (knowers.size() < kKnowers &&
-      std::find(knowers.begin(), knowers.end(), process) == knowers.end())
-    knowers.push_back(process);
-}
-
-void touch(Layer* layer, const Editor& by) {
-  layer->mtime = by.now;
-  layer->keep_mtime = false;
-  know(layer, by.process);
-}
-
-}  // namespace
-
 OpenFile::View OpenFile::view_now() const {
   const Layer& top = *layers_.back();
   View view{base_, size_now(), std::nullopt, top.mtime};
@@ -40,9 +23,15 @@ OpenFile::View OpenFile::view_now() const {
 }
 
 void OpenFile::read_by(const Reader& reader) {
-  reader.note(base_);
-  if (!reader.process) return;
-  for (const auto& layer : layers_) know(layer.get(), reader.process);
+  const Layer* rewrite = nullptr;
+  for (auto at = layers_.rbegin(); at != layers_.rend() && !rewrite; ++at) {
+    (*at)->read_by(reader.process);
+    if ((*at)->buffer->whole()) rewrite = at->get();  // it hides what is beneath
+  }
+  if (rewrite && rewrite->base && rewrite->others_have(Party{reader.process}))
+    reader.note(*rewrite->base, true);
+  else
+    reader.note(base_, false);
 }
 
 std::optional<OpenFile::View> OpenFile::view() const {
@@ -108,74 +97,179 @@ uint64_t OpenFile::moment() const {
   return moment_;
 }
 
+Result<Layer*> OpenFile::add_layer(const Editor& by, const Basis& basis, DirtyBuffer::Kind kind) {
+  if (layers_.size() >= kLayers)
+    return fail(Code::busy, "too many unsaved changes of one file wait for the router");
+  auto layer = std::make_shared<Layer>(next_layer_++, kind, place_, by);
+  layer->base = basis.version;
+  layer->blind = !basis.read;
+  layers_.push_back(std::move(layer));
+  return layers_.back().get();
+}
+
+// What the first layer lies on. False: that is outdated.
+bool OpenFile::lay(const Beneath& beneath) {
+  if (beneath.moment != moment_) return false;
+  base_ = beneath.version;
+  base_size_ = beneath.size;
+  return true;
+}
+
 // The uppermost layer if it can take an edit of this kind, else a new one; null: outdated.
 Result<Layer*> OpenFile::layer_for(const Beneath& beneath, const Editor& by,
                                    DirtyBuffer::Kind kind) {
-  const std::optional<Version> base = by.base();
+  const Basis basis = by.base();
   if (layers_.empty()) {
-    if (beneath.moment != moment_) return nullptr;
-    base_ = beneath.version;
-    base_size_ = beneath.size;
+    if (!lay(beneath)) return nullptr;
   } else if (Layer& top = *layers_.back();
              !top.sealed && top.buffer->kind() == kind &&
-             (kind == DirtyBuffer::Kind::append || top.buffer->whole() || top.base == base)) {
-    // A rewrite of the whole file stays one commit, whoever writes: its base is that of whoever
-    // truncated. Appends rest on nothing.
+             (kind == DirtyBuffer::Kind::append ||
+              (top.buffer->whole() ? !basis.read || top.knows(by.party)
+                                   : top.base == basis.version))) {
+    // A rewrite of the whole file stays one commit, whose base is that of whoever truncated; but
+    // for who had read something else. Appends rest on nothing.
     return &top;
   }
-  if (layers_.size() >= kLayers)
-    return fail(Code::busy, "too many unsaved changes of one file wait for the router");
-  layers_.push_back(std::make_shared<Layer>(next_layer_++, kind, place_, by, base));
-  return layers_.back().get();
+  return add_layer(by, basis, kind);
+}
+
+// The rewrite that this one has begun, under those that others began since.
+Layer* OpenFile::rewrite_of(const Party& party) const {
+  for (auto at = layers_.rbegin(); at != layers_.rend(); ++at) {
+    Layer& layer = **at;
+    if (layer.sealed || !layer.buffer->whole()) break;
+    if (layer.has_part(party)) return &layer;
+  }
+  return nullptr;
+}
+
+// A truncation, and what follows it, over what another has written.
+Result<Layer*> OpenFile::rewrite_again(const Beneath& beneath, const Editor& by) {
+  if (layers_.empty() && !lay(beneath)) return nullptr;
+  LINKSPAN_TRY(Layer * layer, add_layer(by, by.base(), DirtyBuffer::Kind::overlay));
+  layer->buffer->truncate(0, UINT64_MAX);  // whatever is beneath by then
+  layer->touch_truncated(by);
+  mixed_ = true;
+  return layer;
+}
+
+// Of several who truncated the file when there was nothing in it yet, the first who writes has the
+// layer; each of the others begins a rewrite of its own when it writes.
+Result<Layer*> OpenFile::begin_rewrite(const Beneath& beneath, const Editor& by) {
+  Layer* top = unsealed_top();
+  if (!top || !top->bare()) return rewrite_again(beneath, by);
+  const Basis basis = by.base();
+  // Who read that it was empty read half of the other's rewrite.
+  top->base = top->has_read(by.party.process) ? Version{} : basis.version;
+  top->blind = !basis.read;
+  top->writer = by.party.process;
+  for (Layer::Part& part : top->parts) {
+    if (part.truncated && !part.party.same(by.party)) {
+      wait_to_rewrite(part.party);
+      part.truncated = false;
+    }
+  }
+  top->touch_truncated(by);
+  return top;
+}
+
+void OpenFile::wait_to_rewrite(const Party& party) {
+  if (truncated_.size() < kParties) truncated_.push_back(party);
+}
+
+// Whether this one's edit is the first of a rewrite of its own.
+bool OpenFile::begins(const Party& party) {
+  return std::erase_if(truncated_, [&](const Party& p) {
+           return p.process == party.process || (p.handle != 0 && p.handle == party.handle);
+         }) > 0;
+}
+
+void OpenFile::may_have_read(const std::vector<Process>& others) {
+  std::lock_guard lock(mutex_);
+  if (Layer* top = unsealed_top())
+    for (const Process& process : others)
+      if (process && !top->has_part(Party{process})) top->may_be_read_by(process);
+}
+
+void OpenFile::closed(uint64_t handle) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(truncated_, [&](const Party& p) { return p.handle == handle; });
+}
+
+Layer* OpenFile::unsealed_top() const {
+  return layers_.empty() || layers_.back()->sealed ? nullptr : layers_.back().get();
+}
+
+Result<Layer*> OpenFile::overlay_for(const Beneath& beneath, const Editor& by) {
+  if (!begins(by.party)) return layer_for(beneath, by, DirtyBuffer::Kind::overlay);
+  auto layer = begin_rewrite(beneath, by);
+  if (!layer.ok() || !*layer) wait_to_rewrite(by.party);  // it is tried again
+  return layer;
 }
 
 Result<Edited> OpenFile::write(const Beneath& beneath, const Editor& by, uint64_t offset,
                                std::string_view data, bool append) {
   std::lock_guard lock(mutex_);
-  const uint64_t size = layers_.empty() ? beneath.size : size_now();
+  Layer* layer = rewrite_of(by.party);
   // At the end of a file that is all our own rewrite, an append is a plain write: there is no other
   // end of file that others could have moved.
-  const bool own_end =
-      append && !layers_.empty() && !layers_.back()->sealed && layers_.back()->buffer->whole();
+  if (append && layer && layer != layers_.back().get()) layer = nullptr;
+  const uint64_t size = layers_.empty() ? beneath.size : size_now();
   const uint64_t at = append ? size : offset;
   if (at + data.size() > limits::kFileBytes || at + data.size() < at)
     return fail(Code::too_large, "files end at 16 GiB");
-  const auto kind = append && !own_end ? DirtyBuffer::Kind::append : DirtyBuffer::Kind::overlay;
-  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, kind));
-  if (!layer) return Edited::outdated;
+  const auto kind = append && !layer ? DirtyBuffer::Kind::append : DirtyBuffer::Kind::overlay;
+  if (!layer) {
+    LINKSPAN_TRY(layer, kind == DirtyBuffer::Kind::append ? layer_for(beneath, by, kind)
+                                                          : overlay_for(beneath, by));
+    if (!layer) return Edited::outdated;
+  }
+  if (layer != layers_.back().get()) mixed_ = true;
   LINKSPAN_CHECK(kind == DirtyBuffer::Kind::append ? layer->buffer->append(data)
                                                    : layer->buffer->write(at, data));
-  touch(layer, by);
+  layer->touch(by);
   return Edited::done;
 }
 
 Result<Edited> OpenFile::truncate(const Beneath& beneath, const Editor& by, uint64_t size) {
   if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
   std::lock_guard lock(mutex_);
-  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay));
+  const Layer* top = unsealed_top();
+  if (top && size == 0 && top->others_have(by.party)) {
+    if (top->bare()) {
+      wait_to_rewrite(by.party);
+    } else {
+      LINKSPAN_CHECK(rewrite_again(beneath, by));
+    }
+    return Edited::done;
+  }
+  LINKSPAN_TRY(Layer * layer, overlay_for(beneath, by));
   if (!layer) return Edited::outdated;
   layer->buffer->truncate(size, size_now());
-  touch(layer, by);
+  if (size == 0)
+    layer->touch_truncated(by);
+  else
+    layer->touch(by);
   return Edited::done;
 }
 
 Result<Edited> OpenFile::punch(const Beneath& beneath, const Editor& by, uint64_t begin,
                                uint64_t end) {
   std::lock_guard lock(mutex_);
-  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay));
+  LINKSPAN_TRY(Layer * layer, overlay_for(beneath, by));
   if (!layer) return Edited::outdated;
   layer->buffer->punch(begin, std::min(end, size_now()));
-  touch(layer, by);
+  layer->touch(by);
   return Edited::done;
 }
 
 Result<Edited> OpenFile::extend(const Beneath& beneath, const Editor& by, uint64_t size) {
   if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
   std::lock_guard lock(mutex_);
-  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay));
+  LINKSPAN_TRY(Layer * layer, overlay_for(beneath, by));
   if (!layer) return Edited::outdated;
   layer->buffer->extend(size);
-  touch(layer, by);
+  layer->touch(by);
   return Edited::done;
 }
 
@@ -216,8 +310,20 @@ uint64_t OpenFile::dirty_bytes() const {
 
 bool OpenFile::only_truncated() const {
   std::lock_guard lock(mutex_);
-  return layers_.size() == 1 && layers_.front()->buffer->whole() &&
-         !layers_.front()->buffer->has_data();
+  return layers_.size() == 1 && layers_.front()->bare();
+}
+
+bool OpenFile::others_write(const Process& than) const {
+  std::lock_guard lock(mutex_);
+  return std::any_of(layers_.begin(), layers_.end(),
+                     [&](const auto& layer) { return layer->others_have(Party{than}); }) &&
+         std::all_of(layers_.begin(), layers_.end(),
+                     [](const auto& layer) { return layer->writer; });
+}
+
+bool OpenFile::truncated_last(const Party& by) const {
+  std::lock_guard lock(mutex_);
+  return !layers_.empty() && layers_.back()->bare() && layers_.back()->has_part(by);
 }
 
 std::optional<Time> OpenFile::unsaved_since() const {
@@ -226,9 +332,16 @@ std::optional<Time> OpenFile::unsaved_since() const {
   return layers_.front()->since;
 }
 
-uint64_t OpenFile::last_layer() const {
+uint64_t OpenFile::last_layer(const CommitPart& part) const {
   std::lock_guard lock(mutex_);
-  return next_layer_ - 1;
+  if (layers_.empty()) return 0;
+  if (part.whose)
+    for (auto at = layers_.rbegin(); at != layers_.rend(); ++at)
+      if ((*at)->has_part(*part.whose)) return (*at)->number;
+  if (part.bare && !part.whose) return layers_.back()->number;
+  for (auto at = layers_.rbegin(); at != layers_.rend(); ++at)
+    if (!(*at)->bare()) return (*at)->number;
+  return 0;
 }
 
 std::shared_ptr<Layer> OpenFile::seal_lowest(uint64_t last) {
@@ -241,15 +354,23 @@ std::shared_ptr<Layer> OpenFile::seal_lowest(uint64_t last) {
 OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bool merged,
                                       const std::function<void(const Outcome&)>& learn) {
   std::lock_guard lock(mutex_);
-  Outcome outcome{base_, base_size_, false, layer.knowers};
+  Outcome outcome{base_, base_size_, false, mixed_, {}, {}};
+  for (const Layer::Part& part : layer.parts) {
+    const Process& process = part.party.process;
+    if (layer.knows(process)) outcome.knowers.push_back(process);
+    if (layer.read_half(process)) outcome.half.push_back(process);
+  }
   outcome.as_seen = !merged && follows(base_, result.version) &&
                     result.size == layer.buffer->size_over(base_size_);
   learn(outcome);
-  if (!layers_.empty() && layers_.front().get() == &layer) layers_.pop_front();
-  if (outcome.as_seen) {
-    // What was written over the local view was written over this commit.
-    for (const auto& above : layers_)
-      if (above->base == base_) above->base = result.version;
+  if (!layers_.empty() && layers_.front().get() == &layer) pop_lowest();
+  for (const auto& above : layers_) {
+    // What was written over the local view was written over this commit, by who knew of it.
+    if (layer.read_half(above->writer))
+      above->base = Version{};
+    else if (outcome.as_seen && above->base == base_ &&
+             (above->blind || layer.knows(above->writer)))
+      above->base = result.version;
   }
   base_ = result.version;
   base_size_ = result.size;
@@ -257,9 +378,22 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bo
   return outcome;
 }
 
-void OpenFile::drop_lowest() {
+void OpenFile::pop_lowest() {
+  layers_.pop_front();
+  if (layers_.empty()) mixed_ = false;
+}
+
+void OpenFile::drop_lowest(const std::function<void(const std::vector<Process>&)>& unlearn) {
   std::lock_guard lock(mutex_);
-  if (!layers_.empty()) layers_.pop_front();
+  if (!layers_.empty()) {
+    const auto dropped = layers_.front();
+    pop_lowest();
+    const auto misled = dropped->other_readers();
+    for (const auto& above : layers_)
+      if (std::find(misled.begin(), misled.end(), above->writer) != misled.end())
+        above->base = Version{};
+    unlearn(misled);
+  }
   ++moment_;
 }
 
@@ -269,6 +403,7 @@ std::vector<OpNumber> OpenFile::drop_all() {
   for (const auto& layer : layers_)
     if (layer->operation.value != 0) operations.push_back(layer->operation);
   layers_.clear();
+  mixed_ = false;
   ++moment_;
   return operations;
 }
@@ -286,10 +421,14 @@ void OpenFile::renumbered(Version from, Version to) {
     if (layer->base == from) layer->base = to;
 }
 
-void OpenFile::not_saved(Error error) {
+void OpenFile::not_saved(Error error, const Layer* layer) {
   std::lock_guard lock(mutex_);
   ++errors_;
-  error_ = std::move(error);
+  NotSaved& last = not_saved_.emplace_back(NotSaved{std::move(error), {}});
+  if (layer)
+    for (const Layer::Part& part : layer->parts)
+      if (part.wrote || part.truncated) last.whose.push_back(part.party);
+  if (not_saved_.size() > kErrors) not_saved_.pop_front();
 }
 
 uint64_t OpenFile::errors() const {
@@ -297,9 +436,16 @@ uint64_t OpenFile::errors() const {
   return errors_;
 }
 
-std::optional<Error> OpenFile::error_since(uint64_t seen) const {
+std::optional<Error> OpenFile::error_since(uint64_t seen, const Party& of) const {
   std::lock_guard lock(mutex_);
-  return errors_ > seen ? error_ : std::nullopt;
+  const uint64_t forgotten = errors_ - not_saved_.size();
+  for (size_t i = not_saved_.size(); i-- > 0 && forgotten + i + 1 > seen;) {
+    const auto& whose = not_saved_[i].whose;
+    if (whose.empty() ||
+        std::any_of(whose.begin(), whose.end(), [&](const Party& p) { return p.same(of); }))
+      return not_saved_[i].error;
+  }
+  return seen < forgotten ? std::optional<Error>(not_saved_.front().error) : std::nullopt;
 }
 
 void OpenFile::doom() {

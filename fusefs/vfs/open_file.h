@@ -10,6 +10,10 @@
 // tell who knows the result, under the file's lock. Else an edit between the two would rest on the
 // version before our own commit, and meet that commit as somebody else's change.
 //
+// Processes of one mount that rewrite a file at once, unlocked, have a layer each: what one of them
+// has written is not wiped by the other's truncation, and each is one commit with a base of its
+// own, as if they were on two mounts. Only the view here is that of a local disk.
+//
 // Threads: any. The lock is never held while anybody waits, but for `take_turn`, which gives it up
 // meanwhile.
 #pragma once
@@ -25,15 +29,14 @@
 
 #include "fusefs/cache/patience.h"
 #include "fusefs/vfs/data_map.h"
-#include "fusefs/vfs/dirty_buffer.h"
-#include "fusefs/vfs/processes.h"
+#include "fusefs/vfs/layer.h"
 #include "linkspan/clock.h"
 #include "linkspan/ops.h"
 
 namespace linkspan::vfs {
 
-inline constexpr size_t kKnowers = 64;   // of one layer; the next ones count as not knowing
 inline constexpr size_t kLayers = 1024;  // of one file; then writes fail with `busy`
+inline constexpr size_t kErrors = 16;    // of one file; who is to be told of older ones hears these
 
 // The committed content under a clean file, as just learned. `moment` guards against a commit of
 // our own in between: OpenFile::moment() from before it was learned.
@@ -43,39 +46,17 @@ struct Beneath {
   uint64_t size = 0;
 };
 
-// Who edits, and what that rests on.
-struct Editor {
-  Process process;
-  std::function<std::optional<Version>()> base;  // called under the file's lock
-  Time now;
-};
-
 // Who reads, and what takes note of the version that lies beneath what it reads.
 struct Reader {
   Process process;
-  std::function<void(Version)> note;  // called under the file's lock
+  // Called under the file's lock. `anothers`: what another process here is making of that version.
+  std::function<void(Version, bool anothers)> note;
 };
 
-struct Layer {
-  Layer(uint64_t n, DirtyBuffer::Kind kind, SpoolPlace* place, const Editor& by,
-        std::optional<Version> on)
-      : number(n),
-        buffer(std::make_shared<DirtyBuffer>(kind, place)),
-        base(on),
-        writer(by.process),
-        since(by.now),
-        mtime(by.now) {}
-  const uint64_t number;  // ascending within the file
-  const std::shared_ptr<DirtyBuffer> buffer;
-  std::optional<Version> base;  // moves on with commits below that it was written over
-  const Process writer;
-  const Time since;  // its first edit
-  Time mtime;
-  bool keep_mtime = false;  // the times were set after the last write
-  bool sealed = false;      // being sent, or sent without an answer: must not change any more
-  OpNumber operation;       // sent without an answer; only whoever has the turn touches it
-  // Who wrote or read this: they know the content that the commit makes. Bounded by kKnowers.
-  std::vector<Process> knowers;
+// How much of what is unsaved a commit is to take, and whose failures are its caller's.
+struct CommitPart {
+  std::optional<Party> whose;  // up to the last that this one wrote; none: all
+  bool bare = true;            // also a truncation over which nothing was written yet
 };
 
 enum class Edited : uint8_t {
@@ -120,7 +101,11 @@ class OpenFile {
   Result<Edited> truncate(const Beneath& beneath, const Editor& by, uint64_t size);
   Result<Edited> punch(const Beneath& beneath, const Editor& by, uint64_t begin, uint64_t end);
   Result<Edited> extend(const Beneath& beneath, const Editor& by, uint64_t size);
-  void times_were_set();  // utimensat came after the writes so far
+  // The file has just been truncated. These have it open, and may read so, by the size that the
+  // kernel has now, before they ask for anything.
+  void may_have_read(const std::vector<Process>& others);
+  void closed(uint64_t handle);  // no edits come by it any more
+  void times_were_set();         // utimensat came after the writes so far
 
   // -- commits --------------------------------------------------------------------------------
   // One thread at a time commits, or changes attributes that must keep their order with commits.
@@ -131,10 +116,14 @@ class OpenFile {
   uint64_t dirty_bytes() const;
   // Nothing but a truncation is unsaved (O_TRUNC at open, nothing written since).
   bool only_truncated() const;
+  // Another process than this one is writing it (and nobody through a mapping).
+  bool others_write(const Process& than) const;
+  // This one truncated it, and nobody has written since.
+  bool truncated_last(const Party& by) const;
   // When the first of the edits was that the next commit would send. None: clean, or it is under
   // way.
   std::optional<Time> unsaved_since() const;
-  uint64_t last_layer() const;  // number of the uppermost; 0: none ever
+  uint64_t last_layer(const CommitPart& part = {}) const;  // its number; 0: none
   // The lowest layer, sealed, if it is none above number `last`; else null. With the turn.
   std::shared_ptr<Layer> seal_lowest(uint64_t last);
   // The lowest layer was committed: the result is the base now. With the turn.
@@ -142,13 +131,16 @@ class OpenFile {
     Version before;        // the base until now
     uint64_t beneath = 0;  // its size
     bool as_seen = false;  // the result is what the local view was: nobody else's change is in it
+    bool mixed = false;    // the kernel's pages may hold bytes of several layers
     std::vector<Process> knowers;
+    std::vector<Process> half;  // had read it before it was finished
   };
   // `learn` notes who knows the result; under the file's lock.
   Outcome committed(const Layer& layer, const Attr& result, bool merged,
                     const std::function<void(const Outcome&)>& learn);
-  // Its bytes are the router's or nobody's. With the turn.
-  void drop_lowest();
+  // Its bytes are the router's or nobody's. With the turn. `unlearn`: who had read them, and did
+  // not write them, has read what never was; under the file's lock.
+  void drop_lowest(const std::function<void(const std::vector<Process>&)>& unlearn);
   // The file has no name and no handle any more. The operations that were sent without an answer.
   std::vector<OpNumber> drop_all();
   // What lies beneath changed by an operation of our own that is no commit.
@@ -158,9 +150,10 @@ class OpenFile {
 
   // Something that was written could not be committed: whoever has the file open for writing is to
   // be told, and each once (as errseq_t in the kernel does), not just whose call the commit was.
-  void not_saved(Error error);
+  // `layer`: whose writers alone are meant.
+  void not_saved(Error error, const Layer* layer = nullptr);
   uint64_t errors() const;  // so many so far
-  std::optional<Error> error_since(uint64_t seen) const;
+  std::optional<Error> error_since(uint64_t seen, const Party& of) const;
 
   // What is unsaved was written under a lock that is lost: it must not be committed any more.
   void doom();
@@ -175,8 +168,18 @@ class OpenFile {
 
  private:
   Result<Layer*> layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind);
+  Result<Layer*> add_layer(const Editor& by, const Basis& basis, DirtyBuffer::Kind kind);
+  Result<Layer*> overlay_for(const Beneath& beneath, const Editor& by);
+  Result<Layer*> rewrite_again(const Beneath& beneath, const Editor& by);
+  Result<Layer*> begin_rewrite(const Beneath& beneath, const Editor& by);
+  bool lay(const Beneath& beneath);
+  void wait_to_rewrite(const Party& party);
+  bool begins(const Party& party);
+  Layer* unsealed_top() const;
+  Layer* rewrite_of(const Party& party) const;
   View view_now() const;
   void read_by(const Reader& reader);
+  void pop_lowest();
   uint64_t size_under(size_t layer) const;
   uint64_t size_now() const { return size_under(layers_.size()); }
 
@@ -191,8 +194,14 @@ class OpenFile {
   Version base_;  // beneath the layers; says nothing while there are none
   uint64_t base_size_ = 0;
   std::deque<std::shared_ptr<Layer>> layers_;
+  struct NotSaved {
+    Error error;
+    std::vector<Party> whose;  // empty: everybody's
+  };
   uint64_t errors_ = 0;
-  std::optional<Error> error_;  // the last one
+  std::deque<NotSaved> not_saved_;  // the last of them
+  std::vector<Party> truncated_;    // these, too, and have written nothing since: see begin_rewrite
+  bool mixed_ = false;              // layers of several rewriters are, or were, over one another
   bool orphan_ = false;
   bool doomed_ = false;
 };

@@ -59,6 +59,7 @@ std::shared_ptr<OpenFile> OpenFiles::close(Handle h) {
   if (it == handles_.end()) return nullptr;
   const std::shared_ptr<OpenFile> file = it->second->file;
   handles_.erase(it);
+  file->closed(h);
   if (--file->handles > 0) return nullptr;
   if (file->dirty()) return file;
   files_.erase(file->ino);
@@ -91,6 +92,17 @@ unsigned OpenFiles::handles_of(Ino ino) const {
   return it == files_.end() ? 0 : it->second->handles;
 }
 
+unsigned OpenFiles::writing_handles_of(Ino ino, const Process& opener,
+                                       const FileHandle* but) const {
+  std::lock_guard lock(mutex_);
+  unsigned found = 0;
+  for (const auto& [number, handle] : handles_)
+    if (handle.get() != but && handle->file->ino == ino && handle->writes &&
+        handle->opener == opener)
+      ++found;
+  return found;
+}
+
 bool OpenFiles::other_readers(Ino ino, const std::vector<Process>& than) const {
   std::lock_guard lock(mutex_);
   auto it = files_.find(ino);
@@ -100,6 +112,15 @@ bool OpenFiles::other_readers(Ino ino, const std::vector<Process>& than) const {
     return handle.reads && handle.file->ino == ino &&
            std::find(than.begin(), than.end(), handle.opener) == than.end();
   });
+}
+
+std::vector<Process> OpenFiles::readers(Ino ino, const Process& but) const {
+  std::lock_guard lock(mutex_);
+  std::vector<Process> found;
+  for (const auto& [number, handle] : handles_)
+    if (handle->file->ino == ino && handle->reads && !handle->direct && handle->opener != but)
+      found.push_back(handle->opener);
+  return found;
 }
 
 void OpenFiles::locks_lost(Ino ino) {

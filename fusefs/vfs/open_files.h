@@ -64,9 +64,14 @@ class OpenFiles {
   std::shared_ptr<OpenFile> find(Ino ino) const;  // null: neither open nor unsaved
   std::vector<std::shared_ptr<OpenFile>> dirty() const;
   unsigned handles_of(Ino ino) const;
+  // Those that the process opened for writing, but for this one.
+  unsigned writing_handles_of(Ino ino, const Process& opener, const FileHandle* but) const;
   // A process that is none of these has the file open for reading: it may read unseen, from the
   // kernel's pages.
   bool other_readers(Ino ino, const std::vector<Process>& than) const;
+
+  // Processes, but for this one, that have the file open for reading, and not past the pages.
+  std::vector<Process> readers(Ino ino, const Process& but) const;
 
   // Handles of the file through which locks were set may not write any more.
   void locks_lost(Ino ino);

@@ -65,19 +65,20 @@ Process Processes::of_thread(int32_t tid) {
   return process;
 }
 
-bool Processes::can_write(const Process& process, Ino ino) {
-  if (!process) return false;
+unsigned Processes::writers(const Process& process, Ino ino) {
+  if (!process) return 0;
   const std::string dir = "/proc/" + std::to_string(process.pid) + "/fdinfo";
   const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(dir.c_str()), ::closedir);
-  if (!entries) return false;
+  if (!entries) return 0;
+  unsigned found = 0;
   while (const dirent* entry = ::readdir(entries.get())) {
     if (entry->d_name[0] == '.') continue;
     const std::string info = slurp(dir + "/" + entry->d_name);
     if (field(info, "\nino:") != ino.value) continue;
     const auto access = static_cast<int>(field(info, "\nflags:", 8)) & O_ACCMODE;
-    if (access != O_RDONLY) return true;
+    if (access != O_RDONLY) ++found;
   }
-  return false;
+  return found;
 }
 
 }  // namespace linkspan::vfs

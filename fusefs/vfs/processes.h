@@ -29,8 +29,8 @@ class Processes {
  public:
   Process of_thread(int32_t tid);
 
-  // The process has a descriptor of this inode that can write. False where /proc does not say.
-  static bool can_write(const Process& process, Ino ino);
+  // How many descriptors of this inode the process has that can write; 0 where /proc does not say.
+  static unsigned writers(const Process& process, Ino ino);
 
  private:
   struct Seen {

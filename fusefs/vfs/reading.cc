@@ -65,32 +65,43 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
       release(ino, result.handle);
       return done.error();
     }
-    const auto done = edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
-      return file.truncate(beneath, by, 0);
-    });
+    const auto done = edit(
+        c, doing, result.handle, file,
+        [&](const Beneath& beneath, const Editor& by) { return file.truncate(beneath, by, 0); });
     if (!done.ok()) {
       release(ino, result.handle);
       return done.error();
     }
+    if (options_.route.writable()) file.may_have_read(files_.readers(ino, process));
     commits_.schedule(ino, kBareTruncation);  // whoever opened it may write nothing for long
   }
   const auto view = file.view();
   const Version version = view ? view->base : known.node.attr.version;
-  result.keep_cache = kernel_.pages_of(ino, version);
+  // What is in the kernel's pages may be read unseen, or not be read at all. A process that had
+  // read another version is to be seen reading this one, or its next save would rest on the wrong
+  // one.
+  const auto last = reads && !truncates ? bases_.read_by(process, ino, tree_.last_name(ino))
+                                        : std::optional<Version>();
+  const bool behind = last && *last != version && matters(known.node.attr);
+  result.keep_cache = kernel_.pages_of(ino, version) && !behind;
   // The kernel reads with the size that it knew when read(2) began; while others rewrite the file,
   // the bytes may be of a newer content by then, cut off at the older's size. Without its pages it
   // asks for bytes and takes what it gets. Not for large files, which nobody saves so often, and
   // not for long: such a descriptor takes no shared mapping.
-  result.direct = handle->direct = !writes && !view && changed_lately(known.node.attr);
+  result.direct = handle->direct =
+      !writes && (view ? matters(known.node.attr) && file.others_write(process)
+                       : behind || changed_lately(known.node.attr));
   if (!result.direct)
     kernel_.pages_are(ino, version);
   else if (!result.keep_cache)
     kernel_.pages_are_unknown(ino);
-  // What is in the kernel's pages already may be read unseen, and so may be that there is nothing.
-  // All else is noted when it is read: that may be an older version than this.
+  // It may be read unseen that there is nothing, too, and what others read meanwhile. All else is
+  // noted when it is read: that may be an older version than this.
   const bool empty = (view ? view->size : known.node.attr.size) == 0;
   if (reads && !truncates && !result.direct && (result.keep_cache || empty)) {
     if (!file.view_for(reader(c, ino))) note_read(c, ino, version);
+  } else if (reads && !writes && !result.direct && !last) {
+    note_read(c, ino, version);
   }
   handle->may_have_read = reads && !result.direct && result.keep_cache;
   return result;
@@ -105,6 +116,12 @@ Status RouteVfs::strip_set_id(const Caller& c, const Doing& doing, const Attr& a
   SetAttr only;
   only.mode = stripped;
   return send_attributes(c, doing, attr.ino, only);
+}
+
+// Which version a save of this file rests on: large ones are not merged, nor mapped for nothing.
+bool RouteVfs::matters(const Attr& attr) const {
+  return options_.route.writable() && options_.route.policy != Policy::last_writer_wins &&
+         attr.size <= kDirectBytes;
 }
 
 bool RouteVfs::changed_lately(const Attr& attr) {
@@ -122,10 +139,11 @@ void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
 }
 
 Reader RouteVfs::reader(const Caller& c, Ino ino) {
-  if (!options_.route.writable()) return Reader{{}, [](Version) {}};
+  if (!options_.route.writable()) return Reader{{}, [](Version, bool) {}};
   const Process process = processes_.of_thread(c.tid);
   return Reader{process, [this, process, ino, name = tree_.last_name(ino),
-                          former = tree_.former_name(ino)](Version version) {
+                          former = tree_.former_name(ino)](Version version, bool anothers) {
+                  if (anothers) return bases_.read_rewrite(process, Base{ino, version}, name);
                   bases_.read(process, Base{ino, version}, name, former);
                 }};
 }

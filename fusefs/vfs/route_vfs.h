@@ -166,19 +166,20 @@ class RouteVfs final : public Vfs {
                                                   const Attr& attr, Version version,
                                                   uint64_t offset);
   Status strip_set_id(const Caller& c, const Doing& doing, const Attr& attr);
+  bool matters(const Attr& attr) const;
   bool changed_lately(const Attr& attr);
   void note_read(const Caller& c, Ino ino, Version version);
-  Editor editor(const Caller& c, Ino ino);
+  Editor editor(const Caller& c, Ino ino, Handle h);
   Reader reader(const Caller& c, Ino ino);
   using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
   // Makes the edit on what lies beneath; the kernel may hold page locks.
-  Status edit(const Caller& c, const Doing& doing, OpenFile& file, const Edit& edit);
+  Status edit(const Caller& c, const Doing& doing, Handle h, OpenFile& file, const Edit& edit);
   Status under_its_locks(const FileHandle& handle);
   bool commits_go() const;
   Status when_there_is_room(const Doing& doing, Ino ino, const std::function<Status()>& write);
   void make_room(const Doing& doing, Ino ino);
-  Status commit_and_report(const Doing& doing, const FileHandle& handle);
-  bool truncation_may_wait(const Caller& c, const FileHandle& handle);
+  Status commit_and_report(const Caller& c, const Doing& doing, Handle h, const FileHandle& handle);
+  bool truncation_may_wait(const Caller& c, Handle h, const FileHandle& handle);
   void accessed_by_pages(FileHandle& handle);
 
   // -- extended attributes (xattrs.cc) --

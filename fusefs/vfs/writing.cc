@@ -17,19 +17,22 @@ bool known_to_all(const std::optional<cache::Name>& name) {
 
 // ---- edits ----------------------------------------------------------------------------------
 
-Editor RouteVfs::editor(const Caller& c, Ino ino) {
+Editor RouteVfs::editor(const Caller& c, Ino ino, Handle h) {
   Editor by;
   const auto name = tree_.last_name(ino);
-  by.process = known_to_all(name) ? Process{} : processes_.of_thread(c.tid);
-  by.base = [this, ino, process = by.process, name] { return bases_.of_node(process, ino, name); };
+  by.party = {known_to_all(name) ? Process{} : processes_.of_thread(c.tid), h};
+  by.base = [this, ino, process = by.party.process, name] {
+    return bases_.basis(process, ino, name);
+  };
   by.now = options_.clock->now();
   return by;
 }
 
 // On a file with unsaved writes an edit asks nobody. On a clean one it first learns what lies
 // beneath: at most a read, never a mutation, for the kernel may hold page locks (DESIGN 4a).
-Status RouteVfs::edit(const Caller& c, const Doing& doing, OpenFile& file, const Edit& edit) {
-  const Editor by = editor(c, file.ino);
+Status RouteVfs::edit(const Caller& c, const Doing& doing, Handle h, OpenFile& file,
+                      const Edit& edit) {
+  const Editor by = editor(c, file.ino, h);
   Beneath beneath;
   for (unsigned attempt = 0; attempt < kEditTries; ++attempt) {
     LINKSPAN_TRY(const Edited edited, edit(beneath, by));
@@ -64,7 +67,7 @@ Result<size_t> RouteVfs::write(const Caller& c, Ino ino, Handle h, uint64_t offs
   OpenFile& file = *handle->file;
   const Doing doing = begin(c);
   LINKSPAN_CHECK(when_there_is_room(doing, ino, [&] {
-    return edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
+    return edit(c, doing, h, file, [&](const Beneath& beneath, const Editor& by) {
       return file.write(beneath, by, offset, data, append);
     });
   }));
@@ -128,11 +131,11 @@ Status RouteVfs::fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_
   // Space is not set aside: the quota decides at the commit.
   if (kind == 0 && keep_size) return ok();
   if (kind != FALLOC_FL_PUNCH_HOLE && !keep_size)
-    LINKSPAN_CHECK(edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
+    LINKSPAN_CHECK(edit(c, doing, h, file, [&](const Beneath& beneath, const Editor& by) {
       return file.extend(beneath, by, end);
     }));
   if (kind != 0)
-    LINKSPAN_CHECK(edit(c, doing, file, [&](const Beneath& beneath, const Editor& by) {
+    LINKSPAN_CHECK(edit(c, doing, h, file, [&](const Beneath& beneath, const Editor& by) {
       return file.punch(beneath, by, offset, end);
     }));
   LINKSPAN_CHECK(under_its_locks(*handle));
@@ -143,40 +146,46 @@ Status RouteVfs::fallocate(const Caller& c, Ino ino, Handle h, int mode, uint64_
 // ---- commits --------------------------------------------------------------------------------
 
 // What could not be committed now, or since this handle was told last, whoever's call that was.
-Status RouteVfs::commit_and_report(const Doing& doing, const FileHandle& handle) {
+Status RouteVfs::commit_and_report(const Caller& c, const Doing& doing, Handle h,
+                                   const FileHandle& handle) {
   OpenFile& file = *handle.file;
-  const auto done = commits_.commit(doing, file);
+  const Party party{processes_.of_thread(c.tid), h};
+  const auto done = commits_.commit(doing, file, {party});
   if (!done.ok() && transient(done.code())) commits_.schedule(file.ino, kCommitRetryDelay);
-  const auto missed = file.error_since(handle.errors_seen);
+  const auto missed = file.error_since(handle.errors_seen, {handle.opener, h});
   if (!done.ok()) return done;
   return missed ? Status(*missed) : ok();
 }
 
 // A shell's `cmd > file` opens with O_TRUNC, duplicates the descriptor and closes the first one,
 // all before anything is written: a reader elsewhere would see an empty file. So a bare truncation
-// waits while the closing process, or the one that opened the file, has another descriptor of it.
-bool RouteVfs::truncation_may_wait(const Caller& c, const FileHandle& handle) {
-  if (!handle.file->only_truncated()) return false;
+// waits while the closing process, or the one that opened the file, has another descriptor of this
+// open: more of them than it has opened besides.
+bool RouteVfs::truncation_may_wait(const Caller& c, Handle h, const FileHandle& handle) {
   const Process closing = processes_.of_thread(c.tid);
-  if (Processes::can_write(closing, handle.file->ino)) return true;
-  return closing != handle.opener && Processes::can_write(handle.opener, handle.file->ino);
+  if (!handle.file->truncated_last({closing, h})) return false;
+  const Ino ino = handle.file->ino;
+  const auto has_another = [&](const Process& process) {
+    return Processes::writers(process, ino) > files_.writing_handles_of(ino, process, &handle);
+  };
+  return has_another(closing) || (closing != handle.opener && has_another(handle.opener));
 }
 
 Status RouteVfs::flush(const Caller& c, Ino ino, Handle h) {
   const auto handle = files_.handle(h);
   if (!handle) return no_such_handle();
   accessed_by_pages(*handle);
-  if (!handle->writes || truncation_may_wait(c, *handle)) return ok();
+  if (!handle->writes || truncation_may_wait(c, h, *handle)) return ok();
   // A child that was forked with it closes it, too, and nobody hears what it is told: only fsync
   // counts as told.
-  return commit_and_report(begin(c), *handle);
+  return commit_and_report(c, begin(c), h, *handle);
 }
 
 Status RouteVfs::fsync(const Caller& c, Ino ino, Handle h) {
   const auto handle = files_.handle(h);
   if (!handle) return no_such_handle();
   const uint64_t errors = handle->file->errors();
-  const Status saved = commit_and_report(begin(c), *handle);
+  const Status saved = commit_and_report(c, begin(c), h, *handle);
   // Those of this commit are in its answer; but if that is of what may yet be saved, there can be
   // others, of before, that it does not tell.
   if (saved.ok()) handle->errors_seen = errors;

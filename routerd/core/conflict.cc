@@ -97,6 +97,7 @@ std::optional<std::string> apply_commit(std::string old, const CommitRequest& re
 }
 
 Result<Merger::Text> Merger::text(Ino ino, Version version) {
+  if (!version) return Text();  // a base that is no version: the writer had read half a rewrite
   auto read = store_.read(mutation_.scope, {ino, version, 0, static_cast<uint32_t>(kMergeBytes)});
   if (!read.ok() && !is_gone(read.code())) return read.error();
   if (!read.ok() || read->size > kMergeBytes || looks_binary(read->data)) return Text();

@@ -3,6 +3,7 @@
 #include <git2.h>
 
 #include <algorithm>
+#include <set>
 #include <vector>
 
 namespace linkspan::core {
@@ -119,68 +120,107 @@ Edits without_weak_anchors(const Edits& edits, const Lines& old, size_t new_coun
   return out;
 }
 
-// Two additions at one place: head's and mine, what is common to both once.
-std::optional<std::string> join(std::string_view head, std::string_view mine) {
-  const auto edits = diff(head, mine);
+// Two additions at one place, one behind the other; what is common to both once.
+std::optional<std::string> join(std::string_view first, std::string_view second) {
+  const auto edits = diff(first, second);
   if (!edits) return std::nullopt;
-  const Lines heads(head, "\n"), mines(mine, "\n");  // whole lines: both end in a newline
+  const Lines firsts(first, "\n"), seconds(second, "\n");  // whole lines: both end in a newline
   std::string out;
   size_t at = 0;
-  for (const Edit& edit : without_weak_anchors(*edits, heads, mines.count())) {
-    out += heads.range(at, edit.end);
-    out += mines.range(edit.new_begin, edit.new_end);
+  for (const Edit& edit : without_weak_anchors(*edits, firsts, seconds.count())) {
+    out += firsts.range(at, edit.end);
+    out += seconds.range(edit.new_begin, edit.new_end);
     at = edit.end;
   }
-  out += heads.range(at, heads.count());
+  out += firsts.range(at, firsts.count());
   return out;
+}
+
+// One that says something.
+bool share_a_line(std::string_view one, std::string_view other) {
+  const Lines ones(one, "\n"), others(other, "\n");
+  std::set<std::string_view> seen;
+  for (size_t i = 0; i < ones.count(); ++i)
+    if (says_something(ones.range(i, i + 1))) seen.insert(ones.range(i, i + 1));
+  for (size_t i = 0; i < others.count(); ++i)
+    if (seen.count(others.range(i, i + 1)) != 0) return true;
+  return false;
 }
 
 class Merge {
  public:
   Merge(const Lines& base, const Lines& head, const Lines& mine, const Edits& head_edits,
         const Edits& mine_edits)
-      : base_(base), head_(head), mine_(mine), h_(head_edits), m_(mine_edits) {}
+      : base_(base), head_{head, head_edits}, mine_{mine, mine_edits} {}
 
   std::optional<std::string> run() {
-    size_t h = 0, m = 0;
-    while (h < h_.size() || m < m_.size()) {
-      if (m == m_.size() || (h < h_.size() && before(h_[h], m_[m]))) {
-        apply(head_, h_[h++]);
-      } else if (h == h_.size() || before(m_[m], h_[h])) {
-        apply(mine_, m_[m++]);
-      } else if (!apply_both(h_[h++], m_[m++])) {
-        return std::nullopt;
-      }
+    while (head_.next() || mine_.next()) {
+      const Edit *h = head_.next(), *m = mine_.next();
+      bool merged;
+      if (!m || (h && before(*h, *m)))
+        merged = apply(head_, mine_);
+      else if (!h || before(*m, *h))
+        merged = apply(mine_, head_);
+      else
+        merged = apply_both(*h, *m);
+      if (!merged) return std::nullopt;
     }
     out_ += base_.range(at_, base_.count());
     return std::move(out_);
   }
 
  private:
+  struct Side {
+    const Lines& lines;
+    const Edits& edits;
+    size_t at = 0;
+    const Edit* next() const { return at < edits.size() ? &edits[at] : nullptr; }
+    std::string_view text(const Edit& edit) const {
+      return lines.range(edit.new_begin, edit.new_end);
+    }
+  };
+
   // `a` is done with where `b` begins. Two additions at one place are not before each other.
   static bool before(const Edit& a, const Edit& b) {
     return a.end <= b.begin && !(a.inserts() && b.inserts() && a.begin == b.begin);
   }
-  void apply(const Lines& side, const Edit& edit) {
-    out_ += base_.range(at_, edit.begin);
-    out_ += side.range(edit.new_begin, edit.new_end);
-    at_ = edit.end;
+  // The next edit of `first`, which is before that of `second`. Where they touch, both may have
+  // added the same lines there, though one of them has replaced what stands beside: those are one
+  // addition.
+  bool apply(Side& first, Side& second) {
+    const Edit& edit = *first.next();
+    ++first.at;
+    const std::string_view text = first.text(edit);
+    const Edit* other = second.next();
+    if (!other || edit.end != other->begin) return put(edit, text);
+    const std::string_view others = second.text(*other);
+    if (!share_a_line(text, others)) return put(edit, text);
+    if (!edit.inserts() && !other->inserts()) return false;
+    const auto joined = join(text, others);
+    if (!joined) return false;
+    ++second.at;
+    // What touches the pair's other end, too, would have to be looked for in both.
+    if (first.next() && first.next()->begin == other->end) return false;
+    return put({edit.begin, other->end, 0, 0}, *joined);
   }
   bool apply_both(const Edit& head, const Edit& mine) {
     if (head.begin != mine.begin || head.end != mine.end) return false;
-    const std::string_view heads = head_.range(head.new_begin, head.new_end);
-    const std::string_view mines = mine_.range(mine.new_begin, mine.new_end);
+    const std::string_view heads = head_.text(head), mines = mine_.text(mine);
     if (heads != mines && !head.inserts()) return false;
     const auto both = heads == mines ? std::string(heads) : join(heads, mines);
-    if (!both) return false;
-    out_ += base_.range(at_, head.begin);
-    out_ += *both;
-    at_ = head.end;
+    ++head_.at;
+    ++mine_.at;
+    return both && put(head, *both);
+  }
+  bool put(const Edit& edit, std::string_view text) {
+    out_ += base_.range(at_, edit.begin);
+    out_ += text;
+    at_ = edit.end;
     return true;
   }
 
-  const Lines &base_, &head_, &mine_;
-  const Edits &h_, &m_;
+  const Lines& base_;
+  Side head_, mine_;
   std::string out_;
   size_t at_ = 0;  // lines of base that are dealt with
 };

@@ -16,7 +16,8 @@ namespace linkspan::core {
 //   Lines without a letter or digit (blank ones, rules, brackets) are not taken for the same line
 //   where that would lay one side's paragraph into the other's.
 // - A line added right before or behind lines that the other side replaced or removed stays on its
-//   side of them. Added between them, it overlaps.
+//   side of them; one that the other has put there, too, is one line. Added between them, it
+//   overlaps.
 // - The same replacement on both sides is one replacement.
 // - The last line counts as a whole line with or without a newline at its end; whether the result
 //   ends in one follows the side that changed it.

@@ -515,13 +515,13 @@ for i in range(rounds):
 """
 
 
-def eight_writers(lab, name, add, base):
+def eight_writers(lab, name, add, base, mounts=WRITERS):
     put(f"{lab.mounts[0]}/memory/{name}", base)
     new = New(lab)
     begun = time.monotonic()
     children = [subprocess.Popen([sys.executable, "-c", WRITER, os.path.dirname(os.path.abspath(__file__)),
                                   add[i % len(add)],
-                                  f"{lab.mounts[i % len(lab.mounts)]}/memory/{name}", str(i), str(ROUNDS)],
+                                  f"{lab.mounts[i % mounts]}/memory/{name}", str(i), str(ROUNDS)],
                                  stdout=subprocess.PIPE, text=True) for i in range(WRITERS)]
     outputs = [None] * WRITERS
 
@@ -564,6 +564,14 @@ def test_eight_writers_by_save_in_the_middle(lab):
 
 def test_eight_writers_in_place(lab):
     equal(eight_writers(lab, "eight-place.md", ["add_in_place"], b"# Memory\n"), 0, "additions were refused")
+
+
+def test_eight_writers_of_one_mount_and_of_two(lab):
+    for mounts in (1, 2):
+        equal(eight_writers(lab, f"eight-save-{mounts}.md", ["add_by_save"], b"# Memory\n", mounts), 0,
+              "additions were refused")
+        # Who reads what another process of its mount has just emptied is refused; nothing is lost.
+        eight_writers(lab, f"eight-place-{mounts}.md", ["add_in_place"], b"# Memory\n", mounts)
 
 
 def test_eight_writers_by_append(lab):

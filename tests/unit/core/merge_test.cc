@@ -75,6 +75,20 @@ TEST(Merge, SavingAgainOverAnOwnMerge) {
   EXPECT_EQ(merge3(base, head, first), head);
 }
 
+// It added a line, which was merged, and then changed the one beside it.
+TEST(Merge, ALineThatBothAddedBesideAReplacementIsOneLine) {
+  EXPECT_EQ(merge3("a\nb\n", "a\nX\nb\n", "a\nX\nc\n"), "a\nX\nc\n");
+  EXPECT_EQ(merge3("a\nb\n", "a\nX\nc\n", "a\nX\nb\n"), "a\nX\nc\n");
+  EXPECT_EQ(merge3("b\na\n", "b\nX\na\n", "c\nX\na\n"), "c\nX\na\n");
+  EXPECT_EQ(merge3("a\nb\n", "a\nX\nh\nb\n", "a\nX\nc\n"), "a\nX\nh\nc\n");
+  EXPECT_EQ(merge3("b0\nb1\nb2\n", "b1\nb0\nb2\n", "b1\nb0\nm0\n"), "b1\nb0\nm0\n");
+  // Blank lines say nothing of that.
+  EXPECT_EQ(merge3("a\nb\n", "a\n\nh\nb\n", "a\n\nc\n"), "a\n\nh\n\nc\n");
+  // Which of two replacements a common line is of, nobody can tell.
+  EXPECT_EQ(merge3("a\nb\n", "h\nX\nb\n", "a\nX\nm\n"), std::nullopt);
+  EXPECT_EQ(merge3("a\nb\n", "h\nb\n", "a\nm\n"), "h\nm\n");
+}
+
 TEST(Merge, EditsApartBothApply) {
   EXPECT_EQ(merge3("a\nb\nc\nd\ne\n", "a\nB\nc\nd\ne\n", "a\nb\nc\nD\ne\n"), "a\nB\nc\nD\ne\n");
   EXPECT_EQ(merge3("a\nb\nc\n", "b\nc\n", "a\nb\nc\nd\n"), "b\nc\nd\n");

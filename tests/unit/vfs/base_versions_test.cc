@@ -82,11 +82,11 @@ TEST(Processes, SeesWritableDescriptorsOfAnInode) {
   ASSERT_EQ(::pipe(ends), 0);
   struct stat st {};
   ASSERT_EQ(::fstat(ends[1], &st), 0);
-  EXPECT_TRUE(Processes::can_write(mine, Ino{st.st_ino}));
+  EXPECT_EQ(Processes::writers(mine, Ino{st.st_ino}), 1u);
   ::close(ends[1]);
-  EXPECT_FALSE(Processes::can_write(mine, Ino{st.st_ino}));  // the reading end only reads
+  EXPECT_EQ(Processes::writers(mine, Ino{st.st_ino}), 0u);  // the reading end only reads
   ::close(ends[0]);
-  EXPECT_FALSE(Processes::can_write(Process{}, Ino{st.st_ino}));
+  EXPECT_EQ(Processes::writers(Process{}, Ino{st.st_ino}), 0u);
 }
 
 TEST(ReplyGate, ARevocationMakesOlderRepliesOldAndWaitsForWrites) {

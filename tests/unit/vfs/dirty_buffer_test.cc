@@ -245,14 +245,16 @@ TEST(DirtyBuffer, AppendsMoveWithTheEndBeneath) {
 
 Editor by(std::optional<uint64_t> base = 1, int64_t now = 1) {
   Editor editor;
-  editor.base = [base] { return base ? std::optional<Version>(Version{*base}) : std::nullopt; };
+  editor.base = [base] {
+    return Basis{base ? std::optional<Version>(Version{*base}) : std::nullopt, false};
+  };
   editor.now = Time{now};
   return editor;
 }
 
 std::string local_view(OpenFile& file, const std::string& base, uint64_t offset, size_t size) {
   std::string out(size, '\0');
-  const auto reading = file.read(Reader{{}, [](Version) {}}, offset, out.data(), size);
+  const auto reading = file.read(Reader{{}, [](Version, bool) {}}, offset, out.data(), size);
   EXPECT_TRUE(reading.ok());
   if (!reading.ok() || !*reading) return "clean";
   for (const Range& gap : (*reading)->gaps)

@@ -1,0 +1,91 @@
+// The unsaved writes of a file that become one commit, and who had a part in them: whose base they
+// rest on, and who knows the content that comes of them.
+//
+// Threads: none of its own; OpenFile's lock guards it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "fusefs/vfs/base_versions.h"
+#include "fusefs/vfs/dirty_buffer.h"
+#include "fusefs/vfs/processes.h"
+#include "linkspan/clock.h"
+#include "linkspan/ops.h"
+
+namespace linkspan::vfs {
+
+inline constexpr size_t kParties = 64;  // of one layer; the next ones count as not knowing
+
+// A process, or whoever else has the same open file description: a child that inherited it.
+struct Party {
+  Process process;
+  uint64_t handle = 0;  // 0: none
+  // A process that is not known (Process) may be any.
+  bool same(const Party& other) const {
+    return !process || !other.process || process == other.process ||
+           (handle != 0 && handle == other.handle);
+  }
+};
+
+// Who edits, and what that rests on.
+struct Editor {
+  Party party;
+  std::function<Basis()> base;  // called under the file's lock
+  Time now;
+};
+
+struct Layer {
+  Layer(uint64_t n, DirtyBuffer::Kind kind, SpoolPlace* place, const Editor& by)
+      : number(n),
+        buffer(std::make_shared<DirtyBuffer>(kind, place)),
+        writer(by.party.process),
+        since(by.now),
+        mtime(by.now) {}
+  const uint64_t number;  // ascending within the file
+  const std::shared_ptr<DirtyBuffer> buffer;
+  std::optional<Version> base;
+  bool blind = false;  // its writer has not read the file itself (Basis::read)
+  Process writer;
+  const Time since;  // its first edit
+  Time mtime;
+  bool keep_mtime = false;  // the times were set after the last write
+  bool sealed = false;      // being sent, or sent without an answer: must not change any more
+  OpNumber operation;       // sent without an answer; only whoever has the turn touches it
+
+  bool bare() const { return buffer->whole() && !buffer->has_data(); }  // a truncation, and no more
+  void touch(const Editor& by);                                         // an edit of it
+  void touch_truncated(
+      const Editor& by);  // cut to nothing: what others wrote is not in it any more
+  void read_by(const Process& process);
+  void may_be_read_by(const Process& process);  // some of it, unseen
+
+  bool has_part(const Party& party) const;      // it wrote or truncated
+  bool others_have(const Party& than) const;    // others wrote or truncated
+  bool knows(const Process& process) const;     // what is in it: wrote it, or read all of it
+  bool knows(const Party& party) const;         // or whoever shares its descriptor
+  bool has_read(const Process& process) const;  // some of it
+  std::vector<Process> other_readers() const;   // that did not write or truncate it
+  // It read some, and others have gone on since.
+  bool read_half(const Process& process) const { return has_read(process) && !knows(process); }
+
+  // Who wrote or read this. Bounded by kParties.
+  struct Part {
+    Party party;
+    bool wrote = false;      // bytes that are in it
+    bool truncated = false;  // cut it to nothing
+    bool read = false;
+    uint64_t seen = 0;  // `edits` when it last read
+  };
+  std::vector<Part> parts;
+  uint64_t edits = 0;
+
+ private:
+  Part* part_of(const Party& party);
+  bool others_wrote(const Party& than) const;
+  bool known_to(const Part& part) const;
+};
+
+}  // namespace linkspan::vfs
