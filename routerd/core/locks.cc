@@ -41,16 +41,34 @@ void LockNumbers::answered(uint64_t below) {
 
 std::optional<LockNumbers::Outcome> LockNumbers::find(uint64_t number) const {
   if (number < answered_below_) return answered_before();
-  if (const auto at = outcomes_.find(number); at != outcomes_.end()) return at->second;
+  if (const auto at = outcomes_.find(number); at != outcomes_.end()) {
+    if (at->second.broken) return std::nullopt;
+    return at->second.outcome;
+  }
   auto at = finished_.upper_bound(number);
   if (at == finished_.begin()) return std::nullopt;
   if (number < std::prev(at)->second) return answered_before();
   return std::nullopt;
 }
 
-void LockNumbers::finish(uint64_t number, Outcome outcome) {
+void LockNumbers::broken(Ino ino, LockKind kind, uint64_t owner) {
+  for (auto& [number, finished] : outcomes_)
+    if (finished.granted(ino, kind, owner)) finished.broken = true;
+}
+
+void LockNumbers::lost(const Lock& told) {
+  for (auto& [number, finished] : outcomes_) {
+    const Lock& asked = finished.asked;
+    if (!finished.broken || !finished.granted(told.ino, told.kind, told.owner)) continue;
+    const bool heard = told.type >= asked.type && told.range.begin <= asked.range.begin &&
+                       asked.range.end <= told.range.end;
+    if (heard) finished = {fail(Code::io, "this lock was lost while the mount was away"), asked};
+  }
+}
+
+void LockNumbers::finish(uint64_t number, Outcome outcome, const Lock& asked) {
   if (number < answered_below_) return;
-  outcomes_.insert_or_assign(number, std::move(outcome));
+  outcomes_.insert_or_assign(number, Finished{std::move(outcome), asked});
   if (outcomes_.size() > limits::kLockResultsPerSession) outcomes_.erase(outcomes_.begin());
   auto after = finished_.upper_bound(number);
   uint64_t begin = number, end = number + 1;
@@ -118,7 +136,7 @@ std::optional<std::pair<LockTable::Owner, Lock>> LockTable::blocker(const FileId
     }
   }
   if (break_lost) {
-    for (const Owner& other : lost) drop_owner(id, other);
+    for (const Owner& other : lost) break_owner(id, other);
     broken_ += lost.size();
   }
   return first;
@@ -209,6 +227,12 @@ void LockTable::drop_owner(const FileId& id, const Owner& owner) {
   in.held.erase(at);
 }
 
+// Another's doing, not the owner's.
+void LockTable::break_owner(const FileId& id, const Owner& owner) {
+  drop_owner(id, owner);
+  if (Session* session = find(owner.session)) session->numbers.broken(id.ino, id.kind, owner.id);
+}
+
 void LockTable::remove(Queue::iterator waiter) {
   Session* session = find(waiter->owner.session);
   session->waiting.erase(waiter->number);
@@ -224,7 +248,7 @@ void LockTable::remove(Queue::iterator waiter) {
 void LockTable::finish(Queue::iterator waiter, const Result<SetLockReply>& result,
                        LockAnswers* answers) {
   for (LockDone& done : waiter->dones) answers->add(std::move(done), result);
-  find(waiter->owner.session)->numbers.finish(waiter->number, result);
+  find(waiter->owner.session)->numbers.finish(waiter->number, result, waiter->lock);
   remove(waiter);
 }
 
@@ -280,7 +304,7 @@ void LockTable::set(SessionId of, const SetLockRequest& request, LockDone done,
   const FileId id{ask.ino, ask.kind};
   const Owner owner{of, ask.owner};
   const auto answer = [&](const Result<SetLockReply>& result) {
-    session->numbers.finish(number, result);
+    session->numbers.finish(number, result, ask);
     answers->add(std::move(done), result);
     regrant(id, answers);
   };
@@ -436,7 +460,8 @@ ReclaimLocksReply LockTable::reclaim(SessionId of, const ReclaimLocksRequest& re
   for (const uint32_t index : reply.lost) {
     const Lock& gone = request.locks[index];
     const FileId id{gone.ino, gone.kind};
-    drop_owner(id, {of, gone.owner});
+    break_owner(id, {of, gone.owner});
+    session->numbers.lost(gone);
     regrant(id, answers);
   }
   return reply;

@@ -57,15 +57,30 @@ class LockNumbers {
 
   void answered(uint64_t below);
   uint64_t answered_below() const { return answered_below_; }
-  // The outcome of a finished number: `invalid` once it was answered for sure. Nothing: not seen.
+  // The outcome of a finished number: `invalid` once it was answered for sure. Nothing: not seen,
+  // or what it was granted was broken.
   std::optional<Outcome> find(uint64_t number) const;
-  void finish(uint64_t number, Outcome outcome);
+  void finish(uint64_t number, Outcome outcome, const Lock& asked = {});
+  // All that the owner had in the file is gone. Maybe nobody heard that it was granted: who asks
+  // again waits again.
+  void broken(Ino ino, LockKind kind, uint64_t owner);
+  // The session told this one, so it did hear, and is told that it is lost.
+  void lost(const Lock& told);
 
  private:
+  struct Finished {
+    Outcome outcome;
+    Lock asked;
+    bool broken = false;
+    bool granted(Ino ino, LockKind kind, uint64_t owner) const {
+      return outcome.ok() && asked.type != LockType::none && asked.ino == ino &&
+             asked.kind == kind && asked.owner == owner;
+    }
+  };
   void forget_below(uint64_t number);
 
   uint64_t answered_below_ = 0;
-  std::map<uint64_t, Outcome> outcomes_;  // the highest kLockResultsPerSession
+  std::map<uint64_t, Finished> outcomes_;  // the highest kLockResultsPerSession
   // All finished numbers from answered_below_ on, as [begin, end). Few pieces: numbers are used in
   // turn, and every one is finished but those that wait.
   std::map<uint64_t, uint64_t> finished_;
@@ -162,6 +177,7 @@ class LockTable {
   bool grantable(File& file, const Waiter& waiter, Queue::const_iterator until);
   Result<SetLockReply> apply(const FileId& id, const Owner& owner, const Lock& lock);
   void drop_owner(const FileId& id, const Owner& owner);
+  void break_owner(const FileId& id, const Owner& owner);
   void count_file(Session* session, const FileId& id, int by);
   void remove(Queue::iterator waiter);
   void finish(Queue::iterator waiter, const Result<SetLockReply>& result, LockAnswers* answers);

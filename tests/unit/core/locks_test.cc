@@ -54,6 +54,15 @@ class LockTableTest : public ::testing::Test {
     EXPECT_TRUE(ask(session, lock(LockType::none, begin, end, owner, ino)).granted());
   }
 
+  // A's lease runs out, B gets these locks, and A comes back with what it knows to hold.
+  void come_back_after(const std::vector<Lock>& taken, const std::vector<Lock>& told) {
+    lost.insert(kA);
+    for (const Lock& each : taken) EXPECT_TRUE(ask(kB, each).granted());
+    lost.erase(kA);
+    LockAnswers answers;
+    EXPECT_EQ(table.reclaim(kA, {told}, false, &answers).lost.size(), told.size());
+  }
+
   std::set<SessionId> lost, busy, broken;
   std::map<SessionId, uint64_t> numbers;
   LockTable table{1000};
@@ -367,6 +376,45 @@ TEST_F(LockTableTest, ALostLeaseCostsALockOnlyWhenAnotherAsks) {
   EXPECT_EQ(told.lost, std::vector<uint32_t>{0});
   EXPECT_TRUE(broken.empty());
   EXPECT_EQ(ask(kB, lock(shared, 0, 1, 1, kOther)).code(), Code::would_block) << "this one stayed";
+}
+
+// The mount was cut off when it was granted, and heard of it neither then nor when it reclaimed.
+TEST_F(LockTableTest, AGrantThatNobodyHeardOfIsNotRepeatedOnceItWasBroken) {
+  const Lock mine = lock(exclusive, 0, 10);
+  ask(kB, mine);
+  ask(kB, flock(exclusive));
+  const Asked waits = ask(kA, mine, LockWait::stay);
+  const Asked taken_back = ask(kA, flock(exclusive), LockWait::stay);
+  unlock(kB);
+  ask(kB, flock(none));
+  EXPECT_TRUE(waits.granted() && taken_back.granted()) << "unheard";
+  come_back_after({mine, flock(exclusive)}, {});
+
+  Asked retry;
+  retry.number = waits.number;
+  again(kA, mine, LockWait::stay, retry);
+  EXPECT_TRUE(retry.open()) << "two hold it";
+  EXPECT_FALSE(cancel(kA, taken_back.number)) << "two hold it";
+  unlock(kB);
+  EXPECT_TRUE(retry.granted()) << "it waited again";
+  EXPECT_EQ(ask(kB, mine).code(), Code::would_block);
+}
+
+TEST_F(LockTableTest, ALateDuplicateOfWhatWasHeardOfAndLostDoesNothing) {
+  const Lock mine = lock(exclusive, 0, 10), other = lock(exclusive, 50, 60);
+  const Asked heard = ask(kA, mine), unheard = ask(kA, other);
+  come_back_after({mine}, {mine});
+  unlock(kB);
+  Asked duplicate;
+  duplicate.number = heard.number;
+  again(kA, mine, LockWait::no, duplicate);
+  EXPECT_EQ(duplicate.code(), Code::io);
+  EXPECT_EQ(table.counts().held, 0u);
+  Asked retry;
+  retry.number = unheard.number;
+  again(kA, other, LockWait::no, retry);
+  EXPECT_TRUE(retry.granted());
+  EXPECT_EQ(table.counts().held, 1u) << "granted, but not held";
 }
 
 TEST_F(LockTableTest, ATryTakesTheLocksOfALostSessionToo) {
