@@ -1,9 +1,11 @@
-// The table of locks at random, against a plain model that keeps the holder of every byte.
+// The table of locks at random: against a plain model that keeps the holder of every byte, and
+// against mounts whose answers are lost.
 #include <gtest/gtest.h>
 
 #include <array>
 #include <optional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "routerd/core/locks.h"
@@ -203,6 +205,124 @@ TEST(LockTableModel, AgreesWithBytes) {
   }
   EXPECT_GT(deadlocks, 100 / test::kSlowdown);
   EXPECT_GT(late, 1000 / test::kSlowdown);
+}
+
+// Mounts whose answers are lost, whose leases run out, and who come back and ask again: no two that
+// are there believe to hold what conflicts, and in the end nothing is held that nobody knows of.
+class Unheard {
+ public:
+  explicit Unheard(uint32_t seed) : random_(seed) {
+    for (Mount& mount : mounts_)
+      table_.open(mount.session, {[&mount] { return mount.away; }, [] { return true; }, [] {}});
+  }
+
+  void run(int steps) {
+    for (int i = 0; i < steps && !::testing::Test::HasFailure(); ++i) {
+      step(mounts_[random_() % mounts_.size()]);
+      check();
+    }
+    for (Mount& mount : mounts_)
+      if (mount.away) come_back(mount);
+    for (Mount& mount : mounts_) {
+      if (mount.asked) take_back(mount);
+      unlock(mount);
+    }
+    EXPECT_EQ(table_.counts().held, 0u) << "nobody knows that it is held";
+    EXPECT_EQ(table_.counts().waiting, 0u);
+  }
+  int broken_unheard = 0;
+
+ private:
+  struct Mount {
+    explicit Mount(uint64_t id) : session{id} {}
+    SessionId session;
+    bool away = false;
+    uint64_t number = 0;
+    std::optional<Lock> asked, held;  // one lock at a time
+    Asked answer;
+  };
+
+  bool one_in(unsigned n) { return random_() % n == 0; }
+  void send(Mount& mount) {
+    mount.answer = Asked();
+    LockAnswers answers;
+    table_.set(mount.session, {OpNumber{mount.number}, {}, *mount.asked, LockWait::stay},
+               mount.answer.done(), &answers);
+  }
+  void hear(Mount& mount) {
+    if (mount.answer.open()) return;
+    ASSERT_TRUE(mount.answer.granted());
+    mount.held = std::exchange(mount.asked, std::nullopt);
+  }
+  void take_back(Mount& mount) {
+    LockAnswers answers;
+    if (table_.cancel(mount.session, {OpNumber{mount.number}, {}}, &answers).granted)
+      mount.held = mount.asked;
+    mount.asked.reset();
+  }
+  void unlock(Mount& mount) {
+    if (!mount.held) return;
+    Lock lock = *std::exchange(mount.held, std::nullopt);
+    lock.type = none;
+    Asked done;
+    LockAnswers answers;
+    table_.set(mount.session, {OpNumber{++mount.number}, {}, lock, LockWait::no}, done.done(),
+               &answers);
+  }
+  void come_back(Mount& mount) {
+    mount.away = false;
+    ReclaimLocksRequest told;
+    if (mount.held) told.locks.push_back(*mount.held);
+    LockAnswers answers;
+    if (!table_.reclaim(mount.session, told, false, &answers).lost.empty()) mount.held.reset();
+    answers.give();
+    if (!mount.asked) return;
+    const bool granted = mount.answer.granted();
+    send(mount);
+    if (granted && mount.answer.open()) ++broken_unheard;
+  }
+  void step(Mount& mount) {
+    if (mount.away) {
+      if (one_in(3)) come_back(mount);
+    } else if (one_in(5)) {
+      mount.away = true;
+      LockAnswers answers;
+      table_.lease_lost(mount.session, &answers);
+    } else if (mount.asked) {
+      if (one_in(6)) return take_back(mount);
+      if (one_in(2)) hear(mount);
+    } else if (mount.held) {
+      unlock(mount);
+    } else {
+      const LockType type = one_in(3) ? shared : exclusive;
+      const LockKind kind = one_in(2) ? LockKind::flock : LockKind::record;
+      mount.asked = Lock{Ino{300}, kind, 1, type, {}, 0, false};
+      ++mount.number;
+      send(mount);
+    }
+  }
+  void check() const {
+    for (const Mount& a : mounts_)
+      for (const Mount& b : mounts_)
+        if (&a != &b && !a.away && !b.away && a.held && b.held && a.held->kind == b.held->kind) {
+          EXPECT_FALSE(a.held->type == exclusive || b.held->type == exclusive) << "two hold it";
+        }
+  }
+
+  std::mt19937 random_;
+  std::array<Mount, 3> mounts_{Mount(1), Mount(2), Mount(3)};
+  LockTable table_{0};
+};
+
+TEST(LockTableModel, GrantsThatNobodyHeardOf) {
+  int broken_unheard = 0;
+  for (uint32_t seed = 1; seed <= 300 / test::kSlowdown && !::testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Unheard model(seed);
+    model.run(200);
+    broken_unheard += model.broken_unheard;
+  }
+  EXPECT_GT(broken_unheard, 100 / test::kSlowdown);
 }
 
 }  // namespace
