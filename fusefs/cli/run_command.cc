@@ -180,10 +180,9 @@ Status Run::start_server() {
 void Run::become_bwrap(const std::vector<std::string>& arguments, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(kFailure);
-  for (const int signal : kShieldedSignals) ::signal(signal, SIG_IGN);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  // Kept back, not ignored: what the command's process gets before it is the command still counts.
+  const sigset_t shielded = shielded_signals();
+  ::sigprocmask(SIG_SETMASK, &shielded, nullptr);
   std::vector<char*> argv;
   for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
@@ -202,15 +201,8 @@ Status Run::start_command() {
   sandbox.executable_fd = executable_.get();
   sandbox.info_fd = info.write.get();
   sandbox.command = options_.command;
-  sigset_t blocked;
-  ::sigemptyset(&blocked);
+  sigset_t blocked = shielded_signals();
   ::sigaddset(&blocked, SIGCHLD);
-  for (const int signal : kShieldedSignals) {
-    struct sigaction action;
-    ::sigaction(signal, nullptr, &action);
-    if (action.sa_handler == SIG_IGN) sandbox.ignored_signals |= uint64_t{1} << (signal - 1);
-    ::sigaddset(&blocked, signal);
-  }
   LINKSPAN_TRY(const auto arguments, bwrap_arguments(sandbox));
   // From here on signals are the command's, not ours to die of.
   ::sigprocmask(SIG_BLOCK, &blocked, nullptr);
@@ -246,10 +238,10 @@ void Run::learn_command() {
 void Run::take_signal(const signalfd_siginfo& info) {
   const int signal = static_cast<int>(info.ssi_signo);
   if (signal == SIGCHLD) return;
-  // What the terminal sends goes to the whole foreground group, the command included; but of its
-  // hang-up only the leader of the session hears.
+  // What the terminal sends goes to the whole foreground group, the command included once it is
+  // there; but of its hang-up only the leader of the session hears.
   const bool hang_up = signal == SIGHUP && ::getsid(0) == ::getpid();
-  if (info.ssi_code == SI_KERNEL && !hang_up) return;
+  if (info.ssi_code == SI_KERNEL && !hang_up && command_ > 0) return;
   if (command_ > 0)
     ::kill(command_, signal);
   else

@@ -155,9 +155,17 @@ Result<std::vector<std::string>> bwrap_arguments(const SandboxOptions& options) 
     add({"--dev-bind", options.tree + "/" + name, prefix + "/" + name});
   const std::string executable = std::to_string(options.executable_fd);
   add({"--info-fd", std::to_string(options.info_fd), "--chdir", options.working_directory, "--",
-       "/proc/self/fd/" + executable, kExecInSandbox, executable, hex(options.ignored_signals)});
+       "/proc/self/fd/" + executable, kExecInSandbox, executable});
   arguments.insert(arguments.end(), options.command.begin(), options.command.end());
   return arguments;
+}
+
+sigset_t shielded_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM})
+    ::sigaddset(&signals, signal);
+  return signals;
 }
 
 std::string mount_namespace(pid_t pid) {
@@ -200,13 +208,12 @@ int exec_failure(const std::string& name, int error) {
 }  // namespace
 
 int exec_in_sandbox(int argc, char** argv) {
-  if (argc < 3) return kUsage;
+  if (argc < 2) return kUsage;
   ::close(std::atoi(argv[0]));
-  const uint64_t ignored = std::strtoull(argv[1], nullptr, 16);
-  for (const int signal : kShieldedSignals)
-    ::signal(signal, (ignored >> (signal - 1)) & 1 ? SIG_IGN : SIG_DFL);
-  ::execvp(argv[2], argv + 2);
-  return exec_failure(argv[2], errno);
+  const sigset_t shielded = shielded_signals();
+  ::sigprocmask(SIG_UNBLOCK, &shielded, nullptr);
+  ::execvp(argv[1], argv + 1);
+  return exec_failure(argv[1], errno);
 }
 
 }  // namespace linkspan::cli

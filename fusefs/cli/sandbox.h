@@ -2,6 +2,8 @@
 // with the shared tree's directories added.
 #pragma once
 
+#include <signal.h>
+
 #include <string>
 #include <vector>
 
@@ -28,16 +30,14 @@ struct SandboxOptions {
   std::string working_directory;   // inside
   int executable_fd = -1;          // of this program, for exec-in-sandbox; inherited
   int info_fd = -1;                // bwrap says the command's pid there; inherited
-  uint64_t ignored_signals = 0;    // as the command shall find them; bit N-1: signal N
   std::vector<std::string> command;
 };
 // bwrap's whole command line. `invalid` if the prefix cannot be used.
 Result<std::vector<std::string>> bwrap_arguments(const SandboxOptions& options);
 
-// Tells bwrap and everything it starts apart from ourselves: these do not end bwrap, whose terminal
-// group is the command's; exec_in_sandbox() gives the command its own again.
-inline constexpr int kShieldedSignals[] = {1 /*HUP*/,   2 /*INT*/,   3 /*QUIT*/,
-                                           10 /*USR1*/, 12 /*USR2*/, 15 /*TERM*/};
+// These do not end bwrap, whose terminal group is the command's: they are blocked in it, until
+// exec_in_sandbox() lets them through. So none that comes meanwhile is lost.
+sigset_t shielded_signals();
 
 // Names the mount namespace of a process ("mnt:[4026531840]"); empty if it is gone or another
 // user's.

@@ -4,7 +4,9 @@ exit status; and that nothing is left, however it ends."""
 import os
 import pathlib
 import pty
+import re
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -49,10 +51,19 @@ def start(name, *command, **options):
     return process, int(line)
 
 
+def pending(pid):
+    """The signals sent to the process that it has not taken yet."""
+    line = re.search(r"^ShdPnd:\s*(\w+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)
+    return {s for s in signal.Signals if int(line[1], 16) >> (s - 1) & 1}
+
+
+def children(pid):
+    return [int(c) for c in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def servers(process):
     """The mount servers among the children of a run."""
-    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(c) for c in children if pathlib.Path(f"/proc/{c}/comm").read_text().strip() == "linkspan"]
+    return [c for c in children(process.pid) if pathlib.Path(f"/proc/{c}/comm").read_text().strip() == "linkspan"]
 
 
 @each
@@ -123,16 +134,57 @@ def test_forwarded_signals(name):
     gone([command])
 
 
+@each
+def test_what_the_caller_ignores_the_command_ignores(name):
+    done = run(name, "sh", "-c", "kill -HUP $$; kill -TERM $$; echo lives; kill -USR1 $$",
+               prefix=["sh", "-c", """trap '' HUP TERM; exec "$@" """, "sh"])
+    equal((done.returncode, done.stdout), (128 + signal.SIGUSR1, "lives\n"), done.stderr)
+
+
+def held_up(script):
+    """$PATH with a bwrap that is what the script makes of `arguments` and `at`, where the command begins; and the
+    fifo that its wait() waits for."""
+    tools, fifo = tempfile.mkdtemp(prefix="tools-", dir=BASE.dir), tempfile.mktemp(prefix="fifo-", dir=BASE.dir)
+    os.chmod(tools, 0o755)
+    os.mkfifo(fifo)
+    os.chmod(fifo, 0o666)
+    BASE.write(f"{os.path.basename(tools)}/bwrap", f"""#!/usr/bin/env python3
+import os, sys
+arguments = ["bwrap", *sys.argv[1:]]
+at = arguments.index("--") + 1
+wait = "open('{fifo}').read()"
+{script}
+os.execv("{shutil.which("bwrap")}", arguments)
+""", mode=0o755)
+    return {"PATH": f"{tools}:{os.environ['PATH']}"}, fifo
+
+
+@each
+def test_a_signal_while_the_sandbox_is_set_up_is_not_lost(name):
+    """bwrap has told the command's pid, but this is not the command yet."""
+    env, fifo = held_up("""hold = f"import os, sys; {wait}; os.execv(sys.argv[1], sys.argv[1:])"
+arguments[at:at] = [sys.executable, "-c", hold]""")
+    user, token, _ = USERS[name]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        process = BASE.start("run", *ROUTER.flags(token), "--", "sh", "-c", "echo begun; exec sleep 60", user=user, cwd=WORK[name],
+                             env=env, stdout=subprocess.PIPE)
+        with open(fifo, "w", encoding="utf-8"):  # waits for the reader
+            process.send_signal(number)
+            eventually(lambda: number not in pending(process.pid), 20, f"{number.name} is taken")
+        equal(process.communicate(timeout=30)[0], "", f"it began after {number.name}")
+        equal(process.returncode, 128 + number)
+
+
 class Terminal:
     """A command in a session of its own on a new terminal; killed on leaving if it still runs."""
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, env=None):
         user = USERS[name][0]
         self.text, self.status = b"", None
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(WORK[name])
-            os.execvpe(command[0], command, BASE.environment({"PS1": "$ ", "TERM": "dumb"}, user))
+            os.execvpe(command[0], command, BASE.environment({"PS1": "$ ", "TERM": "dumb", **(env or {})}, user))
 
     def __enter__(self):
         return self
@@ -185,9 +237,9 @@ class Terminal:
         return self.status is not None
 
 
-def on_terminal(name, command):
+def on_terminal(name, command, env=None):
     user, token, _ = USERS[name]
-    return Terminal(name, [*user, LINKSPAN, "run", *ROUTER.flags(token), "--", *command])
+    return Terminal(name, [*user, LINKSPAN, "run", *ROUTER.flags(token), "--", *command], env)
 
 
 @each
@@ -229,6 +281,19 @@ def test_job_control_in_a_shell(name):
         terminal.until(b"status 137")
         terminal.type(b"exit 5\n")
         equal(terminal.exit_status(), 5)
+
+
+@each
+def test_an_interrupt_before_the_command_is_there_is_not_lost(name):
+    env, fifo = held_up("exec(wait)")
+    with on_terminal(name, ["sh", "-c", "echo begun; exec sleep 60"], env) as terminal:
+        with open(fifo, "w", encoding="utf-8"):
+            bwrap = set(children(terminal.pid)) - set(servers(terminal))
+            terminal.type(b"\x03")
+            eventually(lambda: signal.SIGINT in pending(*bwrap), 20, "the terminal interrupts")
+            eventually(lambda: signal.SIGINT not in pending(terminal.pid), 20, "it is taken")
+        equal(terminal.exit_status(), 130)
+        check(b"begun" not in terminal.text, terminal.text)
 
 
 @each
