@@ -107,7 +107,8 @@ std::string Visit::through(Ino ino) const {
 
 // By its number: the kernel has it, since it is watched, and no path leads astray. That needs
 // rights of root's, over the filesystem at least (and a kernel since 6.11 where it is not all of
-// root's).
+// root's), and a name of it that the kernel has not dropped, as it does when a directory above it
+// changed and somebody looked at anything there (ESTALE). Its path gives it one again.
 Result<Fd> Visit::open_directory(Ino dir) {
   const uint64_t nodeid = place_.notifier->to_kernel(dir);
   const uint32_t words[3] = {static_cast<uint32_t>(nodeid >> 32), static_cast<uint32_t>(nodeid), 0};
@@ -118,6 +119,7 @@ Result<Fd> Visit::open_directory(Ino dir) {
   std::memcpy(handle->f_handle, words, sizeof words);
   Fd fd(::open_by_handle_at(root_.get(), handle, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (fd.valid()) return fd;
+  if (errno != EPERM && errno != ESTALE) return failed("a watched directory", errno);
   const auto path = path_of_(dir);
   if (!path) return fail(Code::not_found, "a watched directory has no path");
   // Another mount may have put a symlink into the path meanwhile: nothing outside shall be touched.

@@ -34,7 +34,7 @@ struct VisitPlace {
 class Visit final : public Nudges {
  public:
   // Errors: `not_found` when the route is not mounted there any more.
-  // `path_of` is asked where directories may not be opened by their numbers.
+  // `path_of` is asked where directories cannot be opened by their numbers.
   static Result<std::unique_ptr<Visit>> begin(const VisitPlace& place, PathOf path_of);
   ~Visit() override;
   Visit(const Visit&) = delete;

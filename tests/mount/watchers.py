@@ -104,6 +104,21 @@ def test_a_watched_directory_within_directories(lab):
     check_directory(here, there, lab.mounts[0])
 
 
+def test_a_look_beside_a_watched_directory(lab):
+    """What is above both has changed, so the kernel drops the names in it, the watched directory's too."""
+    above = folder(lab, "above")
+    beside, _ = folder(lab, "above/beside")
+    here, there = folder(lab, "above/watched")
+    os.listdir(above[0])
+    with Watch(here) as watch:
+        found(lab.mounts[0], 1)
+        for name in ("a", "b", "c"):
+            heard(watch, [("CREATE", name)], lambda: pathlib.Path(there, name).write_text("1\n"))
+            sh(f"stat {beside}")
+        bits = set().union(*(bits for _, bits, _ in watch.seen))
+        check(not bits & {"UNMOUNT", "IGNORED", "DELETE_SELF", "MOVE_SELF"}, f"{watch.seen}")
+
+
 def test_the_root_of_a_route(lab):
     with Watch(f"{lab.mounts[0]}/scratch") as watch:
         found(lab.mounts[0], 1)
