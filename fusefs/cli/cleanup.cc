@@ -6,8 +6,11 @@
 #include <algorithm>
 
 #include "fusefs/cli/bounded_read.h"
+#include "fusefs/cli/history_words.h"
+#include "fusefs/cli/local_layout.h"
 #include "fusefs/cli/mount_stack.h"
 #include "fusefs/cli/mountinfo.h"
+#include "fusefs/cli/paths.h"
 
 namespace linkspan::cli {
 
@@ -52,10 +55,18 @@ Error cannot_ask(const std::string& dir, const MountHealth& mount) {
                   ", or take it away: linkspan umount --lazy " + dir);
 }
 
-Error has_ended(const std::string& dir) {
+Error has_ended(const std::string& dir, const std::string& state_dir) {
+  const auto mounts_dir = mounts_directory(state_dir);
+  const auto state = mounts_dir.ok() ? load_state(*mounts_dir, dir) : std::nullopt;
+  const auto layout = local_layout(state_dir);
+  const std::string where = state_dir.empty() ? "" : "--state-dir " + shell_word(state_dir) + " ";
+  std::string again = "linkspan mount " + where;
+  if (state && layout.ok() && state->router == layout->router_address()) again += "--local ";
+  if (state && !state->workspace.empty())
+    again += "--workspace " + shell_word(state->workspace) + " ";
   return fail(Code::unavailable, "the process that served " + dir + " has ended" +
-                                     "; mount it again (linkspan mount " + dir +
-                                     "), or clean up with: linkspan umount " + dir);
+                                     "; mount it again (" + again + dir +
+                                     "), or clean up with: linkspan umount " + where + dir);
 }
 
 void detach(const std::string& dir, std::vector<MountStep> steps) {

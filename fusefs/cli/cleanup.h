@@ -29,8 +29,8 @@ MountHealth ask_mount(const std::string& dir);
 // The error of a command that would have to know more of a silent mount, with the mend.
 Error cannot_ask(const std::string& dir, const MountHealth& mount);
 
-// That of a mount whose process has ended, with the mend.
-Error has_ended(const std::string& dir);
+// That of a mount whose process has ended, with the mend. `state_dir` as for mounts_directory().
+Error has_ended(const std::string& dir, const std::string& state_dir = {});
 
 // What is ours at `dir` and below, as steps in the order they were mounted.
 std::vector<MountStep> steps_from_mountinfo(const std::string& dir);

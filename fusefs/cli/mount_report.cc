@@ -300,10 +300,10 @@ bool is_healthy(const MountReport& report) {
 
 namespace {
 
-// "B  name (of A,B)"; while none serves us all that are asked, and who did at first.
+// "B  name (of A,B)"; while none serves us all that are asked: who did may not live any more.
 std::string router_text(const MountReport& report) {
   const std::string all = printable(report.session.address);
-  if (report.link.address.empty()) return all + "  " + printable(report.session.router);
+  if (report.link.address.empty()) return all;
   return printable(report.link.address) + "  " + printable(report.link.router) +
          (report.link.address == report.session.address ? "" : "  (of " + all + ")");
 }
@@ -387,7 +387,7 @@ std::string status_json(const MountReport& report) {
             {"router",
              {{"address", report.session.address},
               {"connected_to", report.link.address.empty() ? Json() : Json(report.link.address)},
-              {"name", report.link.router.empty() ? report.session.router : report.link.router}}},
+              {"name", report.link.router.empty() ? Json() : Json(report.link.router)}}},
             {"tenant", report.session.tenant},
             {"principal", report.session.principal},
             {"sandbox", report.session.sandbox},

@@ -32,7 +32,7 @@ std::string under(const std::string& dir, const char* file) {
 }
 
 MountAnswer ask(const std::string& dir, const std::optional<MountState>& state,
-                std::chrono::milliseconds timeout) {
+                const std::string& state_dir, std::chrono::milliseconds timeout) {
   auto json_text = read_within(under(dir, "status.json"), timeout);
   auto text = json_text.ok() ? read_within(under(dir, "status"), timeout)
                              : Result<std::string>(json_text.error());
@@ -52,7 +52,7 @@ MountAnswer ask(const std::string& dir, const std::optional<MountState>& state,
     return wrong(dir, "not answering", cannot_ask(dir, asked).message);
   if (text.code() == Code::unavailable || (state && !is_alive(state->process)) ||
       asked.health == Health::dead || asked.health == Health::cover)
-    return wrong(dir, "dead", has_ended(dir).message);
+    return wrong(dir, "dead", has_ended(dir, state_dir).message);
   if (asked.health == Health::alive) return wrong(dir, "unreadable", text.error().message);
   return wrong(dir, "not mounted",
                dir + " is not a Linkspan mount (`linkspan status` lists the mounts)");
@@ -88,17 +88,18 @@ int status_command(const StatusOptions& options) {
     const std::string dir = real_path(options.dir);
     const auto state = mounts_dir.ok() ? load_state(*mounts_dir, dir) : std::nullopt;
     const auto whole = mounts_dir.ok() && !state ? mount_of_part(*mounts_dir, dir) : std::string();
-    answers.push_back(whole.empty() ? ask(dir, state, timeout)
+    answers.push_back(whole.empty() ? ask(dir, state, options.state_dir, timeout)
                                     : wrong(dir, "not a mountpoint",
                                             dir + " is a part of the mount at " + whole +
                                                 "; see: linkspan status " + whole));
     return print(answers, options.json, true);
   }
   // Inside `linkspan run` (or --expose /) the control files are at /.linkspan.
-  if (has_control_files("", timeout)) answers.push_back(ask("/", std::nullopt, timeout));
+  if (has_control_files("", timeout))
+    answers.push_back(ask("/", std::nullopt, options.state_dir, timeout));
   if (mounts_dir.ok())
     for (const auto& state : load_all_states(*mounts_dir))
-      answers.push_back(ask(state.dir, state, timeout));
+      answers.push_back(ask(state.dir, state, options.state_dir, timeout));
   if (answers.empty()) {
     if (options.json) std::cout << "[]\n";
     return complain("no mounts; make one with: linkspan mount DIR");

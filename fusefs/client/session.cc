@@ -22,6 +22,11 @@ constexpr std::chrono::seconds kStableTime{1};
 // A timer that is so late was held up by what holds up everything.
 constexpr std::chrono::seconds kStoppedFor{1};
 
+// Who has given up a call knows why, gRPC only that it was cancelled.
+Error no_answer() {
+  return fail(Code::timed_out, "no answer until the lease was over");
+}
+
 }  // namespace
 
 Session::Session(const GrpcClientOptions& options, Gate& gate, OpTracker& operations,
@@ -151,7 +156,8 @@ void Session::give_up(const Error& why) {
 void Session::broken(const Error& why) {
   const bool was_up = gate_.live() != nullptr;
   const bool given_up = watch_fired_.exchange(false);
-  const LinkState state = gate_.close(said(why, false), given_up, went(given_up));
+  const LinkState state =
+      gate_.close(said(given_up ? no_answer() : why, false), given_up, went(given_up));
   if (was_up) listener_->on_link(state);
   drop_if_lapsed();
 }
@@ -176,8 +182,8 @@ Status Session::reconnect() {
     // Then the router is there: next time a new session, at once.
     const bool anew = error.code == Code::session_lost && credential_.session;
     if (error.code == Code::session_lost) credential_ = {};
-    const std::string reason = said(error, attach_answered_);
     const bool given_up = watch_fired_.exchange(false);
+    const std::string reason = said(given_up ? no_answer() : error, attach_answered_);
     first_try_ = anew;
     if (!anew) addresses_.next();
     if (anew || !addresses_.round_begins())

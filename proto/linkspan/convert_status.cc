@@ -101,8 +101,17 @@ Error decode_error(std::string_view detail) {
                m.head_version()};
 }
 
-Error error_of(const grpc::Status& status) {
+// gRPC's own, where that is only the name of the status, in words for people.
+static std::string words_of(const grpc::Status& status) {
   std::string text = clean_text(status.error_message(), limits::kErrorTextBytes);
+  if (text == "CANCELLED" || text == "Cancelled") return "the call was broken off";
+  if (text == "Deadline Exceeded") return "no answer in time";
+  if (text == "Socket closed") return "the connection was closed";
+  return text;
+}
+
+Error error_of(const grpc::Status& status) {
+  std::string text = words_of(status);
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
       return fail(Code::unavailable, std::move(text));

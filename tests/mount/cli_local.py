@@ -250,6 +250,8 @@ def test_a_killed_mount_gives_up_its_use():
     pid = status_of(d)["pid"]
     os.kill(pid, signal.SIGKILL)
     gone([pid])
+    said = local("root", "status", d).stdout
+    check(f"linkspan mount --local {d})" in said, said)
     eventually(lambda: not servers("root"), 40, "the servers notice that nobody is left")
     equal(local("root", "umount", d).returncode, 0)
 

@@ -421,7 +421,7 @@ def test_mount_at_once_after_a_kill():
         os.kill(status_of(d)["pid"], signal.SIGKILL)
         done = BASE.linkspan("log", f"{d}/memory/n{n}")
         equal(done.returncode, 1)
-        check(f"mount it again (linkspan mount {d})" in done.stderr, done.stderr)
+        check(f"mount it again (linkspan mount --workspace {flags[-1]} {d})" in done.stderr, done.stderr)
         done = BASE.linkspan("mount", *ROUTER.flags(), *flags, d)
         equal(done.returncode, 0, done.stderr)
         equal(pathlib.Path(d, f"memory/n{n}").read_text(), "acknowledged")

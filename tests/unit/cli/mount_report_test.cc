@@ -68,6 +68,16 @@ TEST(MountReportTest, AReadOnlyMountSaysSo) {
   EXPECT_FALSE(json["routes"][0]["writable"].get<bool>());
 }
 
+TEST(MountReportTest, ARouterIsNamedOnlyWhileItServes) {
+  auto report = example();  // the name says the pid
+  report.link.address = report.session.address;
+  report.link.router = "routerd vm 77";
+  EXPECT_THAT(status_text(report), HasSubstr("unix:/r.sock  routerd vm 77\n"));
+  report.link = {client::Link::disconnected, report.started, "no answer in time"};
+  EXPECT_THAT(status_text(report), HasSubstr("router     unix:/r.sock\n"));
+  EXPECT_TRUE(nlohmann::json::parse(status_json(report))["router"]["name"].is_null());
+}
+
 TEST(MountReportTest, ARunCannotBeMountedAgain) {
   auto report = example();
   report.missing = {"/memory"};

@@ -359,5 +359,15 @@ TEST(ConvertStatus, StatusesWithoutDetailAreMappedByTheirCode) {
   EXPECT_EQ(code(grpc::StatusCode::NOT_FOUND), Code::internal);
 }
 
+TEST(ConvertStatus, WhatGrpcOnlyNamesIsSaidInWords) {
+  const auto words = [](grpc::StatusCode status, const char* text) {
+    return error_of(grpc::Status(status, text)).message;
+  };
+  EXPECT_EQ(words(grpc::StatusCode::CANCELLED, "CANCELLED"), "the call was broken off");
+  EXPECT_EQ(words(grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded"), "no answer in time");
+  EXPECT_EQ(words(grpc::StatusCode::UNAVAILABLE, "Socket closed"), "the connection was closed");
+  EXPECT_EQ(words(grpc::StatusCode::UNAVAILABLE, "stopping"), "stopping");
+}
+
 }  // namespace
 }  // namespace linkspan::wire
