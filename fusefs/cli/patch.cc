@@ -2,7 +2,11 @@
 
 #include <git2.h>
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
+
+#include "fusefs/cli/mount_report.h"
 
 namespace linkspan::cli {
 
@@ -10,10 +14,19 @@ namespace {
 
 constexpr uint32_t kContextLines = 3;
 
+// What would do a terminal harm, or tell a person nothing. Text in another encoding than UTF-8 has
+// no control characters but those of text.
+bool is_binary(const std::string& bytes) {
+  const auto control = [](unsigned char c) {
+    return (c < 0x20 || c == 0x7F) && std::strchr("\b\t\n\v\f\r\033", c) == nullptr;
+  };
+  if (bytes.find('\0') != std::string::npos) return true;
+  return !is_utf8(bytes) && std::any_of(bytes.begin(), bytes.end(), control);
+}
+
 struct Printer {
   std::string text;
   bool colours = false;
-  bool binary = false;
 
   void add(const char* code, const std::string& line) {
     if (!colours || !*code) {
@@ -31,9 +44,6 @@ int on_line(const git_diff_delta*, const git_diff_hunk*, const git_diff_line* li
   const std::string content(line->content, line->content_len);
   switch (line->origin) {
     case GIT_DIFF_LINE_FILE_HDR:  // of git's own form; ours names the versions
-      break;
-    case GIT_DIFF_LINE_BINARY:
-      printer.binary = true;
       break;
     case GIT_DIFF_LINE_HUNK_HDR:
       printer.add("36", content);
@@ -64,11 +74,14 @@ Result<std::string> unified_diff(const std::string& old_name, const std::string&
                                  const std::string& new_name, const std::string& new_text,
                                  bool colours) {
   if (old_text == new_text) return std::string();
+  if (is_binary(old_text) || is_binary(new_text))
+    return "Binary files " + old_name + " and " + new_name + " differ\n";
   static const int initialised = git_libgit2_init();
   if (initialised < 0) return trouble();
   git_diff_options options;
   git_diff_options_init(&options, GIT_DIFF_OPTIONS_VERSION);
   options.context_lines = kContextLines;
+  options.flags |= GIT_DIFF_FORCE_TEXT;  // which is text was decided above
   git_patch* raw = nullptr;
   if (git_patch_from_buffers(&raw, old_text.data(), old_text.size(), "old", new_text.data(),
                              new_text.size(), "new", &options) != 0)
@@ -77,8 +90,6 @@ Result<std::string> unified_diff(const std::string& old_name, const std::string&
   Printer printer;
   printer.colours = colours;
   if (git_patch_print(patch.get(), on_line, &printer) != 0) return trouble();
-  if (printer.binary || (git_patch_get_delta(patch.get())->flags & GIT_DIFF_FLAG_BINARY))
-    return "Binary files " + old_name + " and " + new_name + " differ\n";
   Printer header;
   header.colours = colours;
   header.add("1", "--- " + old_name + "\n");
