@@ -13,12 +13,12 @@
 namespace linkspan::cli {
 
 int cat_command(const VersionOptions& options) {
-  if (const auto named = names_version(options.path, options.version); !named.ok()) {
+  if (const auto named = names_version(options.path, options.version, options.which); !named.ok()) {
     complain(named.error());
     return kUsage;
   }
   const RouterWatch watch(options.path);
-  const auto past = find_past_version(options.path, options.version);
+  const auto past = find_past_version(options.path, options.version, options.which);
   if (!past.ok()) return complain(watch.explain(past.error()));
   const auto done =
       past->content([](const std::string& piece) { return write_all(STDOUT_FILENO, piece); });

@@ -248,8 +248,9 @@ void add_status(CLI::App& app, CommandLine& line) {
 void add_log(CLI::App& app, CommandLine& line) {
   auto* command = app.add_subcommand(
       "log",
-      "Say who changed PATH, from where and when: a file's versions, across saves and renames; of "
-      "a directory, or what is gone, the changes. The newest come last.");
+      "Say who changed PATH, from where and when: a file's versions, across saves and renames, "
+      "also "
+      "of one that was deleted; of a directory the changes. The newest come last.");
   auto& log = line.log;
   command->add_option("PATH", log.path, "a file or directory on a mount")->required();
   command
@@ -261,6 +262,10 @@ void add_log(CLI::App& app, CommandLine& line) {
   command->add_option("--author", log.author, "only those of this principal")->type_name("NAME");
   command->add_flag("--deleted", log.deleted,
                     "files that were deleted under PATH, and what brings each back");
+  command
+      ->add_option("--change", log.change,
+                   "the versions of the file PATH that change N deleted (--deleted shows N)")
+      ->type_name("N");
   command->add_option("--limit,-n", log.limit, "at most this many, the newest")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
@@ -280,12 +285,23 @@ CLI::Option* add_version(CLI::App* command, const char* name, uint64_t& version)
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 62));
 }
 
+void add_which(CLI::App* command, WhichFile& which) {
+  command->add_flag("--deleted", which.deleted,
+                    "of the file PATH that was deleted last (without @V: its last "
+                    "version); goes without saying where nothing is at PATH now");
+  command
+      ->add_option("--change", which.change,
+                   "of the file PATH that change N deleted (`linkspan log --deleted PATH` shows N)")
+      ->type_name("N");
+}
+
 void add_cat(CLI::App& app, CommandLine& line) {
   auto* command = app.add_subcommand("cat", "Write a version of a file to standard output.");
   command
       ->add_option("PATH@V", line.cat.path, "a file on a mount, and a number from `linkspan log`")
       ->required();
   add_version(command, "--version", line.cat.version);
+  add_which(command, line.cat.which);
   command->footer(std::string("Example:\n  linkspan cat /mnt/linkspan/memory/MEMORY.md@7\n") +
                   kExitText);
   command->callback([&line] { line.chosen = [&line] { return cat_command(line.cat); }; });
@@ -299,6 +315,7 @@ void add_diff(CLI::App& app, CommandLine& line) {
   command->add_option("PATH2[@V2]", diff.to, "the newer one; without: PATH as it is now");
   add_version(command, "--version", diff.from_version);
   add_version(command, "--to-version", diff.to_version);
+  add_which(command, diff.which);
   command->footer(
       "Examples:\n"
       "  linkspan diff /mnt/linkspan/memory/MEMORY.md@7\n"
@@ -315,11 +332,7 @@ void add_restore(CLI::App& app, CommandLine& line) {
   auto& restore = line.restore;
   command->add_option("PATH[@V]", restore.path, "the file, and a number from `linkspan log`");
   add_version(command, "--version", restore.version);
-  command->add_flag("--deleted", restore.deleted, "PATH was deleted: bring it back");
-  command
-      ->add_option("--change", restore.change,
-                   "with --deleted: which deletion, if there were several (the last)")
-      ->type_name("N");
+  add_which(command, restore.which);
   command
       ->add_option("--conflict", restore.conflict,
                    "what the conflict N refused becomes the file's content, and N is settled; with "

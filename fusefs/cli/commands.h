@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "fusefs/cli/past_version.h"
 #include "fusefs/cli/token.h"
 #include "linkspan/tls_files.h"
 
@@ -101,6 +102,7 @@ struct LogCommandOptions {
   std::string author;  // empty: anybody
   unsigned limit = 20;
   bool deleted = false;
+  uint64_t change = 0;  // the versions of the file that it deleted
   bool json = false;
 };
 int log_command(const LogCommandOptions& options);
@@ -108,20 +110,21 @@ int log_command(const LogCommandOptions& options);
 struct VersionOptions {
   std::string path;      // PATH@V, or PATH
   uint64_t version = 0;  // 0: named by the path
+  WhichFile which;
 };
 int cat_command(const VersionOptions& options);
 
 struct DiffOptions {
   std::string from, to;  // PATH@V each; empty `to`: the file as it is now
   uint64_t from_version = 0, to_version = 0;
+  WhichFile which;  // of `from`'s name
 };
 int diff_command(const DiffOptions& options);
 
 struct RestoreOptions {
   std::string path;
   uint64_t version = 0;  // 0: named by the path
-  bool deleted = false;  // the path's last content before it was deleted
-  uint64_t change = 0;   // deleted: which deletion; 0: the last
+  WhichFile which;       // deleted, and no version is named: its last
   std::string conflict;  // as parse_conflict() takes it; empty: none
   std::string to;        // another place; empty: the file itself
   std::string mount;     // of the conflict; empty: the one at hand

@@ -41,10 +41,9 @@ Status write_theirs(const FoundConflict& found, const std::string& path, bool mu
   rewrite.path = path;
   rewrite.origin = {Origin::Kind::conflict, found.conflict.number.value};
   rewrite.must_be_new = must_be_new;
-  rewrite.fill = [&](int fd) {
+  rewrite.fill = [&](const Sink& sink) {
     return QueryClient(found.mount)
-        .content(found.route.path, found.conflict.theirs, Version{1},
-                 [&](const std::string& piece) { return write_all(fd, piece); });
+        .content(found.route.path, found.conflict.theirs, Version{1}, sink);
   };
   return linkspan::cli::rewrite(rewrite);
 }

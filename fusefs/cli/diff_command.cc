@@ -50,27 +50,38 @@ Result<Side> side_of_file(const std::string& path) {
   return Side{printable(path), std::move(text)};
 }
 
-Result<Side> side(const std::string& text) {
-  const auto named = parse_path_version(text);
+bool is_there(const std::string& path) {
   struct stat st;
-  const bool plain =
-      !named.version || (::stat(named.path.c_str(), &st) != 0 && ::stat(text.c_str(), &st) == 0);
-  if (plain) return side_of_file(text);
-  LINKSPAN_TRY(const auto past, find_past_version(text, 0));
+  return ::stat(path.c_str(), &st) == 0;
+}
+
+// The file as it is now; where nothing is, as it was when it was deleted.
+Result<Side> last_side(const PastVersion& from) {
+  if (!from.deletion || is_there(from.place.file)) return side_of_file(from.place.file);
+  PastVersion last = from;
+  last.version = from.deletion->version;
+  return side_of(last);
+}
+
+// `which` is said of the names that the older one has.
+Result<Side> side(const DiffOptions& options, const PastVersion& from) {
+  const std::string& text = options.to.empty() ? from.place.file : options.to;
+  const auto named = parse_path_version(text);
+  const bool plain = options.to_version == 0 && (options.to.empty() || !named.version ||
+                                                 (!is_there(named.path) && is_there(text)));
+  if (plain) return options.to.empty() ? last_side(from) : side_of_file(text);
+  const auto place = locate(options.to_version == 0 ? named.path : text);
+  const bool same = place.ok() && place->file == from.place.file;
+  LINKSPAN_TRY(const auto past,
+               find_past_version(text, options.to_version, same ? options.which : WhichFile{}));
   return side_of(past);
 }
 
 Result<int> compare(const DiffOptions& options) {
-  LINKSPAN_TRY(const auto from, find_past_version(options.from, options.from_version));
+  LINKSPAN_TRY(const auto from,
+               find_past_version(options.from, options.from_version, options.which));
   LINKSPAN_TRY(const auto old_side, side_of(from));
-  Result<Side> new_side = fail(Code::internal);
-  if (options.to_version != 0) {
-    const auto& path = options.to.empty() ? from.place.file : options.to;
-    LINKSPAN_TRY(const auto to, find_past_version(path, options.to_version));
-    new_side = side_of(to);
-  } else {
-    new_side = options.to.empty() ? side_of_file(from.place.file) : side(options.to);
-  }
+  const Result<Side> new_side = side(options, from);
   if (!new_side.ok()) return new_side.error();
   const bool colours = coloured(1, Colour::bold, "x") != "x";
   LINKSPAN_TRY(const auto text,

@@ -2,12 +2,15 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <iostream>
-#include <map>
+#include <optional>
 #include <set>
 
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/console.h"
+#include "fusefs/cli/deleted_file.h"
+#include "fusefs/cli/file_history.h"
 #include "fusefs/cli/history_words.h"
 #include "fusefs/cli/mount_report.h"
 #include "fusefs/cli/query_client.h"
@@ -61,24 +64,34 @@ class Log {
   Log(const LogCommandOptions& options, Place place, Time since)
       : options_(options), place_(std::move(place)), since_(since), client_(place_.mount) {}
 
+  // Of the file that is there.
   Status versions(Ino ino);
+  // Of the one that was deleted last under this name, or by the change that is asked for; where
+  // none was a file, or nothing is kept of it: changes().
+  Status versions_of_deleted();
   Status changes();
   Status deleted();
-  // Whether what was printed is all there is to say. `not_found`: PATH never was.
-  Status known();
+  // What is to be said beside it. `not_found`: PATH never was.
+  Status close();
 
  private:
-  using Sources = std::map<uint64_t, std::string>;  // of renames: the old path, by the version
   // Asks for the newest; `take` says whether one counts.
   Status collect(const std::string& what, const std::function<bool(const Change&)>& take);
+  bool is_asked_for(Time at, const std::string& principal) const;
   bool is_about(const Change& change) const;
-  Result<Sources> sources(const std::vector<VersionInfo>& versions);
-  void print_version(const VersionInfo& info, const Sources& sources);
+  Status read(FileHistory* history);
+  Status read_renames(FileHistory* history);
+  Status print_file(FileHistory history);
+  void print_version(const VersionInfo& info, const std::string& old_path);
+  void print_change(const Change& change);
+  void print_json(Json json);
   const MountRoute* route_of(const Change& change) const;
   std::string path_of(const Change& change) const;
   Result<bool> kept(const Change& change);
   Result<bool> restored(const Change& change);
-  void print_deleted(const Change& change, bool newest, bool kept);
+  void print_deleted(const Change& change, bool newest, bool kept, bool back);
+  Status tell_others(const FileHistory& shown);
+  Status known();
 
   const LogCommandOptions& options_;
   const Place place_;
@@ -86,6 +99,8 @@ class Log {
   QueryClient client_;
   std::vector<Change> found_;  // ascending
   bool nothing_ = true;        // was found
+  bool more_ = false;          // is older than what is shown
+  bool told_more_ = false;
 };
 
 // "restore" and where from, if `old_path` says so; else the old path.
@@ -95,34 +110,21 @@ std::pair<std::string, std::string> rename_words(const std::string& old_path) {
   return {"rename", old_path.empty() ? std::string() : "  from " + printable(old_path)};
 }
 
-// The list of versions does not say what a file was renamed from, or that it was restored: the log
-// does, which is looked through as far as is quickly done.
-Result<Log::Sources> Log::sources(const std::vector<VersionInfo>& versions) {
-  constexpr size_t kMostAsked = 4;
-  Sources sources;
-  if (versions.empty()) return sources;
-  const Time oldest = versions.back().at;
-  const LogQuery query{place_.route.path, place_.inside, "", "rename", oldest, kMostAsked};
-  LINKSPAN_CHECK(client_.changes(query, [&](const Change& change) {
-    if (change.at < oldest) return false;
-    if (change.what == "rename" && change.path == place_.inside)
-      sources.emplace(change.version.value, change.old_path);
-    return true;
-  }));
-  return sources;
+void Log::print_json(Json json) {
+  if (more_ && !told_more_) json["more"] = told_more_ = true;
+  std::cout << dump_line(json);
 }
 
-void Log::print_version(const VersionInfo& info, const Sources& sources) {
-  const auto source = sources.find(info.version.value);
-  const auto known = source != sources.end() ? source->second : std::string();
-  const auto old_path = info.what == "rename" || origin_of(known) ? known : std::string();
+void Log::print_version(const VersionInfo& info, const std::string& renamed_from) {
+  const auto old_path =
+      info.what == "rename" || origin_of(renamed_from) ? renamed_from : std::string();
   if (options_.json) {
     Json json = to_json(info);
     set_bytes(json, "volume", place_.route.volume);
     set_bytes(json, "path", place_.inside);
     if (!old_path.empty()) set_bytes(json, "old_path", old_path);
     if (const auto origin = origin_of(old_path)) json["restored_from"] = origin_words(*origin);
-    std::cout << dump_line(json);
+    print_json(std::move(json));
     return;
   }
   const auto [what, from] = info.what == "rename" || !old_path.empty()
@@ -133,24 +135,141 @@ void Log::print_version(const VersionInfo& info, const Sources& sources) {
                  from + "  " + coloured(1, Colour::dim, "session " + session_text(info.session)));
 }
 
-Status Log::versions(Ino ino) {
-  std::vector<VersionInfo> found;
-  LINKSPAN_CHECK(client_.versions(place_.route.path, ino, [&](const VersionInfo& info) {
-    if (info.at < since_) return false;
-    if (options_.author.empty() || info.principal == options_.author) found.push_back(info);
-    return found.size() < options_.limit;
+void Log::print_change(const Change& change) {
+  if (options_.json) {
+    Json json = to_json(change);
+    if (const auto origin = origin_of(change.old_path))
+      json["restored_from"] = origin_words(*origin);
+    print_json(std::move(json));
+    return;
+  }
+  const auto [what, from] = change.what == "rename" ? rename_words(change.old_path)
+                                                    : std::pair(change.what, std::string());
+  std::string rest = printable(change.volume + "/" + change.path);
+  if (change.version) rest += sized(change.version, change.size);
+  print_line(change.at, who(change.principal, change.sandbox), what, rest + from);
+}
+
+bool Log::is_asked_for(Time at, const std::string& principal) const {
+  return at >= since_ && (options_.author.empty() || principal == options_.author);
+}
+
+// As many of the newest versions as may be shown, and one more if there are more.
+Status Log::read(FileHistory* history) {
+  size_t counted = 0;
+  history->whole = true;
+  LINKSPAN_CHECK(client_.versions(place_.route.path, history->ino, [&](const VersionInfo& info) {
+    history->versions.push_back(info);
+    counted += is_asked_for(info.at, info.principal);
+    return history->whole = info.at >= since_ && counted <= options_.limit;
   }));
-  LINKSPAN_TRY(const auto sources, this->sources(found));
-  for (auto info = found.rbegin(); info != found.rend(); ++info) print_version(*info, sources);
+  return read_renames(history);
+}
+
+// The list of versions does not say what a file was renamed from, or that it was restored or moved:
+// the log does.
+Status Log::read_renames(FileHistory* history) {
+  constexpr size_t kMostNodes = 200;  // asked about, the newest
+  std::set<uint64_t> asked;
+  LogQuery query;
+  query.route = place_.route.path;
+  query.what = "rename";
+  const auto ask = [&](Ino ino) -> Status {
+    if (asked.size() == kMostNodes || !asked.insert(ino.value).second) return ok();
+    query.ino = ino;
+    return client_.changes(query, [&](const Change& change) {
+      if (change.ino == ino && change.what == "rename") history->renames.push_back(change);
+      return true;
+    });
+  };
+  LINKSPAN_CHECK(ask(history->ino));
+  for (const auto& info : history->versions) LINKSPAN_CHECK(ask(info.ino));
+  return ok();
+}
+
+Status Log::print_file(FileHistory history) {
+  auto lines = lines_of(history);
+  std::erase_if(lines,
+                [&](const auto& line) { return !is_asked_for(line.at(), line.principal()); });
+  nothing_ = false;
+  more_ = lines.size() > options_.limit;
+  if (more_) lines.erase(lines.begin(), lines.end() - options_.limit);
+  for (const auto& line : lines) {
+    if (line.version)
+      print_version(*line.version, line.renamed_from);
+    else if (line.change->what != "unlink")
+      print_change(*line.change);
+    else
+      print_deleted(*line.change, options_.change == 0, true, false);
+  }
+  return tell_others(history);
+}
+
+Status Log::versions(Ino ino) {
+  FileHistory history;
+  history.path = place_.inside;
+  history.ino = ino;
+  LINKSPAN_CHECK(read(&history));
+  return print_file(std::move(history));
+}
+
+Status Log::versions_of_deleted() {
+  auto deletion = find_deletion(place_, options_.change, &client_);
+  if (!deletion.ok() && (options_.change != 0 || deletion.code() != Code::not_found))
+    return deletion.error();
+  if (!deletion.ok()) return changes();
+  FileHistory history;
+  history.path = place_.inside;
+  history.ino = deletion->ino;
+  history.deletion = *deletion;
+  const Status there = read(&history);
+  if (there.ok()) return print_file(std::move(history));
+  if (options_.change == 0 && (is_gone(there.error()) || there.code() == Code::invalid))
+    return changes();
+  return is_gone(there.error()) ? not_kept(place_, *deletion) : there.error();
+}
+
+// Other files that had this name, as far as is quickly found out.
+Status Log::tell_others(const FileHistory& shown) {
+  constexpr size_t kMostAsked = 4;
+  if (options_.json || options_.change != 0) return ok();
+  const auto is_shown = [&](const Change& change) {
+    if (change.ino == shown.ino) return true;
+    return std::any_of(shown.versions.begin(), shown.versions.end(),
+                       [&](const auto& info) { return info.ino == change.ino; });
+  };
+  std::vector<Change> others;  // newest first
+  LINKSPAN_CHECK(deletions_of(place_, &client_, kMostAsked, [&](const Change& change) {
+    if (!is_shown(change)) others.push_back(change);
+    return true;
+  }));
+  std::optional<Change> moved;
+  const LogQuery query{place_.route.path, place_.inside, "", "rename", {}, {}, kMostAsked};
+  LINKSPAN_CHECK(client_.changes(query, [&](const Change& change) {
+    if (change.old_path == place_.inside && !is_shown(change)) moved = change;
+    return !moved;
+  }));
+  const std::string name = base_name(place_.file);
+  if (others.size() == 1)
+    say("another file " + printable(name) + " was deleted at " + format_time(others[0].at) + ": " +
+        printable(log_words(place_, others[0])));
+  if (others.size() > 1)
+    say(std::to_string(others.size()) + " other files " + printable(name) +
+        " were deleted: linkspan log --deleted " + printable(shell_word(place_.file)));
+  if (moved)
+    say("another file " + printable(name) + " was moved at " + format_time(moved->at) +
+        ": linkspan log " + printable(shell_word(path_of(*moved))));
   return ok();
 }
 
 Status Log::collect(const std::string& what, const std::function<bool(const Change&)>& take) {
-  const LogQuery query{place_.route.path, place_.inside, options_.author, what, since_, SIZE_MAX};
+  const LogQuery query{place_.route.path, place_.inside, options_.author, what, since_, {},
+                       SIZE_MAX};
   LINKSPAN_CHECK(client_.changes(query, [&](const Change& change) {
-    const bool theirs = options_.author.empty() || change.principal == options_.author;
-    if (theirs && change.at >= since_ && take(change)) found_.push_back(change);
-    return found_.size() < options_.limit;
+    if (!is_asked_for(change.at, change.principal) || !take(change)) return true;
+    more_ = found_.size() == options_.limit;
+    if (!more_) found_.push_back(change);
+    return !more_;
   }));
   std::reverse(found_.begin(), found_.end());
   nothing_ = found_.empty();
@@ -167,20 +286,7 @@ Status Log::changes() {
   LINKSPAN_CHECK(collect("", [&](const Change& change) {
     return is_about(change) && (options_.json || !restores.is_step(change));
   }));
-  for (const auto& change : found_) {
-    if (options_.json) {
-      Json json = to_json(change);
-      if (const auto origin = origin_of(change.old_path))
-        json["restored_from"] = origin_words(*origin);
-      std::cout << dump_line(json);
-      continue;
-    }
-    const auto [what, from] = change.what == "rename" ? rename_words(change.old_path)
-                                                      : std::pair(change.what, std::string());
-    std::string rest = printable(change.volume + "/" + change.path);
-    if (change.version) rest += sized(change.version, change.size);
-    print_line(change.at, who(change.principal, change.sandbox), what, rest + from);
-  }
+  for (const auto& change : found_) print_change(change);
   return ok();
 }
 
@@ -188,7 +294,7 @@ Status Log::known() {
   struct stat st;
   if (!nothing_ || ::lstat(place_.file.c_str(), &st) == 0) return ok();
   bool ever = false;
-  LINKSPAN_CHECK(client_.changes({place_.route.path, place_.inside, "", "", {}, SIZE_MAX},
+  LINKSPAN_CHECK(client_.changes({place_.route.path, place_.inside, "", "", {}, {}, SIZE_MAX},
                                  [&](const Change& change) { return !(ever = is_about(change)); }));
   if (ever) return ok();
   std::string mend;
@@ -217,7 +323,7 @@ Result<bool> Log::kept(const Change& change) {
   if (!route) return false;
   const auto asked = client_.versions(route->path, change.ino, [](const auto&) { return false; });
   if (asked.ok()) return true;
-  if (asked.code() == Code::stale_node || asked.code() == Code::not_found) return false;
+  if (is_gone(asked.error())) return false;
   if (asked.code() == Code::invalid || asked.code() == Code::is_directory) return true;  // no file
   return asked.error();
 }
@@ -229,55 +335,73 @@ Result<bool> Log::restored(const Change& change) {
   const Origin origin{Origin::Kind::deletion, change.seq.value};
   bool found = false;
   LINKSPAN_CHECK(client_.changes(
-      {route->path, change.path, "", "rename", change.at, SIZE_MAX}, [&](const Change& later) {
+      {route->path, change.path, "", "rename", change.at, {}, SIZE_MAX}, [&](const Change& later) {
         found = later.path == change.path && origin_of(later.old_path) == origin;
         return !found && later.seq > change.seq;
       }));
   return found;
 }
 
-void Log::print_deleted(const Change& change, bool newest, bool kept) {
+// `back`: by a restore, since then.
+void Log::print_deleted(const Change& change, bool newest, bool kept, bool back) {
   const std::string path = path_of(change);
   struct stat st;
   const bool taken = ::lstat(path.c_str(), &st) == 0;
+  const std::string number = std::to_string(change.seq.value);
   std::string mend = "linkspan restore --deleted ";
-  if (!newest) mend += "--change " + std::to_string(change.seq.value) + " ";
+  if (!newest) mend += "--change " + number + " ";
   mend += shell_word(path);
   if (taken) mend += " --to " + shell_word(path + ".restored");
   if (options_.json) {
     Json json = to_json(change);
     json["kept"] = kept;
     json["restore"] = kept ? Json(mend) : Json();
-    std::cout << dump_line(json);
+    if (back) json["restored"] = true;
+    print_json(std::move(json));
     return;
   }
   print_line(change.at, who(change.principal, change.sandbox), "deleted",
-             printable(path) + "  " + std::to_string(change.size) + " bytes");
-  if (kept)
-    std::cout << "    " << printable(mend) << "\n";
-  else
+             printable(path) + "  " + std::to_string(change.size) + " bytes  change " + number +
+                 (back ? "  restored since" : ""));
+  if (!kept) {
     std::cout << "    its content is not kept any more (the volume's retention)\n";
+    return;
+  }
+  std::cout << "    " << printable(mend) << "\n";
+  if (options_.deleted && change.path == place_.inside)
+    std::cout << "    " << printable(log_words(place_, change)) << "\n";
 }
 
 Status Log::deleted() {
   std::set<std::string> seen;  // paths of younger deletions
   std::set<Seq> newest;        // which `restore --deleted` takes by itself
+  std::set<Seq> back;
   Status failed = ok();
   LINKSPAN_CHECK(collect("unlink", [&](const Change& change) {
     if (change.what != "unlink" || !is_below(change.path, place_.inside)) return false;
     // Those of other authors are not seen.
     if (seen.insert(change.volume + "/" + change.path).second && options_.author.empty())
       newest.insert(change.seq);
-    const auto back = restored(change);
-    if (!back.ok()) failed = back.error();
-    return back.ok() && !*back;
+    const auto is_back = restored(change);
+    if (!is_back.ok()) failed = is_back.error();
+    if (!is_back.ok() || !*is_back) return is_back.ok();
+    back.insert(change.seq);  // whoever asks for this very name may want its versions
+    return change.path == place_.inside;
   }));
   LINKSPAN_CHECK(failed);
   for (const auto& change : found_) {
     LINKSPAN_TRY(const bool is_kept, kept(change));
-    print_deleted(change, newest.count(change.seq) != 0, is_kept);
+    print_deleted(change, newest.count(change.seq) != 0, is_kept, back.count(change.seq) != 0);
   }
   return ok();
+}
+
+Status Log::close() {
+  std::cout << std::flush;
+  if (more_ && !options_.json)
+    say("these are the newest " + std::to_string(options_.limit) + "; there are more: -n " +
+        std::to_string(options_.limit * 10) + " shows more of them");
+  return known();
 }
 
 }  // namespace
@@ -296,13 +420,16 @@ int log_command(const LogCommandOptions& options) {
   auto place = locate(options.path);
   if (!place.ok()) return complain(watch.explain(place.error()));
   struct stat st;
-  const bool file = ::stat(place->file.c_str(), &st) == 0 && S_ISREG(st.st_mode);
-  const bool on_route = !place->route.path.empty();
+  const bool there = ::stat(place->file.c_str(), &st) == 0;
+  const bool file = there && S_ISREG(st.st_mode) && !place->route.path.empty();
+  const bool gone = !there && errno == ENOENT && !place->inside.empty();
   Log log(options, std::move(*place), since);
-  Status done = options.deleted    ? log.deleted()
-                : file && on_route ? log.versions(Ino{st.st_ino})
-                                   : log.changes();
-  if (done.ok()) done = log.known();
+  Status done = options.change != 0 ? log.versions_of_deleted()
+                : options.deleted   ? log.deleted()
+                : gone              ? log.versions_of_deleted()
+                : file              ? log.versions(Ino{st.st_ino})
+                                    : log.changes();
+  if (done.ok()) done = log.close();
   std::cout << std::flush;
   if (!done.ok()) return complain(watch.explain(done.error()));
   return kSuccess;

@@ -139,6 +139,7 @@ Result<Answer> Asking::changes() {
   request.limit = limit();
   request.newest = get_flag(request_, "newest");
   if (route_) request.volume_of = route_->root;
+  request.under = Ino{get_number(request_, "ino")};
   LINKSPAN_TRY(request.below, text("below", limits::kPathBytes));
   LINKSPAN_TRY(request.principal, text("author", limits::kLabelBytes));
   LINKSPAN_TRY(request.sandbox, text("sandbox", limits::kLabelBytes));

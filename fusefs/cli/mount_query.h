@@ -2,8 +2,8 @@
 // the mount, which has the token and the network. A request is one JSON object with "op"; the
 // answer is a line of JSON ("ok", or "code" and "message"), after which the bytes of "read" come.
 //
-//   {"op": "changes", "route"?, "below"?, "author"?, "sandbox"?, "what"?, "since_ns"?, "after"?,
-//    "before"?, "newest"?, "limit"?}                  -> "changes": [...], "next"
+//   {"op": "changes", "route"?, "ino"?, "below"?, "author"?, "sandbox"?, "what"?, "since_ns"?,
+//    "after"?, "before"?, "newest"?, "limit"?}        -> "changes": [...], "next"
 //   {"op": "versions", "route", "ino", "before"?, "limit"?}  -> "versions": [...]
 //   {"op": "node", "route", "ino"}    -> "kind", "mode", "uid", "gid", "size", "version",
 //   "nlink"...
@@ -13,8 +13,8 @@
 //   {"op": "narrow", "reaches"?: [{"path", "rights"?}], "rights"?, "expires_ns"?, "sandbox"?}
 //                                 -> "token", "principal", "sandbox", "expires_ns", "routes"
 //   {"op": "resume"}                                  -> "connected", "reason"
-// An inode of 0 or 1 is the route's root. Answers are bounded: lists may be shorter than asked,
-// with "next" where to go on.
+// An inode of 0 or 1 is the route's root (in "changes": any node). Answers are bounded: lists may
+// be shorter than asked, with "next" where to go on.
 #pragma once
 
 #include <functional>

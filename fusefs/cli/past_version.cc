@@ -4,12 +4,16 @@
 
 #include <cerrno>
 
+#include "fusefs/cli/deleted_file.h"
 #include "fusefs/cli/history_words.h"
 #include "fusefs/cli/query_client.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
 
+namespace {
+
+// The file that is there. `not_found` with the mend, `is_directory`.
 Result<Ino> file_at(const Place& place) {
   struct stat st;
   if (::stat(place.file.c_str(), &st) != 0) {
@@ -26,8 +30,6 @@ Result<Ino> file_at(const Place& place) {
   if (!S_ISREG(st.st_mode)) return fail(Code::invalid, place.file + " is not a plain file");
   return Ino{st.st_ino};
 }
-
-namespace {
 
 bool is_file(const std::string& path) {
   struct stat st;
@@ -48,34 +50,60 @@ Error which_version(const std::string& text) {
                   shell_word(path) + "` lists them");
 }
 
+// PATH itself, if that was ever deleted, else PATH@V.
+Result<PastVersion> find_deleted(const std::string& text, uint64_t version, uint64_t change) {
+  PathVersion named{text, Version{version}};
+  LINKSPAN_TRY(Place place, locate(text));
+  QueryClient client(place.mount);
+  auto deletion = find_deletion(place, change, &client);
+  const auto parsed = parse_path_version(text);
+  if (!deletion.ok() && deletion.code() == Code::not_found && version == 0 && parsed.version) {
+    named = parsed;
+    LINKSPAN_TRY(place, locate(named.path));
+    deletion = find_deletion(place, change, &client);
+  }
+  if (!deletion.ok()) return deletion.error();
+  if (!named.version) named.version = deletion->version;
+  return PastVersion{std::move(place), deletion->ino, named.version, *deletion};
+}
+
 }  // namespace
 
-Status names_version(const std::string& text, uint64_t version) {
-  if (version != 0 || parse_path_version(text).version) return ok();
+Status names_version(const std::string& text, uint64_t version, const WhichFile& which) {
+  if (version != 0 || which.is_deleted() || parse_path_version(text).version) return ok();
   return which_version(text);
 }
 
-Result<PastVersion> find_past_version(const std::string& text, uint64_t version) {
+Result<PastVersion> find_past_version(const std::string& text, uint64_t version,
+                                      const WhichFile& which) {
+  if (which.is_deleted()) return find_deleted(text, version, which.change);
   PathVersion named{text, Version{version}};
   if (version == 0) named = parse_path_version(text);
   LINKSPAN_CHECK(names_version(text, version));
   LINKSPAN_TRY(auto place, locate(named.path));
   const auto ino = file_at(place);
-  if (!ino.ok() && ino.code() == Code::not_found && version == 0 && is_file(text))
+  if (ino.ok()) return PastVersion{std::move(place), *ino, named.version, {}};
+  if (ino.code() != Code::not_found || place.inside.empty()) return ino.error();
+  if (version == 0 && is_file(text))
     return fail(Code::not_found, place.file + " is not there, but " + base_name(text) +
                                      " is: for a version of that file give --version N (`linkspan "
                                      "log " +
                                      shell_word(text) + "` lists them)");
-  if (!ino.ok()) return ino.error();
-  return PastVersion{std::move(place), *ino, named.version};
+  QueryClient client(place.mount);
+  const auto deletion = find_deletion(place, 0, &client);
+  if (!deletion.ok()) return deletion.code() == Code::not_found ? ino.error() : deletion.error();
+  return PastVersion{std::move(place), deletion->ino, named.version, *deletion};
 }
 
 Status PastVersion::content(const std::function<Status(const std::string&)>& piece) const {
   auto done = QueryClient(place.mount).content(place.route.path, ino, version, piece);
-  if (done.ok() || done.code() != Code::not_found) return done;
+  if (done.ok() || !is_gone(done.error())) return done;
+  if (deletion && done.code() == Code::stale_node) return not_kept(place, *deletion);
+  if (done.code() != Code::not_found) return done;
   return fail(Code::not_found, place.file + " has no version " + std::to_string(version.value) +
-                                   " (any more); those that are kept: linkspan log " +
-                                   shell_word(place.file));
+                                   " (any more); those that are kept: " +
+                                   (deletion ? log_words(place, *deletion)
+                                             : "linkspan log " + shell_word(place.file)));
 }
 
 }  // namespace linkspan::cli

@@ -86,6 +86,7 @@ Status QueryClient::changes(const LogQuery& query, const std::function<bool(cons
   set_bytes(request, "author", query.author);
   set_bytes(request, "what", query.what);
   request["since_ns"] = query.since.ns;
+  request["ino"] = query.ino.value;
   for (size_t asked = 0; asked < query.most_asked; ++asked) {
     LINKSPAN_TRY(const auto reply, ask(dump_line(request)));
     const auto& list = reply.header.value("changes", Json::array());

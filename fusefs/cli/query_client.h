@@ -26,6 +26,7 @@ struct LogQuery {
   std::string below;
   std::string author, what;
   Time since;
+  Ino ino;  // only changes of this node (or of a directory's entries)
   // How often to ask: each answer has looked through limits::kChangesScanned changes at most.
   size_t most_asked = SIZE_MAX;
 };

@@ -18,14 +18,14 @@ namespace {
 
 constexpr size_t kPiece = 128 << 10;
 
-Status copy(int from, int to, const std::string& name) {
-  std::string buffer(kPiece, '\0');
+Status copy(int from, const Sink& to, const std::string& name) {
   for (;;) {
+    std::string buffer(kPiece, '\0');
     const ssize_t n = ::read(from, buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
     if (n < 0) return system_error(name, errno);
     if (n == 0) return ok();
-    LINKSPAN_CHECK(write_all(to, std::string_view(buffer).substr(0, static_cast<size_t>(n))));
+    buffer.resize(static_cast<size_t>(n));
+    LINKSPAN_CHECK(to(buffer));
   }
 }
 
@@ -42,7 +42,9 @@ Status write_merged(const std::string& merged, const FoundConflict& found) {
   Rewrite what;
   what.path = found.file;
   what.origin = {Origin::Kind::merged, found.conflict.number.value};
-  what.fill = [&](int fd) { return copy(from ? from.get() : STDIN_FILENO, fd, name_of(merged)); };
+  what.fill = [&](const Sink& sink) {
+    return copy(from ? from.get() : STDIN_FILENO, sink, name_of(merged));
+  };
   return rewrite(what);
 }
 

@@ -8,7 +8,8 @@ namespace linkspan::cli {
 namespace {
 
 constexpr const char* kTemporaryPrefix = ".linkspan-restore-";
-constexpr size_t kDigits = 18;  // so that a number cannot overflow
+constexpr const char* kVersion = "-version-";  // behind the number, of a deleted file
+constexpr size_t kDigits = 18;                 // so that a number cannot overflow
 
 struct Words {
   Origin::Kind kind;
@@ -46,6 +47,7 @@ std::string restore_temporary(const Origin& origin, pid_t pid) {
   for (const auto& words : kWords)
     if (words.kind == origin.kind)
       name += std::string("-") + words.name + "-" + std::to_string(origin.number);
+  if (origin.version != 0) name += kVersion + std::to_string(origin.version);
   return name;
 }
 
@@ -55,14 +57,20 @@ std::optional<Origin> origin_of(const std::string& temporary) {
     return std::nullopt;
   for (const auto& words : kWords) {
     if (!take_text(&rest, std::string(words.name) + "-")) continue;
-    const uint64_t number = take_number(&rest);
-    if (number != 0 && rest.empty()) return Origin{words.kind, number};
-    return std::nullopt;
+    Origin origin{words.kind, take_number(&rest)};
+    const bool versioned = origin.kind == Origin::Kind::deletion && take_text(&rest, kVersion);
+    if (versioned) origin.version = take_number(&rest);
+    if (origin.number == 0 || !rest.empty() || versioned != (origin.version != 0))
+      return std::nullopt;
+    return origin;
   }
   return std::nullopt;
 }
 
 std::string origin_words(const Origin& origin) {
+  if (origin.version != 0)
+    return "version " + std::to_string(origin.version) + " of " +
+           origin_words({origin.kind, origin.number});
   for (const auto& words : kWords)
     if (words.kind == origin.kind)
       return words.before + std::to_string(origin.number) + words.after;

@@ -22,6 +22,7 @@ struct Origin {
   };
   Kind kind = Kind::version;
   uint64_t number = 0;
+  uint64_t version = 0;  // deletion: of the file that was deleted; 0: its last
   bool operator==(const Origin&) const = default;
 };
 

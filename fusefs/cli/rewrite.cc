@@ -2,22 +2,60 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstring>
 #include <optional>
 #include <string_view>
 #include <vector>
 
+#include "fusefs/cli/console.h"
+#include "fusefs/cli/mount_report.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
 
 namespace {
+
+volatile sig_atomic_t stopping_signal = 0;
+
+// While it lives, the first signal that would end the process only breaks off what it does, so that
+// the temporary file is removed; then the process ends of it after all.
+class Stopping {
+ public:
+  Stopping() {
+    struct sigaction stop = {};
+    stop.sa_handler = [](int signal) { stopping_signal = signal; };
+    stop.sa_flags = SA_RESETHAND;
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      ::sigaction(kSignals[i], nullptr, &before_[i]);
+      if (before_[i].sa_handler != SIG_IGN) ::sigaction(kSignals[i], &stop, nullptr);
+    }
+  }
+  Stopping(const Stopping&) = delete;
+  Stopping& operator=(const Stopping&) = delete;
+  ~Stopping() {
+    for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
+    if (stopping_signal != 0) ::raise(stopping_signal);
+  }
+
+ private:
+  static constexpr std::array<int, 3> kSignals{SIGINT, SIGTERM, SIGHUP};
+  std::array<struct sigaction, kSignals.size()> before_;
+};
+
+Status stopped() {
+  if (stopping_signal == 0) return ok();
+  return fail(Code::interrupted,
+              std::string("stopped by a signal: ") + ::strsignal(stopping_signal));
+}
 
 // What a file has beside its content.
 struct Original {
@@ -80,22 +118,68 @@ Status dress(const std::optional<Original>& original, unsigned mode, int fd,
   return ok();
 }
 
-Status write_temporary(const Rewrite& what, const std::optional<Original>& original,
-                       const std::string& temporary) {
-  const unsigned mode = original ? original->st.st_mode & 07777 : what.mode;
+// The file beside the one that is rewritten. What is not put in its place goes with this.
+class Temporary {
+ public:
+  explicit Temporary(std::string path) : path_(std::move(path)) {}
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  ~Temporary() {
+    if (!there_ || ::unlink(path_.c_str()) == 0 || errno == ENOENT) return;
+    say("could not remove " + printable(path_) + ": " + ::strerror(errno) + "; remove it");
+  }
+  const std::string& path() const { return path_; }
+  bool there() const { return there_; }
+  Status make(const std::function<Status()>& make) {
+    stopping_.emplace();
+    LINKSPAN_CHECK(make());
+    there_ = true;
+    return ok();
+  }
+  void put_in_place() { there_ = false; }
+
+ private:
+  const std::string path_;
+  std::optional<Stopping> stopping_;  // outlives the file
+  bool there_ = false;
+};
+
+Status create(const Rewrite& what, unsigned mode, const std::string& temporary, UniqueFd* fd) {
   const mode_t mask = ::umask(0);  // so that no chmod is needed: another line in the log
-  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode & 0777));
+  fd->reset(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode & 0777));
   const int error = errno;
   ::umask(mask);
-  if (!fd && error == EROFS)
+  if (*fd) return ok();
+  if (error == EROFS)
     return fail(Code::read_only, what.path +
                                      " may not be written through this mount (`linkspan status` "
                                      "says what may); use another, or --to PATH elsewhere");
-  if (!fd) return system_error("cannot write beside " + what.path, error);
-  LINKSPAN_CHECK(what.fill(fd.get()));
+  return system_error("cannot write beside " + what.path, error);
+}
+
+Status write_temporary(const Rewrite& what, const std::optional<Original>& original,
+                       Temporary* temporary) {
+  const unsigned mode = original ? original->st.st_mode & 07777 : what.mode;
+  UniqueFd fd;
+  const auto create_once = [&]() -> Status {
+    if (temporary->there()) return ok();
+    if (!original) LINKSPAN_CHECK(make_directories(dir_name(what.path), 0755));
+    return temporary->make([&] { return create(what, mode, temporary->path(), &fd); });
+  };
+  const Status filled = what.fill([&](const std::string& piece) -> Status {
+    LINKSPAN_CHECK(stopped());
+    LINKSPAN_CHECK(create_once());
+    return write_all(fd.get(), piece);
+  });
+  if (!filled.ok()) return filled;
+  LINKSPAN_CHECK(create_once());
   LINKSPAN_CHECK(dress(original, mode, fd.get(), what.path));
   if (::fsync(fd.get()) != 0 || ::close(fd.release()) != 0) return system_error(what.path, errno);
-  return ok();
+  return stopped();
+}
+
+Error is_there(const std::string& path) {
+  return fail(Code::exists, path + " is there already; give it another place with --to");
 }
 
 Status put_in_place(const std::string& temporary, const std::string& path, bool must_be_new) {
@@ -103,8 +187,7 @@ Status put_in_place(const std::string& temporary, const std::string& path, bool 
                   must_be_new ? RENAME_NOREPLACE : 0) == 0)
     return ok();
   const int error = errno;
-  if (error == EEXIST)
-    return fail(Code::exists, path + " is there already; give it another place with --to");
+  if (error == EEXIST) return is_there(path);
   if (error == ESTALE)
     return fail(Code::conflict, path +
                                     " was changed by another meanwhile, and is left as that "
@@ -112,29 +195,38 @@ Status put_in_place(const std::string& temporary, const std::string& path, bool 
   return system_error(path, error);
 }
 
+// Before anything is made. Of what comes later, put_in_place() says so.
+Status may_be_made(const std::string& path, bool must_be_new) {
+  struct stat st;
+  return must_be_new && ::lstat(path.c_str(), &st) == 0 ? Status(is_there(path)) : ok();
+}
+
 }  // namespace
 
 Status rewrite(const Rewrite& asked) {
   Rewrite what = asked;
   if (!what.must_be_new) what.path = final_path(what.path);
+  LINKSPAN_CHECK(may_be_made(what.path, what.must_be_new));
   LINKSPAN_TRY(const auto original, what.must_be_new ? Result<std::optional<Original>>(std::nullopt)
                                                      : open_original(what.path));
-  if (!original) LINKSPAN_CHECK(make_directories(dir_name(what.path), 0755));
-  const std::string temporary =
-      dir_name(what.path) + "/" + restore_temporary(what.origin, ::getpid());
-  Status done = write_temporary(what, original, temporary);
-  if (done.ok()) done = put_in_place(temporary, what.path, what.must_be_new);
-  if (!done.ok()) ::unlink(temporary.c_str());
-  return done;
+  Temporary temporary(dir_name(what.path) + "/" + restore_temporary(what.origin, ::getpid()));
+  LINKSPAN_CHECK(write_temporary(what, original, &temporary));
+  LINKSPAN_CHECK(put_in_place(temporary.path(), what.path, what.must_be_new));
+  temporary.put_in_place();
+  return ok();
 }
 
 Status make_link(const std::string& target, const std::string& path, const Origin& origin) {
+  LINKSPAN_CHECK(may_be_made(path, true));
   LINKSPAN_CHECK(make_directories(dir_name(path), 0755));
-  const std::string temporary = dir_name(path) + "/" + restore_temporary(origin, ::getpid());
-  if (::symlink(target.c_str(), temporary.c_str()) != 0) return system_error(path, errno);
-  const auto done = put_in_place(temporary, path, true);
-  if (!done.ok()) ::unlink(temporary.c_str());
-  return done;
+  Temporary temporary(dir_name(path) + "/" + restore_temporary(origin, ::getpid()));
+  LINKSPAN_CHECK(temporary.make([&]() -> Status {
+    if (::symlink(target.c_str(), temporary.path().c_str()) == 0) return ok();
+    return system_error(path, errno);
+  }));
+  LINKSPAN_CHECK(put_in_place(temporary.path(), path, true));
+  temporary.put_in_place();
+  return ok();
 }
 
 }  // namespace linkspan::cli

@@ -11,13 +11,17 @@
 
 namespace linkspan::cli {
 
+using Sink = std::function<Status(const std::string&)>;
+
 struct Rewrite {
   std::string path;  // absolute
   // Of a file that is made anew; one that is there keeps its own.
   unsigned mode = 0644;
   bool must_be_new = false;  // `exists` if something is there
   Origin origin;             // what the content was: for the log
-  std::function<Status(int fd)> fill;
+  // Tells the content, piece by piece. The temporary file is made with the first: what cannot be
+  // had leaves no trace in the log.
+  std::function<Status(const Sink&)> fill;
 };
 // Makes the directories above. `conflict`: another changed the file meanwhile.
 Status rewrite(const Rewrite& what);

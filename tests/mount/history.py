@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,11 @@ def run(*args, code=0, stdin=b"", cwd="/"):
 
 def log(*args):
     return [json.loads(line) for line in run("log", "--json", *args).text.splitlines()]
+
+
+def versions_of(*args):
+    """Without what moved the file, or deleted it: that made no version."""
+    return [line for line in log(*args) if "seq" not in line]
 
 
 def save(path, text):
@@ -101,7 +107,7 @@ def test_a_file_moved_over_another_takes_its_versions_along(lab):
             save((a, b)[n % 2] / "memory" / name, text)
     check((a / "memory/draft.md").read_text())
     os.rename(a / "memory/draft.md", a / "memory/final.md")
-    versions = log(str(b / "memory/final.md"))
+    versions = versions_of(str(b / "memory/final.md"))
     texts = [run("cat", f"{b}/memory/final.md@{v['version']}").text for v in versions]
     equal([t for t in texts if t], ["f1\n", "f2\n", "d1\n", "d2\n", "d3\n"])
     equal([v["principal"] for v, t in zip(versions, texts) if t][-3:], ["agent-1", "agent-2", "agent-1"])
@@ -244,8 +250,9 @@ def test_diff(lab):
     script = subprocess.run(["script", "-qec", f"{LINKSPAN} diff {path}@{first}", "/dev/null"], capture_output=True,
                             text=True, timeout=30, env={**os.environ, "TERM": "xterm"}).stdout
     check("\x1b[32m+B" in script, "coloured on a terminal")
-    path.write_bytes(b"\0binary")
-    check("Binary files" in run("diff", f"{path}@{first}", code=1).text)
+    for binary in (b"\0binary", b"\x93\x01\x1f\xff"):
+        path.write_bytes(binary)
+        equal(run("diff", f"{path}@{first}", code=1).text, f"Binary files {path}@{first} and {path} differ\n")
 
 
 def test_a_name_with_an_at(lab):
@@ -289,7 +296,7 @@ def test_a_name_that_never_was(lab):
     said = run("log", f"{path}@2", code=1).said
     check(f"the versions of was: linkspan log {path}" in said, said)
     os.unlink(path)
-    check("unlink" in run("log", str(b / "memory/was")).text)
+    check("  deleted  " in run("log", str(b / "memory/was")).text)
     equal(log("--since", "2030-01-01", str(path)), [], "it was, but not since then")
     equal(log("--author", "nobody-at-all", str(path)), [])
     os.mkdir(a / "memory/quiet")
@@ -398,6 +405,162 @@ def test_deleted_files_come_back(lab):
     check("knows of no deletion" in run("restore", "--deleted", str(a / "memory/never"), code=1).said)
 
 
+def test_a_deleted_file_has_its_versions_still(lab):
+    a, b = trees(lab)
+    path = str(a / "memory/lost.md")
+    for text in ("one\n", "two\n", "three\n"):
+        save(b / "memory/lost.md", text)
+    numbers = {run("cat", f"{path}@{v['version']}").text: v["version"] for v in versions_of(path)}
+    os.chmod(path, 0o600)
+    before = versions_of(path)
+    os.unlink(path)
+    for tree in (a, b):
+        here = str(tree / "memory/lost.md")
+        equal(versions_of(here), before)
+        last = log(here)[-1]
+        equal((last["what"], last["principal"], last["kept"]), ("unlink", "agent-1", True))
+        for text, number in numbers.items():
+            equal(run("cat", f"{here}@{number}").text, text)
+            equal(run("cat", "--version", str(number), here).text, text)
+        equal(run("cat", "--deleted", here).text, "three\n")
+        for args in ((f"{here}@{numbers['one' + chr(10)]}",), (f"{here}@{numbers['one' + chr(10)]}", f"{here}@{numbers['three' + chr(10)]}")):
+            equal(run("diff", *args, code=1).text.splitlines()[2:], ["@@ -1 +1 @@", "-one", "+three"])
+    shown = run("log", path).text.splitlines()
+    check("agent-1@sandbox-1  deleted" in shown[-2] and "linkspan restore --deleted" in shown[-1], shown)
+    said = run("cat", f"{path}@999", code=1).said
+    check("no version 999" in said and f"linkspan log --change {last['seq']} {path}" in said, said)
+    check("which version" in run("cat", path, code=2).said)
+    run("restore", f"{path}@{numbers['two' + chr(10)]}")
+    equal(((b / "memory/lost.md").read_text(), os.stat(path).st_mode & 0o777), ("two\n", 0o600))
+    check(f"from version {numbers['two' + chr(10)]} of what change {last['seq']} deleted" in run("log", path).text)
+    # What was deleted last is not what came back: the list has it still.
+    equal([f["seq"] for f in log("--deleted", path)], [last["seq"]])
+    # A directory went, and the files in it.
+    os.makedirs(a / "memory/lost-dir/deep")
+    (a / "memory/lost-dir/deep/x").write_text("in it")
+    subprocess.run(["rm", "-r", str(a / "memory/lost-dir")], check=True, timeout=60)
+    number = versions_of(str(b / "memory/lost-dir/deep/x"))[-1]["version"]
+    run("restore", f"{b}/memory/lost-dir/deep/x@{number}")
+    equal((a / "memory/lost-dir/deep/x").read_text(), "in it")
+
+
+def test_several_files_had_one_name(lab):
+    a, b = trees(lab)
+    path = str(a / "memory/reborn.md")
+    for life in ("a", "b", "c"):
+        for n in (1, 2):
+            (a / "memory/reborn.md").write_text(f"{life}{n}\n")
+        os.unlink(path)
+    lives = log("--deleted", path)
+    equal(len(lives), 3)
+    for tree, life, deletion in zip((a, b, a), "abc", lives):
+        here, change = str(tree / "memory/reborn.md"), str(deletion["seq"])
+        texts = [run("cat", "--change", change, f"{here}@{v['version']}").text for v in versions_of("--change", change, here)]
+        equal([t for t in texts if t], [f"{life}1\n", f"{life}2\n"])
+    # Without a number the last one; what the list says to type shows each of them.
+    texts = [run("cat", f"{path}@{v['version']}").text for v in versions_of(path)]
+    equal([t for t in texts if t], ["c1\n", "c2\n"])
+    check("2 other files reborn.md were deleted: linkspan log --deleted" in run("log", path).said)
+    typed = [shlex.split(line) for line in run("log", "--deleted", path).text.splitlines() if line.startswith("    linkspan log")]
+    equal(len(typed), 3)
+    for words, life in zip(typed, "abc"):
+        check(f"change {words[3]}" in run(*words[1:]).text)
+        equal(run("cat", "--change", words[3], words[-1]).text, f"{life}2\n")
+    # With a new file there the old ones keep their numbers apart from its.
+    (b / "memory/reborn.md").write_text("d1\n")
+    texts = [run("cat", f"{path}@{v['version']}").text for v in versions_of(path)]
+    equal([t for t in texts if t], ["d1\n"])
+    check("3 other files reborn.md were deleted" in run("log", path).said)
+    first = str(lives[0]["seq"])
+    number = str(versions_of("--change", first, path)[-2]["version"])
+    equal(run("diff", "--change", first, f"{path}@{number}", code=1).text.splitlines()[3:], ["-a1", "+d1"])
+    equal(run("diff", "--change", first, f"{path}@{number}", path, code=1).text.splitlines()[3:], ["-a1", "+d1"])
+    last = str(lives[0]["version"])
+    equal(run("diff", "--change", first, f"{path}@{number}", f"{path}@{last}", code=1).text.splitlines()[3:], ["-a1", "+a2"])
+    check("is there now" in run("restore", "--change", first, f"{path}@{number}", code=1).said)
+    run("restore", "--change", first, f"{path}@{number}", "--to", path + ".old")
+    equal((b / "memory/reborn.md.old").read_text(), "a1\n")
+    said = run("cat", "--change", "1", path, code=1).said
+    check("knows of no deletion" in said and "number 1" in said, said)
+    # Of what was restored whole the older versions are reached still.
+    os.unlink(path)
+    run("restore", "--deleted", "--change", first, path)
+    check([f.get("restored") for f in log("--deleted", path)][0] is True)
+    equal(versions_of("--change", first, path)[-1]["version"], lives[0]["version"])
+
+
+def test_a_move_stands_in_the_log_of_the_file(lab):
+    a, b = trees(lab)
+    (a / "memory/moved-1").write_text("x")
+    os.rename(b / "memory/moved-1", b / "memory/moved-2")
+    save(a / "memory/moved-2", "y")
+    os.rename(a / "memory/moved-2", a / "memory/moved-3")
+    (a / "memory/moved-1").write_text("another")
+    moves = [line for line in log(str(b / "memory/moved-3")) if "seq" in line]
+    equal([(m["what"], m["old_path"], m["path"], m["principal"]) for m in moves],
+          [("rename", "moved-1", "moved-2", "agent-2"), ("rename", "moved-2", "moved-3", "agent-1")])
+    check("agent-2@sandbox-2  rename  memory/moved-2" in run("log", str(a / "memory/moved-3")).text)
+    equal([m["old_path"] for m in log("--author", "agent-2", str(a / "memory/moved-3"))], ["moved-1"])
+    check("  from moved-2" in run("log", str(a / "memory/moved-2")).text, "where it was before")
+    said = run("log", str(a / "memory/moved-1")).said
+    check(f"another file moved-1 was moved at" in said and f"linkspan log {a}/memory/moved-2" in said, said)
+    # The numbers are those of the file's own list, also where it took them along to another's.
+    save(a / "memory/moved-4", "z")
+    os.rename(a / "memory/moved-3", a / "memory/moved-4")
+    lines = log(str(b / "memory/moved-4"))
+    check({line["version"] for line in lines} <= {0, *(v["version"] for v in versions_of(str(b / "memory/moved-4")))}, lines)
+    equal([line["old_path"] for line in lines if "seq" in line], ["moved-4.tmp", "moved-1", "moved-2.tmp", "moved-2"])
+
+
+def test_a_restore_that_fails_leaves_no_trace(lab):
+    a, b = trees(lab)
+    path = str(a / "memory/whole.md")
+    (a / "memory/whole.md").write_text("x")
+    (a / "memory/there.md").write_text("y")
+
+    def newest():
+        return log("-n", "1", str(b / "memory"))[0]["seq"]
+    before = newest()
+    run("restore", f"{path}@99", code=1)
+    run("restore", f"{path}@2", "--to", str(a / "memory/there.md"), code=1)
+    run("restore", f"{path}@99", "--to", str(a / "memory/new/deep"), code=1)
+    check(not (a / "memory/new").exists(), "nor a directory")
+    equal(newest(), before, "nothing was created and removed again")
+    # Ended while it writes: what it has made is removed.
+    (a / "memory/large").write_bytes(os.urandom(48 << 20))
+    number = versions_of(str(a / "memory/large"))[-1]["version"]
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        process = subprocess.Popen([LINKSPAN, "restore", f"{a}/memory/large@{number}", "--to", f"{a}/memory/part"],
+                                   stderr=subprocess.DEVNULL)
+        eventually(lambda: process.poll() is not None or [n for n in os.listdir(a / "memory") if n.startswith(".linkspan-restore")],
+                   30, "it writes")
+        process.send_signal(sign)
+        equal(process.wait(timeout=60), -sign)
+        equal([n for n in os.listdir(b / "memory") if n.startswith((".linkspan-restore", "part"))], [])
+
+
+def test_the_log_says_that_there_is_more(lab):
+    a, _ = trees(lab)
+    os.mkdir(a / "memory/full")
+    for n in range(25):
+        (a / "memory/full" / str(n)).write_text("")
+    (a / "memory/full/0").unlink()
+    for args in ((a / "memory/full",), ("--since", "1h", a / "memory/full"), ("-n", "1", "--deleted", a / "memory")):
+        done = run("log", *map(str, args))
+        check("there are more: -n " in done.said, done.said)
+        lines = log(*map(str, args))
+        equal([line.get("more") for line in lines], [True] + [None] * (len(lines) - 1))
+    whole = run("log", "-n", "100", str(a / "memory/full"))
+    equal((whole.said, whole.text.count("\n")), ("", 27))
+    equal({line.get("more") for line in log("-n", "27", str(a / "memory/full"))}, {None})
+    path = a / "memory/full/1"
+    for n in range(4):
+        path.write_text(str(n))
+    check("the newest 3" in run("log", "-n", "3", str(path)).said)
+    equal([line.get("more") for line in log("-n", "3", str(path))], [True, None, None])
+    equal(run("log", "-n", "5", str(path)).said, "")
+
+
 def test_the_query_file(lab):
     a, _ = trees(lab)
     (a / "memory/asked").write_text("asked")
@@ -457,6 +620,9 @@ def test_without_the_router(lab):
             process.wait(timeout=20)
         check(time.monotonic() - begun < 5)
         commands_end_soon(a, path)
+        status = json.loads((a / ".linkspan/status.json").read_text())
+        check(" " in status["reason"] and status["router"]["name"] is None, status)
+        check("CANCELLED" not in status["reason"] and "linkspan-routerd" not in (a / ".linkspan/status").read_text())
     finally:
         lab.do("cont", "router")
     eventually(lambda: json.loads((a / ".linkspan/status.json").read_text())["healthy"], 30, "connected again")

@@ -222,6 +222,18 @@ def test_rules_of_paths(lab):
         equal(errno_of(os.listxattr, f"{here}/a.key"), errno.EACCES)
         equal(errno_of(os.getxattr, f"{here}/a.key", "user.linkspan.author"), errno.EACCES)
         equal(errno_of(os.symlink, "x", f"{here}/s.key"), errno.EACCES)
+        # nor once it was deleted: as if it had never been
+        sh(f"echo 1 > {there}/gone.key; echo 2 > {there}/gone.key; rm {there}/gone.key; echo 1 > {there}/gone; rm {there}/gone")
+        linkspan = f"{labtest.BUILD}/fusefs/cli/linkspan"
+        number = json.loads(sh(f"{linkspan} log --json --deleted {there}/gone.key"))["seq"]
+        equal(sh(f"{linkspan} cat {there}/gone.key@2; {linkspan} cat --change {number} {there}/gone.key@3"), "1\n2\n")
+        for command in ("log {}", "log --deleted {}", "log --change N {}", "cat {}@2", "cat --deleted {}", "cat --change N {}@2",
+                        "diff {}@2 {}@3", "diff --change N {}@2", "restore {}@2", "restore --deleted {}", "restore --change N {}@2"):
+            said, never = (subprocess.run(["bash", "-c", f"{linkspan} " + command.replace("{}", f"{here}/{name}").replace(
+                "N", str(number))], capture_output=True, text=True, timeout=60) for name in ("gone.key", "never.key"))
+            check(said.returncode != 0 and not said.stdout, said)
+            equal(said.stderr.replace("gone.key", "never.key"), never.stderr, command)
+        equal(sh(f"{linkspan} cat {here}/gone@2"), "1\n", "another's, which it may read")
         # read-only
         equal(read(f"{here}/fixed/f"), "f\n")
         equal(failed(f"echo x >> {here}/fixed/f"), "Permission denied")

@@ -146,6 +146,14 @@ TEST_F(Query, NamesThatAreNoTextComeAsBytes) {
   EXPECT_EQ(get_bytes(Json::parse(dump_line(request)), "below"), name);
 }
 
+TEST_F(Query, ChangesOfOneNode) {
+  const Ino ino = make("mine", "one");
+  make("other", "two");
+  const auto changes = ask({{"op", "changes"}, {"route", "memory"}, {"ino", ino.value}})["changes"];
+  ASSERT_EQ(changes.size(), 2u);
+  for (const auto& change : changes) EXPECT_EQ(change["path"], "mine");
+}
+
 TEST_F(Query, WhoMayAskWithOwnersKeptApart) {
   const Ino ino = make("note", "secret");
   const Json read{{"op", "read"}, {"route", "memory"}, {"ino", ino.value}, {"length", 9}};

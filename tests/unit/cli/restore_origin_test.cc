@@ -17,6 +17,9 @@ TEST(RestoreOrigin, ThereAndBack) {
     EXPECT_NE(origin_words(origin).find("1048619"), std::string::npos);
   }
   EXPECT_EQ(origin_words({Origin::Kind::version, 5}), "version 5");
+  const Origin older{Origin::Kind::deletion, 57, 2};
+  EXPECT_EQ(origin_of(restore_temporary(older, 77)), older);
+  EXPECT_EQ(origin_words(older), "version 2 of what change 57 deleted");
 }
 
 TEST(RestoreOrigin, OtherNamesHaveNone) {
@@ -25,7 +28,9 @@ TEST(RestoreOrigin, OtherNamesHaveNone) {
         ".linkspan-restore-77-version-", ".linkspan-restore-77-version-0",
         ".linkspan-restore-77-version-5x", ".linkspan-restore--version-5",
         ".linkspan-restore-77-other-5", ".linkspan-restore-77-version-99999999999999999999999",
-        ".linkspan-restore-77-version-5/notes.md", "x.linkspan-restore-77-version-5"})
+        ".linkspan-restore-77-deletion-5-version-0", ".linkspan-restore-77-version-5-version-2",
+        ".linkspan-restore-77-deletion-5-version-", ".linkspan-restore-77-version-5/notes.md",
+        "x.linkspan-restore-77-version-5"})
     EXPECT_FALSE(origin_of(name)) << name;
 }
 

@@ -1,0 +1,50 @@
+#include "fusefs/cli/deleted_file.h"
+
+#include "fusefs/cli/history_words.h"
+#include "fusefs/cli/mount_report.h"
+#include "fusefs/cli/system.h"
+
+namespace linkspan::cli {
+
+Status deletions_of(const Place& place, QueryClient* client, size_t most_asked,
+                    const std::function<bool(const Change&)>& each) {
+  LogQuery query;
+  query.route = place.route.path;
+  query.below = place.inside;
+  query.what = "unlink";
+  query.most_asked = most_asked;
+  return client->changes(query, [&](const Change& change) {
+    return change.what != "unlink" || change.path != place.inside || each(change);
+  });
+}
+
+Result<Change> find_deletion(const Place& place, uint64_t number, QueryClient* client) {
+  Change found;
+  LINKSPAN_CHECK(deletions_of(place, client, SIZE_MAX, [&](const Change& change) {
+    if (number != 0 && change.seq.value != number) return true;
+    found = change;
+    return false;
+  }));
+  if (found.seq) return found;
+  return fail(Code::not_found, "the log knows of no deletion of " + place.file +
+                                   (number ? " with the number " + std::to_string(number) : "") +
+                                   "; those it knows: linkspan log --deleted " +
+                                   shell_word(dir_name(place.file)));
+}
+
+bool is_gone(const Error& error) {
+  return error.code == Code::stale_node || error.code == Code::not_found;
+}
+
+Error not_kept(const Place& place, const Change& deletion) {
+  return fail(Code::not_found, place.file + " was deleted at " + format_time(deletion.at) +
+                                   ", and its content is not kept any more (the volume's "
+                                   "retention)");
+}
+
+std::string log_words(const Place& place, const Change& deletion) {
+  return "linkspan log --change " + std::to_string(deletion.seq.value) + " " +
+         shell_word(place.file);
+}
+
+}  // namespace linkspan::cli
