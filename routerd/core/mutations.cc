@@ -1,4 +1,4 @@
-// Mutations: number, apply, revoke, answer. See run() for the order, on which coherence rests.
+// Mutations: number, apply, revoke, answer. See attempt() for the order, on which coherence rests.
 #include <algorithm>
 #include <cassert>
 #include <utility>
@@ -257,9 +257,30 @@ Plan RouterCore::plan_for(const Call& call, const Request& request, Ino new_ino,
   return plan;
 }
 
+// What throws is answered all the same, to all who wait for the number: else they, and those who
+// read, would do so for ever. Whether the store has applied it nobody knows.
+template <class Request>
+void RouterCore::run(const Call& call, Request& request) {
+  const OpNumber number = request.op.number;
+  Seq under;
+  try {
+    attempt(call, request, false, &under);
+  } catch (...) {
+    RevokedBySlot revoked;
+    if (under) {
+      const Plan plan = core::plan(request, MutationReply{});
+      revoked = take_holders(*call.tenant, plan, under, call.session->holder(), {});
+      call.tenant->sequencer.finish(under);
+    }
+    answer(call, number, fail(Code::internal, "the router failed inside; its log says why"),
+           std::move(revoked));
+    throw;
+  }
+}
+
 // `also_successor`: of a commit to a file that was replaced, as the store has said.
 template <class Request>
-void RouterCore::run(const Call& call, Request& request, bool also_successor) {
+void RouterCore::attempt(const Call& call, Request& request, bool also_successor, Seq* under) {
   Tenant& tenant = *call.tenant;
   const OpNumber number = request.op.number;
   if (planted(Fault::no_replay)) request.op.number = OpNumber{};  // which no store keeps
@@ -295,7 +316,7 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
   // 1. The number; and the caller is entered as a holder of what the reply will tell, before the
   // store is asked.
   auto begun = tenant.sequencer.begin(footprint(names, mutation.new_ino));
-  mutation.seq = begun.seq;
+  mutation.seq = *under = begun.seq;
   View view(tenant, *call.session, std::move(begun.snapshot));
   for (const Ino dir : names.dirs) view.will_tell(dir, kHeldNode | kHeldNames);
   for (const Ino ino : names.nodes) view.will_tell(ino, kHeldNode);
@@ -311,8 +332,9 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
     // Once more, under a number that readers of all nodes heed: only the store knows which one it
     // changes.
     tenant.sequencer.finish(mutation.seq);
+    *under = {};
     request.op.number = number;
-    return run(call, request, true);
+    return attempt(call, request, true, under);
   }
   if (!permitted.ok() && !(applied.ok() && applied->replayed) && !was_kept(applied))
     applied = permitted.error();
@@ -328,6 +350,7 @@ void RouterCore::run(const Call& call, Request& request, bool also_successor) {
   const Ino beside = changed_beside(request, applied);
   auto revoked = take_holders(tenant, plan, mutation.seq, view.holder(), beside);
   tenant.sequencer.finish(mutation.seq);
+  *under = {};
 
   if (!applied.ok() && applied.code() == Code::fenced) {
     fence(call.tenant);
@@ -368,19 +391,19 @@ void RouterCore::mutate(const Credentials& who, Request request, MutationDone do
     case Operations::Begin::first:
       break;
   }
-  if (!call.tenant->hold.active()) return run(call, request, false);
+  if (!call.tenant->hold.active()) return run(call, request);
   const auto held = std::make_shared<std::pair<Call, Request>>(call, std::move(request));
   Hold::Task task = [this, held] {
     if (gate_.closed())
       return answer(held->first, held->second.op.number,
                     fail(Code::unavailable, "the router is stopping"), {});
-    run(held->first, held->second, false);
+    run(held->first, held->second);
   };
   switch (call.tenant->hold.defer(task)) {
     case Hold::Answer::held:
       return;
     case Hold::Answer::run:
-      return run(held->first, held->second, false);
+      return run(held->first, held->second);
     case Hold::Answer::full:
       return answer(call, held->second.op.number,
                     fail(Code::busy, "the router has just taken the tenant over"), {});

@@ -181,7 +181,10 @@ class RouterCore final : public Router {
   template <class Request>
   void mutate(const Credentials& who, Request request, MutationDone done);
   template <class Request>
-  void run(const Call& call, Request& request, bool also_successor);
+  void run(const Call& call, Request& request);
+  // `under`: the number while it is under way.
+  template <class Request>
+  void attempt(const Call& call, Request& request, bool also_successor, Seq* under);
   using Reserved = std::optional<Usage::Reservation>;  // until the usage was applied
   template <class Request>
   Result<store::Applied> apply(const Call& call, Request& request, store::Mutation& mutation,
