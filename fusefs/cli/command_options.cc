@@ -248,9 +248,8 @@ void add_status(CLI::App& app, CommandLine& line) {
 void add_log(CLI::App& app, CommandLine& line) {
   auto* command = app.add_subcommand(
       "log",
-      "Say who changed PATH, from where and when: a file's versions, across saves and renames, "
-      "also "
-      "of one that was deleted; of a directory the changes. The newest come last.");
+      "Say who changed PATH, from where and when: a file's versions, across saves and renames "
+      "(also of one that was deleted); of a directory the changes. The newest come last.");
   auto& log = line.log;
   command->add_option("PATH", log.path, "a file or directory on a mount")->required();
   command

@@ -435,6 +435,14 @@ def test_a_deleted_file_has_its_versions_still(lab):
     check(f"from version {numbers['two' + chr(10)]} of what change {last['seq']} deleted" in run("log", path).text)
     # What was deleted last is not what came back: the list has it still.
     equal([f["seq"] for f in log("--deleted", path)], [last["seq"]])
+    # What was written after another mount had removed the file.
+    (a / "memory/late").write_text("before")
+    with open(a / "memory/late", "r+") as file:
+        os.unlink(b / "memory/late")
+        file.write("after")
+    late = log(str(b / "memory/late"))
+    equal([line["what"] for line in late][-2:], ["unlink", "write"])
+    equal(run("cat", f"{b}/memory/late@{late[-1]['version']}").text, "aftere")
     # A directory went, and the files in it.
     os.makedirs(a / "memory/lost-dir/deep")
     (a / "memory/lost-dir/deep/x").write_text("in it")
@@ -530,8 +538,8 @@ def test_a_restore_that_fails_leaves_no_trace(lab):
     (a / "memory/large").write_bytes(os.urandom(48 << 20))
     number = versions_of(str(a / "memory/large"))[-1]["version"]
     for sign in (signal.SIGINT, signal.SIGTERM):
-        process = subprocess.Popen([LINKSPAN, "restore", f"{a}/memory/large@{number}", "--to", f"{a}/memory/part"],
-                                   stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(["env", "--default-signal=INT,TERM", LINKSPAN, "restore", f"{a}/memory/large@{number}",
+                                    "--to", f"{a}/memory/part"], stderr=subprocess.DEVNULL)
         eventually(lambda: process.poll() is not None or [n for n in os.listdir(a / "memory") if n.startswith(".linkspan-restore")],
                    30, "it writes")
         process.send_signal(sign)
