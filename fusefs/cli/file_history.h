@@ -20,7 +20,8 @@ struct FileHistory {
 };
 
 struct HistoryLine {
-  // One of the two: a version, or a change that made none (`version`: which there was then, if it is in the list).
+  // One of the two: a version, or a change that made none (`version`: which there was then, if it
+  // is in the list).
   std::optional<VersionInfo> version;
   std::optional<Change> change;
   std::string renamed_from;  // version: what a save or `restore` moved here as it; else empty
