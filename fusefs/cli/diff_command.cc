@@ -50,14 +50,14 @@ Result<Side> side_of_file(const std::string& path) {
   return Side{printable(path), std::move(text)};
 }
 
-bool is_there(const std::string& path) {
+bool is_something_at(const std::string& path) {
   struct stat st;
   return ::stat(path.c_str(), &st) == 0;
 }
 
 // The file as it is now; where nothing is, as it was when it was deleted.
 Result<Side> last_side(const PastVersion& from) {
-  if (!from.deletion || is_there(from.place.file)) return side_of_file(from.place.file);
+  if (!from.deletion || is_something_at(from.place.file)) return side_of_file(from.place.file);
   PastVersion last = from;
   last.version = from.deletion->version;
   return side_of(last);
@@ -67,8 +67,9 @@ Result<Side> last_side(const PastVersion& from) {
 Result<Side> side(const DiffOptions& options, const PastVersion& from) {
   const std::string& text = options.to.empty() ? from.place.file : options.to;
   const auto named = parse_path_version(text);
-  const bool plain = options.to_version == 0 && (options.to.empty() || !named.version ||
-                                                 (!is_there(named.path) && is_there(text)));
+  const bool plain =
+      options.to_version == 0 && (options.to.empty() || !named.version ||
+                                  (!is_something_at(named.path) && is_something_at(text)));
   if (plain) return options.to.empty() ? last_side(from) : side_of_file(text);
   const auto place = locate(options.to_version == 0 ? named.path : text);
   const bool same = place.ok() && place->file == from.place.file;

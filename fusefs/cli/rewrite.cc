@@ -178,7 +178,7 @@ Status write_temporary(const Rewrite& what, const std::optional<Original>& origi
   return stopped();
 }
 
-Error is_there(const std::string& path) {
+Error taken(const std::string& path) {
   return fail(Code::exists, path + " is there already; give it another place with --to");
 }
 
@@ -187,7 +187,7 @@ Status put_in_place(const std::string& temporary, const std::string& path, bool 
                   must_be_new ? RENAME_NOREPLACE : 0) == 0)
     return ok();
   const int error = errno;
-  if (error == EEXIST) return is_there(path);
+  if (error == EEXIST) return taken(path);
   if (error == ESTALE)
     return fail(Code::conflict, path +
                                     " was changed by another meanwhile, and is left as that "
@@ -198,7 +198,7 @@ Status put_in_place(const std::string& temporary, const std::string& path, bool 
 // Before anything is made. Of what comes later, put_in_place() says so.
 Status may_be_made(const std::string& path, bool must_be_new) {
   struct stat st;
-  return must_be_new && ::lstat(path.c_str(), &st) == 0 ? Status(is_there(path)) : ok();
+  return must_be_new && ::lstat(path.c_str(), &st) == 0 ? Status(taken(path)) : ok();
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 namespace linkspan::cli {
 namespace {
 
-VersionInfo version(uint64_t number, uint64_t ino, int64_t at, const char* what = "write") {
+VersionInfo version_info(uint64_t number, uint64_t ino, int64_t at, const char* what = "write") {
   VersionInfo info;
   info.version = Version{number};
   info.ino = Ino{ino};
@@ -14,8 +14,8 @@ VersionInfo version(uint64_t number, uint64_t ino, int64_t at, const char* what 
   return info;
 }
 
-Change change(uint64_t seq, uint64_t ino, const char* what, const char* path,
-              const char* old_path = "") {
+Change change_of(uint64_t seq, uint64_t ino, const char* what, const char* path,
+                 const char* old_path = "") {
   Change change;
   change.seq = Seq{seq};
   change.at = Time{static_cast<int64_t>(seq)};
@@ -42,39 +42,44 @@ std::string told(const FileHistory& history) {
 }
 
 TEST(FileHistory, MovesAndTheDeletionStandBetweenTheVersions) {
-  FileHistory history{"z", Ino{1}, {version(3, 1, 30), version(2, 1, 20), version(1, 1, 10)}};
+  FileHistory history{
+      "z", Ino{1}, {version_info(3, 1, 30), version_info(2, 1, 20), version_info(1, 1, 10)}};
   history.whole = true;
   EXPECT_EQ(told(history), "v1 v2 v3");
-  history.renames = {change(35, 1, "rename", "z", "y"), change(25, 1, "rename", "y", "x")};
-  history.deletion = change(40, 1, "unlink", "z");
+  history.renames = {change_of(35, 1, "rename", "z", "y"), change_of(25, 1, "rename", "y", "x")};
+  history.deletion = change_of(40, 1, "unlink", "z");
   EXPECT_EQ(told(history), "v1 v2 v2:x->y v3 v3:y->z v3:deleted");
 }
 
 TEST(FileHistory, ASaveIsItsVersion) {
-  FileHistory history{"z", Ino{2}, {version(3, 2, 30, "rename"), version(2, 1, 20)}, true};
-  history.renames = {change(30, 2, "rename", "z", "z.tmp"), change(25, 1, "rename", "z", "y")};
+  FileHistory history{
+      "z", Ino{2}, {version_info(3, 2, 30, "rename"), version_info(2, 1, 20)}, true};
+  history.renames = {change_of(30, 2, "rename", "z", "z.tmp"),
+                     change_of(25, 1, "rename", "z", "y")};
   EXPECT_EQ(told(history), "v2 v2:y->z v3<z.tmp");
 }
 
 TEST(FileHistory, ARestoreIsTheVersionThatItMovedHere) {
   const char* const temporary = ".linkspan-restore-7-deletion-5";
-  FileHistory history{"z", Ino{2}, {version(2, 2, 20), version(1, 2, 10, "create")}, true};
-  history.renames = {change(30, 2, "rename", "z", temporary)};
+  FileHistory history{
+      "z", Ino{2}, {version_info(2, 2, 20), version_info(1, 2, 10, "create")}, true};
+  history.renames = {change_of(30, 2, "rename", "z", temporary)};
   EXPECT_EQ(told(history), std::string("v1 v2<") + temporary);
 }
 
 TEST(FileHistory, AnEditorsBackupIsNoMoveOfTheFile) {
-  FileHistory history{"z", Ino{2}, {version(3, 2, 30), version(2, 1, 20)}, true};
-  history.renames = {change(25, 1, "rename", "z~", "z")};
+  FileHistory history{"z", Ino{2}, {version_info(3, 2, 30), version_info(2, 1, 20)}, true};
+  history.renames = {change_of(25, 1, "rename", "z~", "z")};
   EXPECT_EQ(told(history), "v2 v3");
 }
 
 TEST(FileHistory, WhatWasMovedOverAnotherHasItsMovesWhereItsVersionsAre) {
   // a (node 1) became b, and was moved over c (node 2), which had versions 1 to 3.
-  FileHistory history{"c", Ino{1}, {version(5, 1, 50, "rename"), version(4, 1, 20)}, true};
+  FileHistory history{
+      "c", Ino{1}, {version_info(5, 1, 50, "rename"), version_info(4, 1, 20)}, true};
   for (const uint64_t number : {3, 2, 1})
-    history.versions.push_back(version(number, 2, static_cast<int64_t>(10 * number + 11)));
-  history.renames = {change(50, 1, "rename", "c", "b"), change(45, 1, "rename", "b", "a")};
+    history.versions.push_back(version_info(number, 2, static_cast<int64_t>(10 * number + 11)));
+  history.renames = {change_of(50, 1, "rename", "c", "b"), change_of(45, 1, "rename", "b", "a")};
   EXPECT_EQ(told(history), "v1 v2 v3 v4 v4:a->b v5<b");
 }
 
@@ -82,15 +87,19 @@ TEST(FileHistory, WhatTheMoverWroteIsNoVersionOfItsOwn) {
   // 1 was a, then b; 2 was saved over it, became c, and was moved over d, which is 3. Of 2 there is
   // only what the move made.
   FileHistory history{
-      "d", Ino{2}, {version(4, 2, 50, "rename"), version(3, 1, 10), version(2, 3, 45)}, true};
-  history.renames = {change(50, 2, "rename", "d", "c"), change(40, 2, "rename", "c", "b"),
-                     change(30, 2, "rename", "b", "b.tmp"), change(20, 1, "rename", "b", "a")};
+      "d",
+      Ino{2},
+      {version_info(4, 2, 50, "rename"), version_info(3, 1, 10), version_info(2, 3, 45)},
+      true};
+  history.renames = {change_of(50, 2, "rename", "d", "c"), change_of(40, 2, "rename", "c", "b"),
+                     change_of(30, 2, "rename", "b", "b.tmp"),
+                     change_of(20, 1, "rename", "b", "a")};
   EXPECT_EQ(told(history), "v2 v3 v3:a->b v0:b.tmp->b v0:b->c v4<c");
 }
 
 TEST(FileHistory, WhatIsOlderThanTheVersionsIsToldOnlyIfTheyAreAll) {
-  FileHistory history{"z", Ino{1}, {version(3, 1, 30)}};
-  history.renames = {change(5, 1, "rename", "z", "x")};
+  FileHistory history{"z", Ino{1}, {version_info(3, 1, 30)}};
+  history.renames = {change_of(5, 1, "rename", "z", "x")};
   EXPECT_EQ(told(history), "v3");
   history.whole = true;
   EXPECT_EQ(told(history), "v0:x->z v3");
