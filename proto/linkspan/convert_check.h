@@ -14,15 +14,20 @@ inline Error bad(std::string_view field, std::string_view what) {
   return fail(Code::invalid, std::string(field) + ": " + std::string(what));
 }
 
-inline Status check_ino(std::string_view field, uint64_t ino) {
-  if (ino == 0) return bad(field, "is 0, which is no inode");
-  return ok();
-}
-
 inline Status check_range(std::string_view field, uint64_t value, uint64_t low, uint64_t high) {
   if (value >= low && value <= high) return ok();
   return bad(field, std::to_string(value) + " is not in " + std::to_string(low) + ".." +
                         std::to_string(high));
+}
+
+// Of a thing that is counted; 0: none, where that may be said.
+inline Status check_number(std::string_view field, uint64_t number, uint64_t least = 0) {
+  return check_range(field, number, least, limits::kLastNumber);
+}
+
+inline Status check_ino(std::string_view field, uint64_t ino) {
+  if (ino == 0) return bad(field, "is 0, which is no inode");
+  return check_number(field, ino);
 }
 
 inline Status check_bytes(std::string_view field, size_t size, size_t low, size_t high) {
@@ -55,6 +60,11 @@ inline constexpr uint64_t kMaxOffset = INT64_MAX;
 inline Status check_mode(std::string_view field, uint32_t mode) {
   if ((mode & ~07777u) == 0) return ok();
   return bad(field, "has bits outside of 07777");
+}
+
+// -1 says "as it is" to chown(2), and is nobody's number.
+inline Status check_owner(std::string_view field, uint32_t id) {
+  return check_range(field, id, 0, UINT32_MAX - 1);
 }
 
 // A symlink's target.

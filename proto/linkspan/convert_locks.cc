@@ -67,7 +67,7 @@ void to_wire(const ReclaimLocksRequest& request, v1::ReclaimLocksRequest* out) {
 }
 
 Result<SetLockRequest> from_wire(const v1::SetLockRequest& m) {
-  LINKSPAN_CHECK(check_range("number", m.number(), 1, UINT64_MAX));
+  LINKSPAN_CHECK(check_number("number", m.number(), 1));
   LINKSPAN_CHECK(check_range("answered_below", m.answered_below(), 0, m.number()));
   LINKSPAN_CHECK(check_range("wait", m.wait(), 0, 2));
   LINKSPAN_TRY(const Lock lock, lock_from(m.lock()));
@@ -81,7 +81,7 @@ Result<TestLockRequest> from_wire(const v1::TestLockRequest& m) {
 }
 
 Result<CancelLockRequest> from_wire(const v1::CancelLockRequest& m) {
-  LINKSPAN_CHECK(check_range("number", m.number(), 1, UINT64_MAX));
+  LINKSPAN_CHECK(check_number("number", m.number(), 1));
   LINKSPAN_CHECK(check_range("answered_below", m.answered_below(), 0, m.number()));
   return CancelLockRequest{OpNumber(m.number()), OpNumber(m.answered_below())};
 }

@@ -23,6 +23,8 @@ Result<CreateRequest> from_wire(const v1::CreateRequest& m) {
   LINKSPAN_CHECK(check_name("name", m.name()));
   LINKSPAN_TRY(request.kind, kind_from("kind", m.kind()));
   LINKSPAN_CHECK(check_mode("mode", m.mode()));
+  LINKSPAN_CHECK(check_owner("uid", m.uid()));
+  LINKSPAN_CHECK(check_owner("gid", m.gid()));
   if (request.kind == Kind::symlink) {
     LINKSPAN_CHECK(check_target("target", m.target()));
   } else if (!m.target().empty()) {
@@ -71,7 +73,8 @@ Result<RenameRequest> from_wire(const v1::RenameRequest& m) {
   LINKSPAN_CHECK(check_name("from_name", m.from_name()));
   LINKSPAN_CHECK(check_ino("to_parent", m.to_parent()));
   LINKSPAN_CHECK(check_name("to_name", m.to_name()));
-  LINKSPAN_CHECK(check_range("base_version", m.base_version(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_number("base_version", m.base_version()));
+  LINKSPAN_CHECK(check_number("base_ino", m.base_ino()));
   if (m.no_replace() && m.exchange()) return bad("exchange", "together with no_replace");
   request.from_parent = Ino(m.from_parent());
   request.from_name = m.from_name();
@@ -118,6 +121,8 @@ Result<SetAttrRequest> from_wire(const v1::SetAttrRequest& m) {
   LINKSPAN_TRY(request.op, from_wire(m.op()));
   LINKSPAN_CHECK(check_ino("ino", m.ino()));
   if (m.has_mode()) LINKSPAN_CHECK(check_mode("mode", m.mode()));
+  if (m.has_uid()) LINKSPAN_CHECK(check_owner("uid", m.uid()));
+  if (m.has_gid()) LINKSPAN_CHECK(check_owner("gid", m.gid()));
   if (m.has_size()) LINKSPAN_CHECK(check_file_size("size", m.size()));
   request.ino = Ino(m.ino());
   if (m.has_mode()) request.mode = m.mode();
@@ -163,7 +168,7 @@ void to_wire(const SettleRequest& request, v1::SettleRequest* out) {
 
 Result<SettleRequest> from_wire(const v1::SettleRequest& m) {
   LINKSPAN_TRY(OpHeader op, from_wire(m.op()));
-  LINKSPAN_CHECK(check_range("number", m.number(), 1, INT64_MAX));
+  LINKSPAN_CHECK(check_number("number", m.number(), 1));
   return SettleRequest{op, Seq(m.number())};
 }
 
@@ -172,7 +177,7 @@ void to_wire(OpNumber number, v1::GiveUpRequest* out) {
 }
 
 Result<OpNumber> from_wire(const v1::GiveUpRequest& m) {
-  LINKSPAN_CHECK(check_range("number", m.number(), 1, UINT64_MAX));
+  LINKSPAN_CHECK(check_number("number", m.number(), 1));
   return OpNumber(m.number());
 }
 
@@ -201,8 +206,8 @@ Result<CommitRequest> from_wire(const v1::CommitPart::Head& m) {
   CommitRequest request;
   LINKSPAN_TRY(request.op, from_wire(m.op()));
   LINKSPAN_CHECK(check_ino("head.ino", m.ino()));
-  LINKSPAN_CHECK(check_range("head.base_version", m.base_version(), 0, INT64_MAX));
-  if (!m.append()) LINKSPAN_CHECK(check_file_size("head.size", m.size()));
+  LINKSPAN_CHECK(check_number("head.base_version", m.base_version()));
+  LINKSPAN_CHECK(check_file_size("head.size", m.size()));
   request.ino = Ino(m.ino());
   if (m.has_base_version()) request.base = Version(m.base_version());
   request.keep_below = m.keep_below();

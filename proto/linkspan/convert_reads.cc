@@ -51,7 +51,7 @@ void to_wire(const ReadRequest& request, v1::ReadRequest* out) {
 
 Result<ReadRequest> from_wire(const v1::ReadRequest& m) {
   LINKSPAN_CHECK(check_ino("ino", m.ino()));
-  LINKSPAN_CHECK(check_range("version", m.version(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_number("version", m.version()));
   LINKSPAN_CHECK(check_range("offset", m.offset(), 0, kMaxOffset));
   LINKSPAN_CHECK(check_range("length", m.length(), 0, limits::kReadBytes));
   return ReadRequest{Ino(m.ino()), Version(m.version()), m.offset(), m.length()};
@@ -65,7 +65,7 @@ void to_wire(const DataRangesRequest& request, v1::DataRangesRequest* out) {
 
 Result<DataRangesRequest> from_wire(const v1::DataRangesRequest& m) {
   LINKSPAN_CHECK(check_ino("ino", m.ino()));
-  LINKSPAN_CHECK(check_range("version", m.version(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_number("version", m.version()));
   LINKSPAN_CHECK(check_range("offset", m.offset(), 0, kMaxOffset));
   return DataRangesRequest{Ino(m.ino()), Version(m.version()), m.offset()};
 }
@@ -95,7 +95,7 @@ void to_wire(const VersionsRequest& request, v1::VersionsRequest* out) {
 
 Result<VersionsRequest> from_wire(const v1::VersionsRequest& m) {
   LINKSPAN_CHECK(check_ino("ino", m.ino()));
-  LINKSPAN_CHECK(check_range("before", m.before(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_number("before", m.before()));
   LINKSPAN_CHECK(check_range("limit", m.limit(), 1, limits::kHistoryPage));
   return VersionsRequest{Ino(m.ino()), Version(m.before()), m.limit()};
 }
@@ -115,9 +115,11 @@ void to_wire(const ChangesRequest& request, v1::ChangesRequest* out) {
 }
 
 Result<ChangesRequest> from_wire(const v1::ChangesRequest& m) {
-  LINKSPAN_CHECK(check_range("after", m.after(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_number("after", m.after()));
   LINKSPAN_CHECK(check_range("limit", m.limit(), 1, limits::kHistoryPage));
-  LINKSPAN_CHECK(check_range("before", m.before(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_number("before", m.before()));
+  LINKSPAN_CHECK(check_number("under_ino", m.under_ino()));
+  LINKSPAN_CHECK(check_number("volume_of", m.volume_of()));
   LINKSPAN_CHECK(check_bytes("below", m.below().size(), 0, limits::kPathBytes));
   LINKSPAN_CHECK(check_no_nul("below", m.below()));
   LINKSPAN_CHECK(check_bytes("principal", m.principal().size(), 0, limits::kLabelBytes));
@@ -147,7 +149,7 @@ void to_wire(const ConflictsRequest& request, v1::ConflictsRequest* out) {
 }
 
 Result<ConflictsRequest> from_wire(const v1::ConflictsRequest& m) {
-  LINKSPAN_CHECK(check_range("after", m.after(), 0, INT64_MAX));
+  LINKSPAN_CHECK(check_number("after", m.after()));
   LINKSPAN_CHECK(check_range("limit", m.limit(), 1, limits::kHistoryPage));
   return ConflictsRequest{Seq(m.after()), m.limit()};
 }

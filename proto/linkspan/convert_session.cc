@@ -61,6 +61,7 @@ Result<Attach> from_wire(const v1::AttachRequest& m) {
   LINKSPAN_CHECK(check_bytes("client", m.client().size(), 0, limits::kLabelBytes));
   const size_t secret = m.resume_session() != 0 ? limits::kSecretBytes : 0;
   LINKSPAN_CHECK(check_bytes("resume_secret", m.resume_secret().size(), secret, secret));
+  LINKSPAN_CHECK(check_number("resume_revocation", m.resume_revocation()));
   LINKSPAN_CHECK(check_instance(m.instance()));
   return Attach{m.token(),         short_text(m.client()), SessionId(m.resume_session()),
                 m.resume_secret(), m.resume_revocation(),  m.instance()};
@@ -201,10 +202,13 @@ void to_wire(const ClientFrame& frame, v1::ClientFrame* out) {
 Result<ClientFrame> from_wire(const v1::ClientFrame& m) {
   switch (m.frame_case()) {
     case v1::ClientFrame::kHello:
+      LINKSPAN_CHECK(check_number("hello.last_revocation", m.hello().last_revocation()));
       return ClientFrame(Hello{m.hello().last_revocation()});
     case v1::ClientFrame::kRenew:
+      LINKSPAN_CHECK(check_number("renew.answered_below", m.renew().answered_below()));
       return ClientFrame(Renew{OpNumber(m.renew().answered_below()), m.renew().nonce()});
     case v1::ClientFrame::kAck:
+      LINKSPAN_CHECK(check_number("ack.revocation", m.ack().revocation()));
       return ClientFrame(Ack{m.ack().revocation()});
     case v1::ClientFrame::FRAME_NOT_SET:
       break;

@@ -263,6 +263,7 @@ void to_wire(const OpHeader& op, v1::OpHeader* out) {
 
 Result<OpHeader> from_wire(const v1::OpHeader& m) {
   if (m.number() == 0) return bad("op.number", "is missing");
+  LINKSPAN_CHECK(check_number("op.number", m.number()));
   if (m.answered_below() > m.number())
     return bad("op.answered_below", "is past the operation's own number");
   return OpHeader{OpNumber(m.number()), OpNumber(m.answered_below()), m.retry()};
@@ -346,7 +347,7 @@ void to_wire(const Conflict& conflict, v1::Conflict* out) {
 }
 
 Result<Conflict> from_wire(v1::Conflict&& m) {
-  LINKSPAN_CHECK(check_range("conflict.number", m.number(), 1, INT64_MAX));
+  LINKSPAN_CHECK(check_number("conflict.number", m.number(), 1));
   LINKSPAN_CHECK(check_no_nul("conflict.path", m.path()));
   LINKSPAN_CHECK(check_ino("conflict.theirs", m.theirs()));
   LINKSPAN_CHECK(check_file_size("conflict.size", m.size()));

@@ -9,6 +9,8 @@ namespace linkspan::limits {
 
 using namespace std::chrono_literals;
 
+// Of inodes, versions, changes, operations, revocations: what a database's bigint holds.
+inline constexpr uint64_t kLastNumber = INT64_MAX;
 inline constexpr size_t kNameBytes = 255;      // of a name; any byte but NUL and '/'
 inline constexpr size_t kSymlinkBytes = 4095;  // PATH_MAX less the NUL
 inline constexpr size_t kPathBytes = 4095;
@@ -29,6 +31,7 @@ inline constexpr size_t kDirtyMemoryBytes = 8 << 20;   // per file; beyond it a 
 inline constexpr size_t kContentCacheBytes = 64 << 20;
 inline constexpr size_t kCachedNodes = 200000;
 inline constexpr size_t kRouterQueue = 4096;  // operations that wait for a worker
+inline constexpr size_t kTriesJoined = 64;    // tries of one mutation that wait for its answer
 inline constexpr size_t kRevocationQueue =
     65536;  // unacknowledged per session; then its caches end with its lease
 inline constexpr size_t kSessionsPerToken = 1024;

@@ -298,7 +298,13 @@ void LockTable::set(SessionId of, const SetLockRequest& request, LockDone done,
   const Error queued = fail(Code::would_block, "another holds the lock");
   if (const auto at = session->waiting.find(number); at != session->waiting.end()) {
     if (request.wait != LockWait::stay) return answers->add(std::move(done), queued);
-    return at->second->dones.push_back(std::move(done));
+    // The mount tries again when the link was gone: whoever asked before does not hear it any more.
+    auto& dones = at->second->dones;
+    if (dones.size() >= limits::kTriesJoined) {
+      answers->add(std::move(dones.front()), fail(Code::busy, "later tries took its place"));
+      dones.erase(dones.begin());
+    }
+    return dones.push_back(std::move(done));
   }
 
   const FileId id{ask.ino, ask.kind};

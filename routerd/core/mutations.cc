@@ -441,10 +441,17 @@ void RouterCore::give_up(const Credentials& who, OpNumber number, GiveUpDone don
   if (!number) return done(fail(Code::invalid, "a mutation needs an operation number"));
   if (entered->tenant->fenced)
     return done(fail(Code::unavailable, "another router serves this tenant now"));
-  MutationDone ended = [tenant = entered->tenant, done = std::move(done)](const auto&) {
+  MutationDone ended = [tenant = entered->tenant, done](const auto&) {
     done(tenant->sequencer.last());
   };
-  if (!entered->session->operations().give_up(number, ended)) ended(MutationReply{});
+  switch (entered->session->operations().give_up(number, ended)) {
+    case Operations::GivenUp::over:
+      return ended(MutationReply{});
+    case Operations::GivenUp::joined:
+      return;
+    case Operations::GivenUp::full:
+      return done(fail(Code::busy, "too many calls wait for this operation"));
+  }
 }
 
 }  // namespace linkspan::core

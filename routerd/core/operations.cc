@@ -12,6 +12,7 @@ constexpr size_t kGivenUp = 4096;  // numbers that are remembered
 Operations::Begin Operations::begin(OpNumber number, MutationDone& reply) {
   const std::lock_guard lock(mutex_);
   if (const auto at = running_.find(number); at != running_.end()) {
+    if (at->second.size() >= limits::kTriesJoined) return Begin::full;
     at->second.push_back(std::move(reply));
     return Begin::joined;
   }
@@ -23,14 +24,15 @@ Operations::Begin Operations::begin(OpNumber number, MutationDone& reply) {
   return Begin::first;
 }
 
-bool Operations::give_up(OpNumber number, MutationDone& done) {
+Operations::GivenUp Operations::give_up(OpNumber number, MutationDone& done) {
   const std::lock_guard lock(mutex_);
   given_up_.insert(number);
   if (given_up_.size() > kGivenUp) given_up_.erase(given_up_.begin());
   const auto at = running_.find(number);
-  if (at == running_.end()) return false;
+  if (at == running_.end()) return GivenUp::over;
+  if (at->second.size() >= limits::kTriesJoined) return GivenUp::full;
   at->second.push_back(std::move(done));
-  return true;
+  return GivenUp::joined;
 }
 
 std::vector<MutationDone> Operations::finish(OpNumber number) {

@@ -18,15 +18,17 @@ class Operations {
   enum class Begin : uint8_t {
     first,   // run it, then finish()
     joined,  // the first try's finish() will give this reply out too
-    full,    // limits::kRouterQueue are under way
+    full,    // limits::kRouterQueue are under way, or kTriesJoined tries of this one
     held_back,
     given_up,  // by the mount
     closed,    // the session is over
   };
   // Takes `reply` if the answer is `first` or `joined`.
   Begin begin(OpNumber number, MutationDone& reply);
-  // It is not begun any more. True: it is under way; then its finish() will give `done` out, too.
-  bool give_up(OpNumber number, MutationDone& done);
+  // It is not begun any more. `joined`: it is under way; then its finish() will give `done` out,
+  // too. `full`: it is, and too many wait for it.
+  enum class GivenUp : uint8_t { over, joined, full };
+  GivenUp give_up(OpNumber number, MutationDone& done);
   // All who wait for this number; it is not under way any more.
   std::vector<MutationDone> finish(OpNumber number);
 

@@ -99,7 +99,7 @@ class Router {
   // Whose call it is, before it is taken in: `session_lost`, or `unauthenticated` for a wrong
   // secret or an expired token. Asks no store and does not block. Every other call checks by
   // itself.
-  virtual Status check(const Credentials& who) = 0;
+  virtual Result<TenantId> check(const Credentials& who) = 0;
   // The stream is up: resends revocations after `last_revocation`, or says resumed = false. A
   // second stream of one session replaces the first.
   virtual Status open_stream(const Credentials& who, uint64_t last_revocation,

@@ -40,7 +40,7 @@ class RouterCore final : public Router {
   Status detach(const Credentials& who) override;
   Result<NarrowReply> narrow(const Credentials& who, const NarrowProof& proof,
                              const NarrowRequest& request) override;
-  Status check(const Credentials& who) override;
+  Result<TenantId> check(const Credentials& who) override;
   Status open_stream(const Credentials& who, uint64_t last_revocation,
                      std::shared_ptr<StreamSink> sink) override;
   void renew(SessionId session, OpNumber answered_below, uint64_t nonce) override;

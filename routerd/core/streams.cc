@@ -86,7 +86,7 @@ Result<RouterCore::Call> RouterCore::authenticate(const Credentials& who) {
   return call;
 }
 
-Status RouterCore::check(const Credentials& who) {
+Result<TenantId> RouterCore::check(const Credentials& who) {
   const SessionPtr session = find_session(who.session);
   if (!session)
     return fail(Code::session_lost, "the router does not know this session; attach again");
@@ -95,7 +95,8 @@ Status RouterCore::check(const Credentials& who) {
   if (const auto refused = session->refused()) return *refused;
   if (session->token_over(clock_.now())) return expired();
   const auto grant = session->grant();
-  return check_source(grant->sources, grant->principal, who.peer);
+  LINKSPAN_CHECK(check_source(grant->sources, grant->principal, who.peer));
+  return session->tenant()->id;
 }
 
 Result<RouterCore::Call> RouterCore::enter(const Credentials& who) {

@@ -17,10 +17,17 @@ inline constexpr size_t kUploadsMemoryBytes = 256 << 20;  // of all uploads toge
 inline constexpr uint64_t kSpoolBytes = 64ull << 30;      // on disk, all uploads together
 inline constexpr size_t kSpoolQueue = 1024;               // parts that wait to be written to disk
 inline constexpr unsigned kSpoolThreads = 2;
-inline constexpr size_t kUploads = 1024;                        // under way at once
+// Under way at once: uploads, streams of sessions (one counts, the others end or await their
+// hello), prefetches. A tenant has as many as leave others theirs.
+inline constexpr size_t kUploads = 1024, kTenantUploads = 512, kSessionUploads = 128;
+inline constexpr size_t kTenantStreams = 65536, kSessionStreams = 16;
+inline constexpr size_t kTenantWalks = 64, kSessionWalks = 4;
+inline constexpr unsigned kTenantSpoolParts = 2;  // a tenant has 1 / so much of the spool
 inline constexpr std::chrono::milliseconds kUploadStall = 30s;  // between two parts
-inline constexpr std::chrono::milliseconds kHelloWait = 10s;    // a stream's first frame
-inline constexpr std::chrono::milliseconds kSweep = 500ms;      // how often stalls are looked for
+inline constexpr std::chrono::milliseconds kWalkStall = 30s;    // until a page was taken
+inline constexpr std::chrono::milliseconds kHelloWait =
+    10s;                                                    // a connection, a stream's first frame
+inline constexpr std::chrono::milliseconds kSweep = 500ms;  // how often stalls are looked for
 inline constexpr std::chrono::milliseconds kEndDrain =
     5s;  // for the last frames of an ended stream
 inline constexpr std::chrono::milliseconds kStopGrace = 10s;     // for what was accepted

@@ -18,6 +18,7 @@
 #include "routerd/rpc/admission.h"
 #include "routerd/rpc/log.h"
 #include "routerd/rpc/metrics.h"
+#include "routerd/rpc/shares.h"
 #include "routerd/rpc/spool.h"
 #include "routerd/rpc/sweeper.h"
 #include "routerd/rpc/worker_pool.h"
@@ -44,9 +45,13 @@ struct Front {
   Metrics* metrics;
   SpoolBudget* budget;
   Sweeper* sweeper;
+  Shares* uploads;
+  Shares* streams;
+  Shares* walks;
   Spool::Options spool;
   std::chrono::milliseconds upload_stall;
   std::chrono::milliseconds hello_wait;
+  std::chrono::milliseconds walk_stall;
 };
 
 inline Error stopping() {

@@ -9,12 +9,15 @@ grpc::ServerReadReactor<v1::CommitPart>* CommitUpload::begin(Front* front,
   auto who = credentials(*context);
   if (!who.ok()) return new Refused(front, Rpc::commit, context, who.error());
   // Whoever is not attached holds no slot and fills no spool.
-  if (const auto known = front->router->check(*who); !known.ok())
-    return new Refused(front, Rpc::commit, context, known.error());
+  const auto tenant = front->router->check(*who);
+  if (!tenant.ok()) return new Refused(front, Rpc::commit, context, tenant.error());
   if (front->metrics->uploads() >= bounds::kUploads)
     return new Refused(front, Rpc::commit, context,
                        fail(Code::busy, "too many uploads are under way; try again"));
-  auto upload = std::make_shared<CommitUpload>(front, context, out, *std::move(who));
+  auto share = front->uploads->take(who->session, *tenant);
+  if (!share.ok()) return new Refused(front, Rpc::commit, context, share.error());
+  auto upload = std::make_shared<CommitUpload>(front, context, out, *std::move(who), *tenant,
+                                               *std::move(share));
   if (!upload->account_.admit()) return new Refused(front, Rpc::commit, context, stopping());
   upload->self_ = upload;
   front->metrics->upload_opened();
@@ -24,13 +27,15 @@ grpc::ServerReadReactor<v1::CommitPart>* CommitUpload::begin(Front* front,
 }
 
 CommitUpload::CommitUpload(Front* front, grpc::CallbackServerContext* context,
-                           v1::MutationReply* out, core::Credentials who)
-    : account_(front, Rpc::commit),
+                           v1::MutationReply* out, core::Credentials who, TenantId tenant,
+                           Shares::Ticket share)
+    : share_(std::move(share)),
+      account_(front, Rpc::commit),
       context_(context),
       out_(out),
       who_(std::move(who)),
       gate_([this](const std::optional<Error>& error) { Finish(account_.close(context_, error)); }),
-      spool_(std::make_shared<Spool>(front->budget, front->spool)) {}
+      spool_(std::make_shared<Spool>(front->budget, front->spool, tenant)) {}
 
 void CommitUpload::OnDone() {
   account_.front().metrics->upload_closed();

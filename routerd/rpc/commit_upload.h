@@ -21,7 +21,7 @@ class CommitUpload final : public grpc::ServerReadReactor<v1::CommitPart>,
                                                         v1::MutationReply* out);
 
   CommitUpload(Front* front, grpc::CallbackServerContext* context, v1::MutationReply* out,
-               core::Credentials who);
+               core::Credentials who, TenantId tenant, Shares::Ticket share);
 
   void OnReadDone(bool got) override;
   void OnCancel() override;
@@ -38,6 +38,7 @@ class CommitUpload final : public grpc::ServerReadReactor<v1::CommitPart>,
   void complete();
   void commit();
 
+  const Shares::Ticket share_;
   Account account_;
   grpc::CallbackServerContext* const context_;
   v1::MutationReply* const out_;

@@ -12,22 +12,33 @@ grpc::ServerWriteReactor<v1::PrefetchReply>* PrefetchWalk::begin(
   if (!who.ok()) return new Refused(front, Rpc::prefetch, context, who.error());
   auto request = wire::from_wire(in);
   if (!request.ok()) return new Refused(front, Rpc::prefetch, context, request.error());
-  auto* walk = new PrefetchWalk(front, context, *std::move(who), *request);
+  const auto tenant = front->router->check(*who);
+  if (!tenant.ok()) return new Refused(front, Rpc::prefetch, context, tenant.error());
+  auto share = front->walks->take(who->session, *tenant);
+  if (!share.ok()) return new Refused(front, Rpc::prefetch, context, share.error());
+  auto walk =
+      std::make_shared<PrefetchWalk>(front, context, *std::move(who), *request, *std::move(share));
+  walk->self_ = walk;
+  front->sweeper->add(walk);
   walk->schedule();
-  return walk;
+  return walk.get();
 }
 
 PrefetchWalk::PrefetchWalk(Front* front, grpc::CallbackServerContext* context,
-                           core::Credentials who, const wire::PrefetchRequest& request)
-    : account_(front, Rpc::prefetch),
+                           core::Credentials who, const wire::PrefetchRequest& request,
+                           Shares::Ticket share)
+    : share_(std::move(share)),
+      account_(front, Rpc::prefetch),
       context_(context),
       who_(std::move(who)),
       bytes_left_(std::min(request.max_bytes, bounds::kPrefetchBytes)),
       nodes_left_(std::min(request.max_nodes, bounds::kPrefetchNodes)),
-      directories_{request.dir} {}
+      directories_{request.dir},
+      gate_(
+          [this](const std::optional<Error>& error) { Finish(account_.close(context_, error)); }) {}
 
 void PrefetchWalk::end(const std::optional<Error>& error) {
-  Finish(account_.close(context_, error));  // this may be gone after it
+  gate_.want(error);  // this may be gone after it
 }
 
 void PrefetchWalk::schedule() {
@@ -53,6 +64,7 @@ void PrefetchWalk::read_page() {
       }))
     error = std::move(thrown);
   if (!error) {
+    writing_since_ = std::chrono::steady_clock::now().time_since_epoch().count();
     handed_over_.store(true, std::memory_order_release);
     return StartWrite(&reply_);
   }
@@ -63,6 +75,15 @@ void PrefetchWalk::read_page() {
     return schedule();
   }
   end(error);
+}
+
+// A client that takes no page is dropped.
+void PrefetchWalk::sweep(std::chrono::steady_clock::time_point now) {
+  const int64_t since = writing_since_.load();
+  if (since == 0) return;
+  if (now.time_since_epoch() - std::chrono::nanoseconds(since) <= account_.front().walk_stall)
+    return;
+  if (const auto pin = gate_.pin()) context_->TryCancel();
 }
 
 void PrefetchWalk::account(const ReadDirReply& page) {
@@ -83,6 +104,7 @@ void PrefetchWalk::account(const ReadDirReply& page) {
 
 void PrefetchWalk::OnWriteDone(bool written) {
   (void)handed_over_.load(std::memory_order_acquire);
+  writing_since_ = 0;
   if (!written) return end(cancelled());
   schedule();
 }

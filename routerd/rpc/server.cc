@@ -1,5 +1,6 @@
 #include "routerd/rpc/server.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -43,7 +44,7 @@ std::string why_not(const Address& address) {
   return why;
 }
 
-void set_arguments(grpc::ServerBuilder* builder) {
+void set_arguments(const ServerOptions& options, grpc::ServerBuilder* builder) {
   const auto ms = [](std::chrono::milliseconds t) { return static_cast<int>(t.count()); };
   builder->SetMaxReceiveMessageSize(static_cast<int>(limits::kMessageBytes));
   builder->SetMaxSendMessageSize(static_cast<int>(limits::kMessageBytes));
@@ -53,6 +54,8 @@ void set_arguments(grpc::ServerBuilder* builder) {
                               ms(bounds::kClientPing));
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, ms(bounds::kServerPing));
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms(bounds::kServerPingTimeout));
+  // Who connects and says nothing is hung up on.
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, ms(options.hello_wait));
   // Two routers on one port would each get half of the mounts.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
@@ -73,9 +76,13 @@ class GrpcServer final : public Server {
                &metrics_,
                &budget_,
                &sweeper_,
+               &uploads_,
+               &streams_,
+               &walks_,
                {options_.spool_dir, options_.upload_memory},
                options_.upload_stall,
-               options_.hello_wait},
+               options_.hello_wait,
+               options_.walk_stall},
         fs_(&front_),
         session_(&front_) {}
 
@@ -85,7 +92,7 @@ class GrpcServer final : public Server {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    set_arguments(&builder);
+    set_arguments(options_, &builder);
     std::vector<Address> addresses;
     for (const std::string& text : options_.listen) {
       LINKSPAN_TRY(auto address, parse_address(text));
@@ -204,6 +211,9 @@ class GrpcServer final : public Server {
   SpoolBudget budget_;
   Metrics metrics_;
   Admission admission_;
+  Shares uploads_{"uploads", bounds::kSessionUploads, bounds::kTenantUploads};
+  Shares streams_{"streams", bounds::kSessionStreams, bounds::kTenantStreams};
+  Shares walks_{"prefetches", bounds::kSessionWalks, bounds::kTenantWalks};
   WorkerPool workers_;
   InlineSlot here_;
   WorkerPool spoolers_;
@@ -233,6 +243,9 @@ Result<std::unique_ptr<Server>> Server::start(core::Router* router, ServerOption
 }
 
 void adopt_grpc_log(void (*deaf)(const std::string& why)) {
+  // Whoever connects could fill the log otherwise: protobuf says what is wrong with each message.
+  google::protobuf::SetLogHandler([](google::protobuf::LogLevel, const char*, int,
+                                     const std::string& text) { log_debug("protobuf: " + text); });
   static void (*told)(const std::string& why);
   told = deaf;
   gpr_set_log_function([](gpr_log_func_args* args) {

@@ -30,6 +30,7 @@ struct ServerOptions {
   size_t upload_memory = bounds::kUploadMemoryBytes;
   uint64_t spool_bytes = bounds::kSpoolBytes;
   std::chrono::milliseconds upload_stall = bounds::kUploadStall;
+  std::chrono::milliseconds walk_stall = bounds::kWalkStall;
   std::chrono::milliseconds hello_wait = bounds::kHelloWait;
   std::chrono::milliseconds ping_period = bounds::kPing;
   std::chrono::milliseconds certificates_period = bounds::kCertificates;

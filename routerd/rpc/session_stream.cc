@@ -6,9 +6,11 @@ SessionStream::Bidi* SessionStream::begin(Front* front, grpc::CallbackServerCont
   auto who = credentials(*context);
   if (!who.ok()) return new Refusal<Bidi>(front, Rpc::stream, context, who.error());
   if (front->admission->closed()) return new Refusal<Bidi>(front, Rpc::stream, context, stopping());
-  if (const auto known = front->router->check(*who); !known.ok())
-    return new Refusal<Bidi>(front, Rpc::stream, context, known.error());
-  auto stream = std::make_shared<SessionStream>(front, context, *std::move(who));
+  const auto tenant = front->router->check(*who);
+  if (!tenant.ok()) return new Refusal<Bidi>(front, Rpc::stream, context, tenant.error());
+  auto share = front->streams->take(who->session, *tenant);
+  if (!share.ok()) return new Refusal<Bidi>(front, Rpc::stream, context, share.error());
+  auto stream = std::make_shared<SessionStream>(front, context, *std::move(who), *std::move(share));
   stream->self_ = stream;
   front->metrics->stream_opened();
   front->sweeper->add(stream);
@@ -17,8 +19,9 @@ SessionStream::Bidi* SessionStream::begin(Front* front, grpc::CallbackServerCont
 }
 
 SessionStream::SessionStream(Front* front, grpc::CallbackServerContext* context,
-                             core::Credentials who)
-    : account_(front, Rpc::stream),
+                             core::Credentials who, Shares::Ticket share)
+    : share_(std::move(share)),
+      account_(front, Rpc::stream),
       context_(context),
       who_(std::move(who)),
       gate_(

@@ -23,7 +23,8 @@ class SessionStream final : public grpc::ServerBidiReactor<v1::ClientFrame, v1::
   using Bidi = grpc::ServerBidiReactor<v1::ClientFrame, v1::RouterFrame>;
   static Bidi* begin(Front* front, grpc::CallbackServerContext* context);
 
-  SessionStream(Front* front, grpc::CallbackServerContext* context, core::Credentials who);
+  SessionStream(Front* front, grpc::CallbackServerContext* context, core::Credentials who,
+                Shares::Ticket share);
 
   // gRPC's reactions
   void OnReadDone(bool got) override;
@@ -51,6 +52,7 @@ class SessionStream final : public grpc::ServerBidiReactor<v1::ClientFrame, v1::
   // Ends the call with `error` once what is queued was sent; at once if `drop`.
   void close(std::optional<Error> error, bool drop);
 
+  const Shares::Ticket share_;
   Account account_;
   grpc::CallbackServerContext* const context_;
   const core::Credentials who_;

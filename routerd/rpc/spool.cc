@@ -29,26 +29,46 @@ Error disk_error(const std::string& dir, const char* what) {
 
 }  // namespace
 
-bool SpoolBudget::take(std::atomic<uint64_t>* used, uint64_t most, uint64_t bytes) {
-  uint64_t now = used->load();
-  do {
-    if (bytes > most || now > most - bytes) return false;
-  } while (!used->compare_exchange_weak(now, now + bytes));
+bool SpoolBudget::Space::take(TenantId of, uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const auto at = tenants_.find(of);
+  const uint64_t own = at == tenants_.end() ? 0 : at->second;
+  const auto fits = [bytes](uint64_t used, uint64_t most) {
+    return bytes <= most && used <= most - bytes;
+  };
+  if (!fits(used_, most_) || !fits(own, most_ / bounds::kTenantSpoolParts)) return false;
+  used_ += bytes;
+  tenants_[of] += bytes;
   return true;
 }
 
-Spool::Spool(SpoolBudget* budget, Options options)
-    : budget_(budget), options_(std::move(options)) {}
+void SpoolBudget::Space::give(TenantId of, uint64_t bytes) {
+  if (bytes == 0) return;
+  const std::lock_guard lock(mutex_);
+  used_ -= bytes;
+  const auto at = tenants_.find(of);
+  at->second -= bytes;
+  if (at->second == 0) tenants_.erase(at);
+}
+
+uint64_t SpoolBudget::Space::used() const {
+  const std::lock_guard lock(mutex_);
+  return used_;
+}
+
+Spool::Spool(SpoolBudget* budget, Options options, TenantId tenant)
+    : budget_(budget), options_(std::move(options)), tenant_(tenant) {}
 
 Spool::~Spool() {
   if (fd_ >= 0) close(fd_);
-  budget_->give_memory(memory_bytes_);
-  budget_->give_disk(disk_bytes_);
+  budget_->give_memory(tenant_, memory_bytes_);
+  budget_->give_disk(tenant_, disk_bytes_);
 }
 
 bool Spool::keep(Extent* extent) {
   const uint64_t bytes = cost(*extent);
-  if (fd_ >= 0 || memory_bytes_ + bytes > options_.memory_bytes || !budget_->take_memory(bytes))
+  if (fd_ >= 0 || memory_bytes_ + bytes > options_.memory_bytes ||
+      !budget_->take_memory(tenant_, bytes))
     return false;
   memory_bytes_ += bytes;
   bytes_ += extent->data.size();
@@ -75,14 +95,14 @@ Status Spool::open_file() {
   for (const Extent& extent : memory_) LINKSPAN_CHECK(append(extent));
   memory_.clear();
   memory_.shrink_to_fit();
-  budget_->give_memory(memory_bytes_);
+  budget_->give_memory(tenant_, memory_bytes_);
   memory_bytes_ = 0;
   return ok();
 }
 
 Status Spool::append(const Extent& extent) {
   const uint64_t bytes = sizeof(Record) + extent.data.size();
-  if (!budget_->take_disk(bytes))
+  if (!budget_->take_disk(tenant_, bytes))
     return fail(Code::busy, "the uploads under way fill the router's spool space; try again later");
   disk_bytes_ += bytes;
   const Record record{extent.offset, extent.length, extent.data.size()};

@@ -2,9 +2,10 @@
 // that nobody else can open and that goes away with this process, however it ends.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "linkspan/ops.h"
@@ -15,18 +16,30 @@ namespace linkspan::rpc {
 // What all uploads together may take. Any thread.
 class SpoolBudget {
  public:
-  SpoolBudget(size_t memory, uint64_t disk) : memory_most_(memory), disk_most_(disk) {}
-  bool take_memory(uint64_t bytes) { return take(&memory_, memory_most_, bytes); }
-  bool take_disk(uint64_t bytes) { return take(&disk_, disk_most_, bytes); }
-  void give_memory(uint64_t bytes) { memory_.fetch_sub(bytes); }
-  void give_disk(uint64_t bytes) { disk_.fetch_sub(bytes); }
-  uint64_t memory() const { return memory_.load(); }
-  uint64_t disk() const { return disk_.load(); }
+  SpoolBudget(size_t memory, uint64_t disk) : memory_(memory), disk_(disk) {}
+  bool take_memory(TenantId of, uint64_t bytes) { return memory_.take(of, bytes); }
+  bool take_disk(TenantId of, uint64_t bytes) { return disk_.take(of, bytes); }
+  void give_memory(TenantId of, uint64_t bytes) { memory_.give(of, bytes); }
+  void give_disk(TenantId of, uint64_t bytes) { disk_.give(of, bytes); }
+  uint64_t memory() const { return memory_.used(); }
+  uint64_t disk() const { return disk_.used(); }
 
  private:
-  static bool take(std::atomic<uint64_t>* used, uint64_t most, uint64_t bytes);
-  const uint64_t memory_most_, disk_most_;
-  std::atomic<uint64_t> memory_{0}, disk_{0};
+  // Of which no tenant has more than its part.
+  class Space {
+   public:
+    explicit Space(uint64_t most) : most_(most) {}
+    bool take(TenantId of, uint64_t bytes);
+    void give(TenantId of, uint64_t bytes);
+    uint64_t used() const;
+
+   private:
+    const uint64_t most_;
+    mutable std::mutex mutex_;  // leaf
+    uint64_t used_ = 0;
+    std::unordered_map<TenantId, uint64_t> tenants_;
+  };
+  Space memory_, disk_;
 };
 
 // Not thread-safe: one thread at a time, first the one that adds, then (as an ExtentSource) the one
@@ -37,7 +50,8 @@ class Spool final : public ExtentSource {
     std::string dir;  // for the temporary file
     size_t memory_bytes = bounds::kUploadMemoryBytes;
   };
-  Spool(SpoolBudget* budget, Options options);  // `budget` must outlive it
+  // `budget` must outlive it.
+  Spool(SpoolBudget* budget, Options options, TenantId tenant = {});
   ~Spool() override;
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
@@ -61,6 +75,7 @@ class Spool final : public ExtentSource {
 
   SpoolBudget* const budget_;
   const Options options_;
+  const TenantId tenant_;
   std::vector<Extent> memory_;
   uint64_t memory_bytes_ = 0, disk_bytes_ = 0;  // taken from the budget
   uint64_t bytes_ = 0;                          // of data

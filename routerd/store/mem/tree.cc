@@ -51,9 +51,16 @@ MemNode* Tenant::successor(const MemNode& node) {
 }
 
 std::string Tenant::path_of(const MemNode& node) const {
-  if (node.names.empty()) return {};
-  const auto& [parent, name] = node.names.front();
-  return path_of(nodes.at(parent), name);
+  // Step by step: a tree may be deeper than the stack.
+  std::vector<const std::string*> names;
+  for (const MemNode* at = &node; !at->names.empty(); at = &nodes.at(at->names.front().first))
+    names.push_back(&at->names.front().second);
+  std::string path;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    if (!path.empty()) path += '/';
+    path += **name;
+  }
+  return path;
 }
 
 std::string Tenant::path_of(const MemNode& dir, const std::string& name) const {

@@ -76,7 +76,10 @@ class FakeRouter final : public core::Router {
     reply.router = "fake";
     return reply;
   }
-  Status detach(const core::Credentials& who) override { return check(who); }
+  Status detach(const core::Credentials& who) override {
+    LINKSPAN_CHECK(check(who));
+    return ok();
+  }
   Status open_stream(const core::Credentials& who, uint64_t last_revocation,
                      std::shared_ptr<core::StreamSink> sink) override {
     LINKSPAN_CHECK(check(who));
@@ -297,10 +300,10 @@ class FakeRouter final : public core::Router {
   }
 
  private:
-  Status check(const core::Credentials& who) override {
+  Result<TenantId> check(const core::Credentials& who) override {
     if (who.session != kSession || who.secret != kSecret)
       return fail(Code::session_lost, "the router does not know this session; attach again");
-    return ok();
+    return TenantId(1);
   }
   void mutate(const core::Credentials& who, core::MutationDone done) {
     if (auto known = check(who); !known.ok()) return done(known.error());

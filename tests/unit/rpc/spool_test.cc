@@ -80,15 +80,25 @@ TEST(Spool, GoesToAnUnlinkedFileAndReadsBackInOrder) {
 }
 
 TEST(Spool, AllUploadsTogetherAreBounded) {
-  SpoolBudget budget(0, 5000);  // no memory: to disk at once
-  Spool one(&budget, {kDir, 1000});
-  ASSERT_TRUE(add(&one, extent(0, 4000, 'a')).ok());
-  Spool two(&budget, {kDir, 1000});
+  SpoolBudget budget(0, 8000);  // no memory: to disk at once
+  Spool one(&budget, {kDir, 1000}, TenantId(1)), other(&budget, {kDir, 1000}, TenantId(2));
+  ASSERT_TRUE(add(&one, extent(0, 3500, 'a')).ok());
+  ASSERT_TRUE(add(&other, extent(0, 3500, 'a')).ok());
+  Spool two(&budget, {kDir, 1000}, TenantId(3));
   const auto refused = add(&two, extent(0, 1000, 'b'));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.code(), Code::busy);
   EXPECT_EQ(refused.error().message,
             "the uploads under way fill the router's spool space; try again later");
+}
+
+TEST(Spool, ATenantLeavesTheOthersTheirs) {
+  SpoolBudget budget(0, 8000);
+  Spool one(&budget, {kDir, 1000}, TenantId(1)), two(&budget, {kDir, 1000}, TenantId(1));
+  ASSERT_TRUE(add(&one, extent(0, 3500, 'a')).ok());
+  EXPECT_EQ(add(&two, extent(0, 1000, 'b')).code(), Code::busy);
+  Spool other(&budget, {kDir, 1000}, TenantId(2));
+  EXPECT_TRUE(add(&other, extent(0, 3500, 'c')).ok());
 }
 
 TEST(Spool, NamesTheDirectoryItCannotUse) {
