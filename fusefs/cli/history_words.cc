@@ -57,13 +57,14 @@ std::optional<Time> midnight(Time now, int days_back) {
   return Time{static_cast<int64_t>(::mktime(&parts)) * kSecond};
 }
 
-bool is_date(const tm& asked, int year, tm* made, bool utc) {
+// One that a Time can say: up to 2262.
+bool is_date(const tm& asked, tm* made, bool utc) {
   *made = asked;
   made->tm_isdst = -1;
   const time_t seconds = utc ? ::timegm(made) : ::mktime(made);
   // The 31st of June becomes the 1st of July: not what was asked.
-  return seconds != -1 && made->tm_mday == asked.tm_mday && made->tm_mon == asked.tm_mon &&
-         year >= 1970 && year <= 9999;
+  return seconds >= 0 && seconds < INT64_MAX / kSecond && made->tm_mday == asked.tm_mday &&
+         made->tm_mon == asked.tm_mon;
 }
 
 std::optional<Time> date(std::string text) {
@@ -92,7 +93,7 @@ std::optional<Time> date(std::string text) {
   asked.tm_hour = hour;
   asked.tm_min = minute;
   asked.tm_sec = second;
-  if (!is_date(asked, year, &made, utc)) return std::nullopt;
+  if (!is_date(asked, &made, utc)) return std::nullopt;
   return Time{static_cast<int64_t>(utc ? ::timegm(&made) : ::mktime(&made)) * kSecond};
 }
 

@@ -89,7 +89,7 @@ Status QueryClient::changes(const LogQuery& query, const std::function<bool(cons
   request["ino"] = query.ino.value;
   for (size_t asked = 0; asked < query.most_asked; ++asked) {
     LINKSPAN_TRY(const auto reply, ask(dump_line(request)));
-    const auto& list = reply.header.value("changes", Json::array());
+    const Json list = get_list(reply.header, "changes");
     for (auto json = list.rbegin(); json != list.rend(); ++json)
       if (!each(change_from(*json))) return ok();
     const uint64_t next = get_number(reply.header, "next");
@@ -107,13 +107,16 @@ Status QueryClient::versions(const std::string& route, Ino ino,
   set_bytes(request, "route", route);
   for (;;) {
     LINKSPAN_TRY(const auto reply, ask(dump_line(request)));
-    const auto& list = reply.header.value("versions", Json::array());
+    const Json list = get_list(reply.header, "versions");
     VersionInfo last;
     for (const auto& json : list) {
       last = version_from(json);
       if (!each(last)) return ok();
     }
     if (list.size() < limits::kHistoryPage || last.version.value <= 1) return ok();
+    const uint64_t before = get_number(request, "before");
+    if (before != 0 && last.version.value >= before)
+      return fail(Code::io, "the router's list of versions goes in circles");
     request["before"] = last.version.value;
   }
 }
@@ -157,7 +160,7 @@ Result<Conflict> QueryClient::conflict(uint64_t number) {
   if (number == 0) return none;
   const Json request{{"op", "conflicts"}, {"after", number - 1}, {"limit", 1}};
   LINKSPAN_TRY(const auto reply, ask(dump_line(request)));
-  const auto& list = reply.header.value("conflicts", Json::array());
+  const Json list = get_list(reply.header, "conflicts");
   if (list.empty()) return none;
   auto conflict = conflict_from(list.front());
   if (conflict.number.value != number) return none;

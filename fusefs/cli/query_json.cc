@@ -87,6 +87,12 @@ int64_t get_signed(const Json& json, const char* key) {
   return found != json.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
 }
 
+Json get_list(const Json& json, const char* key) {
+  if (!json.is_object()) return Json::array();
+  const auto found = json.find(key);
+  return found != json.end() && found->is_array() ? *found : Json::array();
+}
+
 bool get_flag(const Json& json, const char* key) {
   if (!json.is_object()) return false;
   const auto found = json.find(key);
@@ -121,12 +127,10 @@ Result<NarrowRequest> narrow_request_from(const Json& json) {
     return fail(Code::invalid, "\"rights\" has to be ro, append, no-delete or rw");
   };
   NarrowRequest request;
-  const auto reaches = json.find("reaches");
-  if (reaches != json.end() && reaches->is_array())
-    for (const Json& entry : *reaches) {
-      LINKSPAN_TRY(const Access rights, rights_in(entry));
-      request.reaches.push_back({get_bytes(entry, "path"), rights});
-    }
+  for (const Json& entry : get_list(json, "reaches")) {
+    LINKSPAN_TRY(const Access rights, rights_in(entry));
+    request.reaches.push_back({get_bytes(entry, "path"), rights});
+  }
   LINKSPAN_TRY(request.rights, rights_in(json));
   request.expires = Time{get_signed(json, "expires_ns")};
   request.sandbox = get_bytes(json, "sandbox");
@@ -158,11 +162,11 @@ NarrowReply narrow_reply_from(const Json& json) {
   reply.principal = get_bytes(json, "principal");
   reply.sandbox = get_bytes(json, "sandbox");
   reply.expires = Time{get_signed(json, "expires_ns")};
-  for (const Json& entry : json.value("routes", Json::array())) {
+  for (const Json& entry : get_list(json, "routes")) {
     Route route;
     route.path = get_bytes(entry, "path");
     route.rights = rights_named(get_bytes(entry, "rights"));
-    for (const Json& reach : entry.value("reaches", Json::array()))
+    for (const Json& reach : get_list(entry, "reaches"))
       route.reaches.push_back(get_bytes(reach, "path"));
     reply.routes.push_back(std::move(route));
   }

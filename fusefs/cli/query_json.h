@@ -18,6 +18,7 @@ void set_bytes(Json& json, const std::string& key, const std::string& bytes);
 std::string get_bytes(const Json& json, const std::string& key);
 uint64_t get_number(const Json& json, const char* key);
 int64_t get_signed(const Json& json, const char* key);
+Json get_list(const Json& json, const char* key);
 bool get_flag(const Json& json, const char* key);
 
 Json to_json(const Change& change);

@@ -127,8 +127,12 @@ bool RouteVfs::matters(const Attr& attr) const {
 bool RouteVfs::changed_lately(const Attr& attr) {
   if (!options_.route.writable() || attr.size > kDirectBytes) return false;
   if (kernel_.sizes().changed_within(attr.ino, options_.direct_for)) return true;
-  const auto age = std::chrono::nanoseconds(options_.clock->now().ns - attr.ctime.ns);
-  return std::chrono::abs(age) < options_.direct_for && !kernel_.own(attr.ino, attr.version);
+  // (Apart by more than an int64_t counts, perhaps: the router may say any time.)
+  const int64_t now = options_.clock->now().ns, changed = attr.ctime.ns;
+  const int64_t late = std::max(now, changed), early = std::min(now, changed);
+  const auto age = static_cast<uint64_t>(late) - static_cast<uint64_t>(early);
+  const auto most = static_cast<uint64_t>(std::chrono::nanoseconds(options_.direct_for).count());
+  return age < most && !kernel_.own(attr.ino, attr.version);
 }
 
 // The process has read this version now, or the local view over it.

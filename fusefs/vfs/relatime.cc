@@ -23,7 +23,7 @@ void Relatime::stop() {
 bool Relatime::due(const Attr& attr, Time now) const {
   if (!options_->route.writable()) return false;
   return attr.atime <= attr.mtime || attr.atime <= attr.ctime ||
-         attr.atime.ns + kAccessTimeAge <= now.ns;
+         attr.atime.ns <= now.ns - kAccessTimeAge;
 }
 
 bool Relatime::accessed(Ino ino) {

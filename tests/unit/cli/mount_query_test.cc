@@ -107,6 +107,14 @@ TEST_F(Query, GarbageIsAnsweredWithAnError) {
     EXPECT_FALSE(ask_text(text).value("ok", true)) << text.substr(0, 100);
 }
 
+TEST(QueryJson, WhatHasAnotherShapeCountsAsEmpty) {
+  for (const char* text : {R"({"routes":"x"})", R"({"routes":["x",7]})", R"({"routes":{"a":1}})",
+                           R"({"routes":[{"reaches":7}]})", R"([])", "7"}) {
+    const NarrowReply reply = narrow_reply_from(Json::parse(text));
+    for (const Route& route : reply.routes) EXPECT_TRUE(route.path.empty()) << text;
+  }
+}
+
 TEST_F(Query, VersionsAndTheirContent) {
   const Ino ino = make("note", "one");
   write(ino, "number two");
