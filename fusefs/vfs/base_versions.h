@@ -47,7 +47,8 @@ class BaseVersions {
   // A commit whose outcome the process knows: it wrote all of it, or a part of what it had read.
   void wrote(const Process& process, const Base& what, const std::optional<cache::Name>& name);
   // What another process of this mount is making of this version, in place. It may not have what
-  // the process had read, or written, since that version: a commit comes of both.
+  // the process had read, or written, since that version: a commit comes of both. Version 0:
+  // nothing came of it.
   void read_rewrite(const Process& process, const Base& of, const std::optional<cache::Name>& name);
   // The process had read a part of what another process of this mount made into this version.
   void read_half(const Process& process, const Base& what, const std::optional<cache::Name>& name);
