@@ -141,7 +141,7 @@ Status RouteVfs::set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t
           return open->file->truncate(beneath, by, size);
         }));
     LINKSPAN_CHECK(under_its_locks(*open));
-    if (size == 0) open->file->may_have_read(files_.readers(ino, processes_.of_thread(c.tid)));
+    if (size == 0) emptied(*open->file, processes_.of_thread(c.tid));
     commits_.schedule(ino, limits::kCommitDelay);
     return ok();
   }

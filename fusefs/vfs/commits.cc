@@ -77,7 +77,7 @@ Status Commits::commit_layer(const Doing& doing, OpenFile& file,
   CommitRequest request;
   request.ino = file.ino;
   DirtyBuffer::describe(layer->buffer, &request);
-  if (!request.append) request.base = layer->base;
+  if (!request.append) request.base = file.base_of(*layer);
   request.mtime = layer->mtime;
   request.keep_mtime = layer->keep_mtime;
   const cache::Ticket ticket = parts_.tree->ticket();
@@ -158,7 +158,8 @@ void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& na
       if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);
     }
   } else if (!merged && layer.buffer->whole()) {
-    parts_.bases->wrote(layer.writer, base, name);
+    for (const Layer::Part& part : layer.parts)
+      if (part.wrote) parts_.bases->wrote(part.party.process, base, name);
   }
   // Else others' changes are in it that nobody here has read.
 }
@@ -311,14 +312,14 @@ void Commits::commit_in_background(Ino ino, client::CancelToken* stop) {
   if (const auto wait = writer_may_need(*file); wait.count() > 0) return schedule(ino, wait);
   const CommitPart part{{}, /*bare=*/file->only_truncated()};
   const auto status = commit(Doing::until_timeout(*parts_.options, stop), *file, part);
-  if (status.ok()) {
+  if (status.ok() || status.code() == Code::conflict) {  // told to whom it concerns
     if (file->dirty()) schedule(ino, writer_may_need(*file));
     return;
   }
   // `io`: it is unknown whether the router applied it; what `failed` kept is sent anew.
   if (transient(status.code()) || (status.code() == Code::io && file->dirty())) {
     schedule(ino, kCommitRetryDelay);
-  } else if (status.code() != Code::conflict) {  // else told to whom it concerns
+  } else {
     file->not_saved(status.error());
   }
 }

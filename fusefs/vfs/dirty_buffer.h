@@ -43,6 +43,12 @@ class DirtyBuffer {
   uint64_t kept_of(uint64_t beneath) const;
   // The whole file is of this buffer: nothing beneath shows.
   bool whole() const { return kind_ == Kind::overlay && keep_below_ == 0; }
+  // It says something of the range already.
+  bool touches(uint64_t begin, uint64_t end) const {
+    bool found = false;
+    ranges_.visit(begin, end, [&](RangeMap::Piece) { found = true; });
+    return found;
+  }
   bool has_data() const { return !ranges_.empty() || least_size_ > 0; }
 
   // Fills what this buffer says of [offset, offset + size) into `out` and returns in `gaps`, as

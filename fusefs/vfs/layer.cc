@@ -13,20 +13,23 @@ Layer::Part* Layer::part_of(const Party& party) {
   return &parts.emplace_back(Part{party});
 }
 
-void Layer::touch(const Editor& by) {
+Layer::Part* Layer::editor(const Editor& by) {
   mtime = by.now;
   keep_mtime = false;
   if (by.party.process) ++edits;  // else through a mapping, by whoever
-  if (Part* part = part_of(by.party)) part->wrote = true;
+  Part* part = part_of(by.party);
+  if (part && !part->wrote && !part->truncated) part->blind = !by.base().read;
+  return part;
+}
+
+void Layer::touch(const Editor& by) {
+  if (Part* part = editor(by)) part->wrote = true;
 }
 
 void Layer::touch_truncated(const Editor& by) {
-  for (Part& part : parts) part.wrote = false;
-  touch(by);
-  if (Part* part = part_of(by.party)) {
-    part->wrote = false;
-    part->truncated = true;
-  }
+  Part* part = editor(by);
+  for (Part& each : parts) each.wrote = false;
+  if (part) part->truncated = true;
 }
 
 void Layer::read_by(const Process& process) {
@@ -37,7 +40,10 @@ void Layer::read_by(const Process& process) {
 }
 
 void Layer::may_be_read_by(const Process& process) {
-  if (Part* part = part_of(Party{process})) part->read = true;
+  if (Part* part = part_of(Party{process})) {
+    part->read = true;
+    part->seen = edits;
+  }
 }
 
 bool Layer::has_part(const Party& party) const {
@@ -49,6 +55,23 @@ bool Layer::has_part(const Party& party) const {
 bool Layer::others_have(const Party& than) const {
   return std::any_of(parts.begin(), parts.end(), [&](const Part& p) {
     return (p.wrote || p.truncated) && !p.party.same(than);
+  });
+}
+
+bool Layer::known_writers() const {
+  return std::all_of(parts.begin(), parts.end(),
+                     [](const Part& p) { return p.party.process || !(p.wrote || p.truncated); });
+}
+
+bool Layer::rests_on(const Layer& beneath) const {
+  return std::all_of(parts.begin(), parts.end(), [&](const Part& p) {
+    return !(p.wrote || p.truncated) || p.blind || beneath.knows(p.party.process);
+  });
+}
+
+bool Layer::rests_on_half(const Layer& beneath) const {
+  return std::any_of(parts.begin(), parts.end(), [&](const Part& p) {
+    return (p.wrote || p.truncated) && beneath.read_half(p.party.process);
   });
 }
 

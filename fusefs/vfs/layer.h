@@ -41,14 +41,11 @@ struct Layer {
   Layer(uint64_t n, DirtyBuffer::Kind kind, SpoolPlace* place, const Editor& by)
       : number(n),
         buffer(std::make_shared<DirtyBuffer>(kind, place)),
-        writer(by.party.process),
         since(by.now),
         mtime(by.now) {}
   const uint64_t number;  // ascending within the file
   const std::shared_ptr<DirtyBuffer> buffer;
   std::optional<Version> base;
-  bool blind = false;  // its writer has not read the file itself (Basis::read)
-  Process writer;
   const Time since;  // its first edit
   Time mtime;
   bool keep_mtime = false;  // the times were set after the last write
@@ -64,16 +61,21 @@ struct Layer {
 
   bool has_part(const Party& party) const;      // it wrote or truncated
   bool others_have(const Party& than) const;    // others wrote or truncated
+  bool known_writers() const;                   // nobody wrote that is not known
   bool knows(const Process& process) const;     // what is in it: wrote it, or read all of it
   bool knows(const Party& party) const;         // or whoever shares its descriptor
   bool has_read(const Process& process) const;  // some of it
   std::vector<Process> other_readers() const;   // that did not write or truncate it
+  // Whether all who made this layer knew of the one beneath; or one of them read half of that.
+  bool rests_on(const Layer& beneath) const;
+  bool rests_on_half(const Layer& beneath) const;
   // It read some, and others have gone on since.
   bool read_half(const Process& process) const { return has_read(process) && !knows(process); }
 
   // Who wrote or read this. Bounded by kParties.
   struct Part {
     Party party;
+    bool blind = false;      // as it began to edit it had not read the file itself (Basis::read)
     bool wrote = false;      // bytes that are in it
     bool truncated = false;  // cut it to nothing
     bool read = false;
@@ -84,6 +86,7 @@ struct Layer {
 
  private:
   Part* part_of(const Party& party);
+  Part* editor(const Editor& by);
   bool others_wrote(const Party& than) const;
   bool known_to(const Part& part) const;
 };

@@ -51,9 +51,11 @@ void RouteVfs::synchronised(const Doing& doing, int32_t tid, const Lock& lock) {
   if (!known.ok()) return;
   kernel_.sizes().untell(lock.ino);
   const auto file = files_.find(lock.ino);
+  const Process process = processes_.of_thread(tid);
+  if (file && process) file->synchronised(process);
   const auto view = file ? file->view() : std::nullopt;
   const Version version = view ? view->base : known->node.attr.version;
-  bases_.read(processes_.of_thread(tid), Base{lock.ino, version}, name);
+  bases_.read(process, Base{lock.ino, version}, name);
 }
 
 Result<std::optional<OpNumber>> RouteVfs::set_lock(const Caller& c, Handle h, const Lock& lock,

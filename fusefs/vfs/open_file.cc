@@ -49,6 +49,7 @@ std::optional<OpenFile::View> OpenFile::view_for(const Reader& reader) {
 Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, uint64_t offset,
                                                         char* out, size_t size) {
   std::lock_guard lock(mutex_);
+  if (reader.process) goes_on(reader.process);
   if (layers_.empty()) return std::optional<Reading>();
   read_by(reader);
   Reading reading{base_, size_now(), 0, {}};
@@ -92,6 +93,11 @@ std::optional<Sought> OpenFile::seek(uint64_t offset, bool data, const DataMap& 
 
 // ---- edits ----------------------------------------------------------------------------------
 
+std::optional<Version> OpenFile::base_of(const Layer& layer) const {
+  std::lock_guard lock(mutex_);
+  return layer.base;
+}
+
 uint64_t OpenFile::moment() const {
   std::lock_guard lock(mutex_);
   return moment_;
@@ -102,7 +108,6 @@ Result<Layer*> OpenFile::add_layer(const Editor& by, const Basis& basis, DirtyBu
     return fail(Code::busy, "too many unsaved changes of one file wait for the router");
   auto layer = std::make_shared<Layer>(next_layer_++, kind, place_, by);
   layer->base = basis.version;
-  layer->blind = !basis.read;
   layers_.push_back(std::move(layer));
   return layers_.back().get();
 }
@@ -115,20 +120,26 @@ bool OpenFile::lay(const Beneath& beneath) {
   return true;
 }
 
+// Appends rest on nothing. A rewrite of the whole file stays one commit, whose base is that of
+// whoever truncated, but for who had read something else. Of those who edit in place each changes
+// what it has read: not the same bytes as another in one commit.
+bool OpenFile::joins(const Layer& top, const Editor& by, const Basis& basis, const Range& range) {
+  if (top.buffer->kind() == DirtyBuffer::Kind::append) return true;
+  if (top.buffer->whole()) return !basis.read || top.knows(by.party);
+  if (top.base != basis.version) return false;
+  return !basis.read || !top.others_have(by.party) || top.has_part(by.party) ||
+         !top.buffer->touches(range.begin, range.end);
+}
+
 // The uppermost layer if it can take an edit of this kind, else a new one; null: outdated.
-Result<Layer*> OpenFile::layer_for(const Beneath& beneath, const Editor& by,
-                                   DirtyBuffer::Kind kind) {
+Result<Layer*> OpenFile::layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind,
+                                   const Range& range) {
   const Basis basis = by.base();
   if (layers_.empty()) {
     if (!lay(beneath)) return nullptr;
-  } else if (Layer& top = *layers_.back();
-             !top.sealed && top.buffer->kind() == kind &&
-             (kind == DirtyBuffer::Kind::append ||
-              (top.buffer->whole() ? !basis.read || top.knows(by.party)
-                                   : top.base == basis.version))) {
-    // A rewrite of the whole file stays one commit, whose base is that of whoever truncated; but
-    // for who had read something else. Appends rest on nothing.
-    return &top;
+  } else if (Layer* top = unsealed_top();
+             top && top->buffer->kind() == kind && joins(*top, by, basis, range)) {
+    return top;
   }
   return add_layer(by, basis, kind);
 }
@@ -158,14 +169,11 @@ Result<Layer*> OpenFile::rewrite_again(const Beneath& beneath, const Editor& by)
 Result<Layer*> OpenFile::begin_rewrite(const Beneath& beneath, const Editor& by) {
   Layer* top = unsealed_top();
   if (!top || !top->bare()) return rewrite_again(beneath, by);
-  const Basis basis = by.base();
   // Who read that it was empty read half of the other's rewrite.
-  top->base = top->has_read(by.party.process) ? Version{} : basis.version;
-  top->blind = !basis.read;
-  top->writer = by.party.process;
+  top->base = top->has_read(by.party.process) ? Version{} : by.base().version;
   for (Layer::Part& part : top->parts) {
     if (part.truncated && !part.party.same(by.party)) {
-      wait_to_rewrite(part.party);
+      wait_to_rewrite({part.party, top->since});
       part.truncated = false;
     }
   }
@@ -173,38 +181,49 @@ Result<Layer*> OpenFile::begin_rewrite(const Beneath& beneath, const Editor& by)
   return top;
 }
 
-void OpenFile::wait_to_rewrite(const Party& party) {
-  if (truncated_.size() < kParties) truncated_.push_back(party);
+void OpenFile::wait_to_rewrite(const Waiting& waiting) {
+  if (truncated_.size() < kParties) truncated_.push_back(waiting);
 }
 
-// Whether this one's edit is the first of a rewrite of its own.
-bool OpenFile::begins(const Party& party) {
-  return std::erase_if(truncated_, [&](const Party& p) {
-           return p.process == party.process || (p.handle != 0 && p.handle == party.handle);
-         }) > 0;
+// Whether this write is the first of a rewrite: from the beginning, by the descriptor that
+// truncated, a moment ago. Later it would wipe what others have made since.
+bool OpenFile::begins(const Editor& by, uint64_t offset) {
+  if (!by.party.process || by.party.handle == 0) return false;
+  const auto its = [&](const Waiting& w) { return w.party.handle == by.party.handle; };
+  const auto found = std::find_if(truncated_.begin(), truncated_.end(), its);
+  if (found == truncated_.end()) return false;
+  const bool begins = offset == 0 && by.now.ns - found->since.ns < kWaitsToRewrite.count();
+  std::erase_if(truncated_, its);
+  return begins;
+}
+
+// It goes on from what is there now.
+void OpenFile::goes_on(const Process& process) {
+  std::erase_if(truncated_, [&](const Waiting& w) { return w.party.process == process; });
+}
+
+void OpenFile::synchronised(const Process& process) {
+  std::lock_guard lock(mutex_);
+  goes_on(process);
 }
 
 void OpenFile::may_have_read(const std::vector<Process>& others) {
   std::lock_guard lock(mutex_);
-  if (Layer* top = unsealed_top())
-    for (const Process& process : others)
-      if (process && !top->has_part(Party{process})) top->may_be_read_by(process);
+  Layer* top = unsealed_top();
+  for (const Process& process : others) {
+    const bool waits = std::any_of(truncated_.begin(), truncated_.end(),
+                                   [&](const Waiting& w) { return w.party.process == process; });
+    if (top && !waits && !top->has_part(Party{process})) top->may_be_read_by(process);
+  }
 }
 
 void OpenFile::closed(uint64_t handle) {
   std::lock_guard lock(mutex_);
-  std::erase_if(truncated_, [&](const Party& p) { return p.handle == handle; });
+  std::erase_if(truncated_, [&](const Waiting& w) { return w.party.handle == handle; });
 }
 
 Layer* OpenFile::unsealed_top() const {
   return layers_.empty() || layers_.back()->sealed ? nullptr : layers_.back().get();
-}
-
-Result<Layer*> OpenFile::overlay_for(const Beneath& beneath, const Editor& by) {
-  if (!begins(by.party)) return layer_for(beneath, by, DirtyBuffer::Kind::overlay);
-  auto layer = begin_rewrite(beneath, by);
-  if (!layer.ok() || !*layer) wait_to_rewrite(by.party);  // it is tried again
-  return layer;
 }
 
 Result<Edited> OpenFile::write(const Beneath& beneath, const Editor& by, uint64_t offset,
@@ -219,11 +238,14 @@ Result<Edited> OpenFile::write(const Beneath& beneath, const Editor& by, uint64_
   if (at + data.size() > limits::kFileBytes || at + data.size() < at)
     return fail(Code::too_large, "files end at 16 GiB");
   const auto kind = append && !layer ? DirtyBuffer::Kind::append : DirtyBuffer::Kind::overlay;
-  if (!layer) {
-    LINKSPAN_TRY(layer, kind == DirtyBuffer::Kind::append ? layer_for(beneath, by, kind)
-                                                          : overlay_for(beneath, by));
-    if (!layer) return Edited::outdated;
+  if (!layer && kind == DirtyBuffer::Kind::overlay && layers_.empty() && beneath.moment != moment_)
+    return Edited::outdated;
+  if (!layer && kind == DirtyBuffer::Kind::overlay && begins(by, at)) {
+    LINKSPAN_TRY(layer, begin_rewrite(beneath, by));
+  } else if (!layer) {
+    LINKSPAN_TRY(layer, layer_for(beneath, by, kind, {at, at + data.size()}));
   }
+  if (!layer) return Edited::outdated;
   if (layer != layers_.back().get()) mixed_ = true;
   LINKSPAN_CHECK(kind == DirtyBuffer::Kind::append ? layer->buffer->append(data)
                                                    : layer->buffer->write(at, data));
@@ -236,16 +258,19 @@ Result<Edited> OpenFile::truncate(const Beneath& beneath, const Editor& by, uint
   std::lock_guard lock(mutex_);
   const Layer* top = unsealed_top();
   if (top && size == 0 && top->others_have(by.party)) {
+    goes_on(by.party.process);
     if (top->bare()) {
-      wait_to_rewrite(by.party);
+      wait_to_rewrite({by.party, by.now});
     } else {
       LINKSPAN_CHECK(rewrite_again(beneath, by));
     }
     return Edited::done;
   }
-  LINKSPAN_TRY(Layer * layer, overlay_for(beneath, by));
+  LINKSPAN_TRY(Layer * layer,
+               layer_for(beneath, by, DirtyBuffer::Kind::overlay, {size, UINT64_MAX}));
   if (!layer) return Edited::outdated;
-  layer->buffer->truncate(size, size_now());
+  // Also of an empty file: nothing that is beneath by then shows.
+  layer->buffer->truncate(size, size == 0 ? UINT64_MAX : size_now());
   if (size == 0)
     layer->touch_truncated(by);
   else
@@ -256,7 +281,7 @@ Result<Edited> OpenFile::truncate(const Beneath& beneath, const Editor& by, uint
 Result<Edited> OpenFile::punch(const Beneath& beneath, const Editor& by, uint64_t begin,
                                uint64_t end) {
   std::lock_guard lock(mutex_);
-  LINKSPAN_TRY(Layer * layer, overlay_for(beneath, by));
+  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay, {begin, end}));
   if (!layer) return Edited::outdated;
   layer->buffer->punch(begin, std::min(end, size_now()));
   layer->touch(by);
@@ -266,7 +291,7 @@ Result<Edited> OpenFile::punch(const Beneath& beneath, const Editor& by, uint64_
 Result<Edited> OpenFile::extend(const Beneath& beneath, const Editor& by, uint64_t size) {
   if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
   std::lock_guard lock(mutex_);
-  LINKSPAN_TRY(Layer * layer, overlay_for(beneath, by));
+  LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay, {size, size}));
   if (!layer) return Edited::outdated;
   layer->buffer->extend(size);
   layer->touch(by);
@@ -313,17 +338,28 @@ bool OpenFile::only_truncated() const {
   return layers_.size() == 1 && layers_.front()->bare();
 }
 
+bool OpenFile::mixed() const {
+  std::lock_guard lock(mutex_);
+  return mixed_;
+}
+
 bool OpenFile::others_write(const Process& than) const {
   std::lock_guard lock(mutex_);
   return std::any_of(layers_.begin(), layers_.end(),
                      [&](const auto& layer) { return layer->others_have(Party{than}); }) &&
          std::all_of(layers_.begin(), layers_.end(),
-                     [](const auto& layer) { return layer->writer; });
+                     [](const auto& layer) { return layer->known_writers(); });
+}
+
+bool OpenFile::waits(const Party& party) const {
+  return std::any_of(truncated_.begin(), truncated_.end(), [&](const Waiting& w) {
+    return w.party.handle != 0 && w.party.handle == party.handle;
+  });
 }
 
 bool OpenFile::truncated_last(const Party& by) const {
   std::lock_guard lock(mutex_);
-  return !layers_.empty() && layers_.back()->bare() && layers_.back()->has_part(by);
+  return !layers_.empty() && layers_.back()->bare() && (layers_.back()->has_part(by) || waits(by));
 }
 
 std::optional<Time> OpenFile::unsaved_since() const {
@@ -338,10 +374,10 @@ uint64_t OpenFile::last_layer(const CommitPart& part) const {
   if (part.whose)
     for (auto at = layers_.rbegin(); at != layers_.rend(); ++at)
       if ((*at)->has_part(*part.whose)) return (*at)->number;
-  if (part.bare && !part.whose) return layers_.back()->number;
+  if (part.whose ? waits(*part.whose) : part.bare) return layers_.back()->number;
   for (auto at = layers_.rbegin(); at != layers_.rend(); ++at)
     if (!(*at)->bare()) return (*at)->number;
-  return 0;
+  return layers_.front()->sealed ? layers_.front()->number : 0;
 }
 
 std::shared_ptr<Layer> OpenFile::seal_lowest(uint64_t last) {
@@ -366,10 +402,9 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bo
   if (!layers_.empty() && layers_.front().get() == &layer) pop_lowest();
   for (const auto& above : layers_) {
     // What was written over the local view was written over this commit, by who knew of it.
-    if (layer.read_half(above->writer))
+    if (above->rests_on_half(layer))
       above->base = Version{};
-    else if (outcome.as_seen && above->base == base_ &&
-             (above->blind || layer.knows(above->writer)))
+    else if (outcome.as_seen && above->base == base_ && above->rests_on(layer))
       above->base = result.version;
   }
   base_ = result.version;
@@ -390,7 +425,8 @@ void OpenFile::drop_lowest(const std::function<void(const std::vector<Process>&)
     pop_lowest();
     const auto misled = dropped->other_readers();
     for (const auto& above : layers_)
-      if (std::find(misled.begin(), misled.end(), above->writer) != misled.end())
+      if (std::any_of(misled.begin(), misled.end(),
+                      [&](const Process& process) { return above->has_part(Party{process}); }))
         above->base = Version{};
     unlearn(misled);
   }

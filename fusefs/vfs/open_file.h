@@ -18,6 +18,7 @@
 // meanwhile.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -36,7 +37,9 @@
 namespace linkspan::vfs {
 
 inline constexpr size_t kLayers = 1024;  // of one file; then writes fail with `busy`
-inline constexpr size_t kErrors = 16;    // of one file; who is to be told of older ones hears these
+// Who truncated what another had just truncated begins a rewrite of its own within that time.
+inline constexpr std::chrono::nanoseconds kWaitsToRewrite = std::chrono::seconds(2);
+inline constexpr size_t kErrors = 16;  // of one file; who is to be told of older ones hears these
 
 // The committed content under a clean file, as just learned. `moment` guards against a commit of
 // our own in between: OpenFile::moment() from before it was learned.
@@ -96,6 +99,7 @@ class OpenFile {
 
   // -- edits ----------------------------------------------------------------------------------
   uint64_t moment() const;
+  std::optional<Version> base_of(const Layer& layer) const;
   Result<Edited> write(const Beneath& beneath, const Editor& by, uint64_t offset,
                        std::string_view data, bool append);
   Result<Edited> truncate(const Beneath& beneath, const Editor& by, uint64_t size);
@@ -104,8 +108,9 @@ class OpenFile {
   // The file has just been truncated. These have it open, and may read so, by the size that the
   // kernel has now, before they ask for anything.
   void may_have_read(const std::vector<Process>& others);
-  void closed(uint64_t handle);  // no edits come by it any more
-  void times_were_set();         // utimensat came after the writes so far
+  void synchronised(const Process& process);  // it got a lock: it goes on from what is there
+  void closed(uint64_t handle);               // no edits come by it any more
+  void times_were_set();                      // utimensat came after the writes so far
 
   // -- commits --------------------------------------------------------------------------------
   // One thread at a time commits, or changes attributes that must keep their order with commits.
@@ -116,6 +121,8 @@ class OpenFile {
   uint64_t dirty_bytes() const;
   // Nothing but a truncation is unsaved (O_TRUNC at open, nothing written since).
   bool only_truncated() const;
+  // The kernel's pages may hold bytes of several layers.
+  bool mixed() const;
   // Another process than this one is writing it (and nobody through a mapping).
   bool others_write(const Process& than) const;
   // This one truncated it, and nobody has written since.
@@ -167,14 +174,21 @@ class OpenFile {
   unsigned handles = 0;  // under the table's lock
 
  private:
-  Result<Layer*> layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind);
+  struct Waiting {
+    Party party;
+    Time since;
+  };
+  static bool joins(const Layer& top, const Editor& by, const Basis& basis, const Range& range);
+  Result<Layer*> layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind,
+                           const Range& range);
   Result<Layer*> add_layer(const Editor& by, const Basis& basis, DirtyBuffer::Kind kind);
-  Result<Layer*> overlay_for(const Beneath& beneath, const Editor& by);
   Result<Layer*> rewrite_again(const Beneath& beneath, const Editor& by);
   Result<Layer*> begin_rewrite(const Beneath& beneath, const Editor& by);
   bool lay(const Beneath& beneath);
-  void wait_to_rewrite(const Party& party);
-  bool begins(const Party& party);
+  void wait_to_rewrite(const Waiting& waiting);
+  bool begins(const Editor& by, uint64_t offset);
+  void goes_on(const Process& process);
+  bool waits(const Party& party) const;
   Layer* unsealed_top() const;
   Layer* rewrite_of(const Party& party) const;
   View view_now() const;
@@ -200,7 +214,7 @@ class OpenFile {
   };
   uint64_t errors_ = 0;
   std::deque<NotSaved> not_saved_;  // the last of them
-  std::vector<Party> truncated_;    // these, too, and have written nothing since: see begin_rewrite
+  std::vector<Waiting> truncated_;  // these, too, and have written nothing since: see begin_rewrite
   bool mixed_ = false;              // layers of several rewriters are, or were, over one another
   bool orphan_ = false;
   bool doomed_ = false;

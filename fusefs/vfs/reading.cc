@@ -72,7 +72,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
       release(ino, result.handle);
       return done.error();
     }
-    if (options_.route.writable()) file.may_have_read(files_.readers(ino, process));
+    emptied(file, process);
     commits_.schedule(ino, kBareTruncation);  // whoever opened it may write nothing for long
   }
   const auto view = file.view();
@@ -83,7 +83,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   const auto last = reads && !truncates ? bases_.read_by(process, ino, tree_.last_name(ino))
                                         : std::optional<Version>();
   const bool behind = last && *last != version && matters(known.node.attr);
-  result.keep_cache = kernel_.pages_of(ino, version) && !behind;
+  result.keep_cache = kernel_.pages_of(ino, version) && !behind && !file.mixed();
   // The kernel reads with the size that it knew when read(2) began; while others rewrite the file,
   // the bytes may be of a newer content by then, cut off at the older's size. Without its pages it
   // asks for bytes and takes what it gets. Not for large files, which nobody saves so often, and
@@ -99,12 +99,21 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   // noted when it is read: that may be an older version than this.
   const bool empty = (view ? view->size : known.node.attr.size) == 0;
   if (reads && !truncates && !result.direct && (result.keep_cache || empty)) {
-    if (!file.view_for(reader(c, ino))) note_read(c, ino, version);
+    if ((writes && view) || !file.view_for(reader(c, ino))) note_read(c, ino, version);
   } else if (reads && !writes && !result.direct && !last) {
     note_read(c, ino, version);
   }
   handle->may_have_read = reads && !result.direct && result.keep_cache;
   return result;
+}
+
+// Others who have read the file, and have it open, may read now, by the kernel's word, that it is
+// empty.
+void RouteVfs::emptied(OpenFile& file, const Process& by) {
+  auto others = files_.readers(file.ino, by);
+  const auto name = tree_.last_name(file.ino);
+  std::erase_if(others, [&](const Process& p) { return !bases_.read_by(p, file.ino, name); });
+  file.may_have_read(others);
 }
 
 // The kernel takes set-id bits from a file that is written or truncated, but not for an open that

@@ -167,6 +167,7 @@ class RouteVfs final : public Vfs {
                                                   uint64_t offset);
   Status strip_set_id(const Caller& c, const Doing& doing, const Attr& attr);
   bool matters(const Attr& attr) const;
+  void emptied(OpenFile& file, const Process& by);
   bool changed_lately(const Attr& attr);
   void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino, Handle h);

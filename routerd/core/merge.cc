@@ -200,7 +200,7 @@ class Merge {
     if (!joined) return false;
     ++second.at;
     // What touches the pair's other end, too, would have to be looked for in both.
-    if (first.next() && first.next()->begin == other->end) return false;
+    if (first.next() && first.next()->begin <= other->end) return false;
     return put({edit.begin, other->end, 0, 0}, *joined);
   }
   bool apply_both(const Edit& head, const Edit& mine) {
@@ -213,6 +213,7 @@ class Merge {
     return both && put(head, *both);
   }
   bool put(const Edit& edit, std::string_view text) {
+    if (edit.begin < at_) return false;
     out_ += base_.range(at_, edit.begin);
     out_ += text;
     at_ = edit.end;

@@ -82,6 +82,8 @@ TEST(Merge, ALineThatBothAddedBesideAReplacementIsOneLine) {
   EXPECT_EQ(merge3("b\na\n", "b\nX\na\n", "c\nX\na\n"), "c\nX\na\n");
   EXPECT_EQ(merge3("a\nb\n", "a\nX\nh\nb\n", "a\nX\nc\n"), "a\nX\nh\nc\n");
   EXPECT_EQ(merge3("b0\nb1\nb2\n", "b1\nb0\nb2\n", "b1\nb0\nm0\n"), "b1\nb0\nm0\n");
+  // What one side changed within, too, is an overlap.
+  EXPECT_EQ(merge3("a\nb\nc\nd\ne\n", "a\nX\nb\nC\nd\ne\n", "a\nX\nY\nZ\ne\n"), std::nullopt);
   // Blank lines say nothing of that.
   EXPECT_EQ(merge3("a\nb\n", "a\n\nh\nb\n", "a\n\nc\n"), "a\n\nh\n\nc\n");
   // Which of two replacements a common line is of, nobody can tell.

@@ -66,9 +66,13 @@ class OneMount : public TwoMounts {
   }
   // "0r 1r 0o ...": programs 0 and 1 on mount b, 2 on mount a.
   void run(const std::string& steps) {
-    SCOPED_TRACE(steps);
+    run(steps, "head\n");
+    run(steps, "");
+  }
+  void run(const std::string& steps, const std::string& before) {
+    SCOPED_TRACE(steps + "over '" + before + "'");
     (void)b.unlink("x").ok();
-    ASSERT_OK(b.write("x", "head\n"));
+    ASSERT_OK(b.write("x", before));
     std::vector<std::unique_ptr<Program>> programs;
     for (int i = 0; i < 3; ++i) programs.push_back(std::make_unique<Program>(i < 2 ? &b : &a, i));
     for (size_t at = 0; at + 1 < steps.size(); at += 3)
@@ -91,7 +95,7 @@ class OneMount : public TwoMounts {
         EXPECT_EQ(program->had_read(), "");
       }
     }
-    EXPECT_EQ(head.rfind("head\n", 0), 0u) << head;
+    EXPECT_EQ(head.rfind(before, 0), 0u) << head;
   }
 };
 
@@ -118,6 +122,69 @@ TEST_F(OneMount, NorWithAThirdOnAnotherMount) {
     run(steps);
     if (HasFailure()) return;
   }
+}
+
+// Both edit in place, without a truncation: neither writes over what the other has just written.
+TEST_F(OneMount, EditsInPlaceOfWhatBothHadRead) {
+  OtherProcess first, second;
+  ASSERT_OK(b.write("x", "one\ntwo\nthree\nfour\nfive\n"));
+  Handle h[2];
+  for (const auto* process : {&first, &second}) {
+    b.me.tid = process->tid();
+    EXPECT_OK(b.read("x"));
+    const auto opened = b.open("x", O_RDWR);
+    ASSERT_OK(opened);
+    h[process == &second] = *opened;
+  }
+  b.me.tid = first.tid();
+  ASSERT_OK(b.pwrite(h[0], 0, "ONE\ntwo\nthree\nfour\nfive\n"));
+  b.me.tid = second.tid();
+  ASSERT_OK(b.pwrite(h[1], 0, "one\ntwo\nthree\nfour\nFIVE\n"));
+  ASSERT_OK(b.close(h[1]));
+  b.me.tid = first.tid();
+  ASSERT_OK(b.close(h[0]));
+  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nfour\nFIVE\n");
+  EXPECT_EQ(text(b.read("x")), "ONE\ntwo\nthree\nfour\nFIVE\n");
+}
+
+// Who truncated it together with another writes on behind what that one has written.
+TEST_F(OneMount, ATruncationIsNotCarriedOutWhereItsProcessGoesOnFromAnothersText) {
+  for (const bool reads : {true, false}) {
+    OtherProcess first, second;
+    b.me.tid = 0;
+    ASSERT_OK(b.write("x", "before\n"));
+    b.me.tid = first.tid();
+    const auto one = b.open("x", O_WRONLY | O_TRUNC);
+    b.me.tid = second.tid();
+    const auto two = b.open("x", O_RDWR | O_TRUNC);
+    ASSERT_OK(one);
+    ASSERT_OK(two);
+    b.me.tid = first.tid();
+    ASSERT_OK(b.pwrite(*one, 0, "AAAA"));
+    ASSERT_OK(b.close(*one));
+    b.me.tid = second.tid();
+    if (reads) {
+      EXPECT_EQ(text(b.pread(*two, 0, 10)), "AAAA");
+    }
+    ASSERT_OK(b.pwrite(*two, reads ? 0 : 4, "BBBB"));
+    ASSERT_OK(b.close(*two));
+    EXPECT_EQ(text(a.read("x")), reads ? "BBBB" : "AAAABBBB");
+  }
+}
+
+// It has the file open and never read it: nothing of it rests on what another emptied.
+TEST_F(OneMount, AnUpdateInPlaceByWhoReadNothingIsNotRefused) {
+  OtherProcess first, second;
+  ASSERT_OK(a.write("x", "before\n"));
+  b.me.tid = second.tid();
+  const auto h = b.open("x", O_RDWR);
+  ASSERT_OK(h);
+  b.me.tid = first.tid();
+  ASSERT_OK(b.write("x", "first\n"));
+  b.me.tid = second.tid();
+  ASSERT_OK(b.pwrite(*h, 0, "SECON"));
+  ASSERT_OK(b.close(*h));
+  EXPECT_EQ(text(a.read("x")), "SECON\n");
 }
 
 // The kernel answers a read of what was just emptied by itself.
