@@ -73,7 +73,7 @@ inline bool transient(Code code) {
 }
 
 // Of a commit for another's sake: what the router refused and keeps is told to who wrote it
-// (OpenFile::not_saved), not to whose call came by.
+// (OpenFile::errors), not to whose call came by.
 inline Status but_for_conflicts(Status saved) {
   return !saved.ok() && saved.code() == Code::conflict ? ok() : saved;
 }

@@ -167,7 +167,7 @@ void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& na
 Status Commits::drop_doomed(OpenFile& file) {
   const Error why = fail(Code::io, "a lock under which this was written was lost with the link");
   if (file.dirty()) lose(file, file.dirty_bytes(), why);
-  file.not_saved(why);
+  file.errors.add(why);
   forget(file);
   file.undoom();
   return why;
@@ -178,7 +178,7 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
   switch (error.code) {
     case Code::conflict:
       tell_conflict(file, layer.buffer->bytes(), error);
-      file.not_saved(error, &layer);
+      file.errors.add(error, &layer);
       return let_go(file, layer);
     case Code::stale_node:  // there is nothing left that could take them
     case Code::not_found:
@@ -197,7 +197,7 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
       return;
   }
   lose(file, layer.buffer->bytes(), error);
-  file.not_saved(error);
+  file.errors.add(error);
   let_go(file, layer);
 }
 
@@ -320,7 +320,7 @@ void Commits::commit_in_background(Ino ino, client::CancelToken* stop) {
   if (transient(status.code()) || (status.code() == Code::io && file->dirty())) {
     schedule(ino, kCommitRetryDelay);
   } else {
-    file->not_saved(status.error());
+    file->errors.add(status.error());
   }
 }
 

@@ -39,13 +39,6 @@ void Layer::read_by(const Process& process) {
   }
 }
 
-void Layer::may_be_read_by(const Process& process) {
-  if (Part* part = part_of(Party{process})) {
-    part->read = true;
-    part->seen = edits;
-  }
-}
-
 bool Layer::has_part(const Party& party) const {
   return std::any_of(parts.begin(), parts.end(), [&](const Part& p) {
     return (p.wrote || p.truncated) && p.party.same(party);

@@ -52,12 +52,14 @@ struct Layer {
   bool sealed = false;      // being sent, or sent without an answer: must not change any more
   OpNumber operation;       // sent without an answer; only whoever has the turn touches it
 
-  bool bare() const { return buffer->whole() && !buffer->has_data(); }  // a truncation, and no more
-  void touch(const Editor& by);                                         // an edit of it
-  void touch_truncated(
-      const Editor& by);  // cut to nothing: what others wrote is not in it any more
+  // A truncation, and no more.
+  bool bare() const { return buffer->whole() && !buffer->has_data(); }
+  // After each edit of the buffer.
+  void touch(const Editor& by);
+  // It was cut to nothing: what was written before is not in it any more.
+  void touch_truncated(const Editor& by);
+  // What is in it by now was read, or may have been.
   void read_by(const Process& process);
-  void may_be_read_by(const Process& process);  // some of it, unseen
 
   bool has_part(const Party& party) const;      // it wrote or truncated
   bool others_have(const Party& than) const;    // others wrote or truncated

@@ -72,8 +72,8 @@ Status Locks::save(const Doing& doing, const Lock& lock, bool must) {
   if (!file) return ok();
   const Status saved = parts_.commits->commit(doing, *file, {{}, must});
   if (saved.ok()) return ok();
-  if (transient(saved.code())) return must ? saved : ok();             // it is unsaved as before
-  if (saved.code() != Code::conflict) file->not_saved(saved.error());  // told to whom it concerns
+  if (transient(saved.code())) return must ? saved : ok();              // it is unsaved as before
+  if (saved.code() != Code::conflict) file->errors.add(saved.error());  // told to whom it concerns
   return ok();
 }
 

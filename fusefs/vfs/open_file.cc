@@ -213,7 +213,7 @@ void OpenFile::may_have_read(const std::vector<Process>& others) {
   for (const Process& process : others) {
     const bool waits = std::any_of(truncated_.begin(), truncated_.end(),
                                    [&](const Waiting& w) { return w.party.process == process; });
-    if (top && !waits && !top->has_part(Party{process})) top->may_be_read_by(process);
+    if (top && !waits && !top->has_part(Party{process})) top->read_by(process);
   }
 }
 
@@ -455,33 +455,6 @@ void OpenFile::renumbered(Version from, Version to) {
   if (base_ == from) base_ = to;
   for (const auto& layer : layers_)
     if (layer->base == from) layer->base = to;
-}
-
-void OpenFile::not_saved(Error error, const Layer* layer) {
-  std::lock_guard lock(mutex_);
-  ++errors_;
-  NotSaved& last = not_saved_.emplace_back(NotSaved{std::move(error), {}});
-  if (layer)
-    for (const Layer::Part& part : layer->parts)
-      if (part.wrote || part.truncated) last.whose.push_back(part.party);
-  if (not_saved_.size() > kErrors) not_saved_.pop_front();
-}
-
-uint64_t OpenFile::errors() const {
-  std::lock_guard lock(mutex_);
-  return errors_;
-}
-
-std::optional<Error> OpenFile::error_since(uint64_t seen, const Party& of) const {
-  std::lock_guard lock(mutex_);
-  const uint64_t forgotten = errors_ - not_saved_.size();
-  for (size_t i = not_saved_.size(); i-- > 0 && forgotten + i + 1 > seen;) {
-    const auto& whose = not_saved_[i].whose;
-    if (whose.empty() ||
-        std::any_of(whose.begin(), whose.end(), [&](const Party& p) { return p.same(of); }))
-      return not_saved_[i].error;
-  }
-  return seen < forgotten ? std::optional<Error>(not_saved_.front().error) : std::nullopt;
 }
 
 void OpenFile::doom() {

@@ -31,6 +31,7 @@
 #include "fusefs/cache/patience.h"
 #include "fusefs/vfs/data_map.h"
 #include "fusefs/vfs/layer.h"
+#include "fusefs/vfs/write_errors.h"
 #include "linkspan/clock.h"
 #include "linkspan/ops.h"
 
@@ -39,7 +40,6 @@ namespace linkspan::vfs {
 inline constexpr size_t kLayers = 1024;  // of one file; then writes fail with `busy`
 // Who truncated what another had just truncated begins a rewrite of its own within that time.
 inline constexpr std::chrono::nanoseconds kWaitsToRewrite = std::chrono::seconds(2);
-inline constexpr size_t kErrors = 16;  // of one file; who is to be told of older ones hears these
 
 // The committed content under a clean file, as just learned. `moment` guards against a commit of
 // our own in between: OpenFile::moment() from before it was learned.
@@ -155,12 +155,8 @@ class OpenFile {
   // A rename gave the same content another version number.
   void renumbered(Version from, Version to);
 
-  // Something that was written could not be committed: whoever has the file open for writing is to
-  // be told, and each once (as errseq_t in the kernel does), not just whose call the commit was.
-  // `layer`: whose writers alone are meant.
-  void not_saved(Error error, const Layer* layer = nullptr);
-  uint64_t errors() const;  // so many so far
-  std::optional<Error> error_since(uint64_t seen, const Party& of) const;
+  // What of it could not be committed, for those who have it open for writing.
+  WriteErrors errors;
 
   // What is unsaved was written under a lock that is lost: it must not be committed any more.
   void doom();
@@ -208,12 +204,6 @@ class OpenFile {
   Version base_;  // beneath the layers; says nothing while there are none
   uint64_t base_size_ = 0;
   std::deque<std::shared_ptr<Layer>> layers_;
-  struct NotSaved {
-    Error error;
-    std::vector<Party> whose;  // empty: everybody's
-  };
-  uint64_t errors_ = 0;
-  std::deque<NotSaved> not_saved_;  // the last of them
   std::vector<Waiting> truncated_;  // these, too, and have written nothing since: see begin_rewrite
   bool mixed_ = false;              // layers of several rewriters are, or were, over one another
   bool orphan_ = false;

@@ -41,7 +41,7 @@ Handle OpenFiles::open(Ino ino, const Process& opener, bool reads, bool writes) 
   if (!file) file = std::make_shared<OpenFile>(ino, place_);
   ++file->handles;
   handle->file = file;
-  handle->errors_seen = file->errors();
+  handle->errors_seen = file->errors.count();
   const Handle h = new_handle();
   handles_.emplace(h, std::move(handle));
   return h;

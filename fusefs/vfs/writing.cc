@@ -152,7 +152,7 @@ Status RouteVfs::commit_and_report(const Caller& c, const Doing& doing, Handle h
   const Party party{processes_.of_thread(c.tid), h};
   const auto done = commits_.commit(doing, file, {party});
   if (!done.ok() && transient(done.code())) commits_.schedule(file.ino, kCommitRetryDelay);
-  const auto missed = file.error_since(handle.errors_seen, {handle.opener, h});
+  const auto missed = file.errors.since(handle.errors_seen, {handle.opener, h});
   if (!done.ok()) return done;
   return missed ? Status(*missed) : ok();
 }
@@ -184,12 +184,12 @@ Status RouteVfs::flush(const Caller& c, Ino ino, Handle h) {
 Status RouteVfs::fsync(const Caller& c, Ino ino, Handle h) {
   const auto handle = files_.handle(h);
   if (!handle) return no_such_handle();
-  const uint64_t errors = handle->file->errors();
+  const uint64_t errors = handle->file->errors.count();
   const Status saved = commit_and_report(c, begin(c), h, *handle);
   // Those of this commit are in its answer; but if that is of what may yet be saved, there can be
   // others, of before, that it does not tell.
   if (saved.ok()) handle->errors_seen = errors;
-  if (!saved.ok() && !transient(saved.code())) handle->errors_seen = handle->file->errors();
+  if (!saved.ok() && !transient(saved.code())) handle->errors_seen = handle->file->errors.count();
   LINKSPAN_CHECK(saved);
   // Another descriptor may have been told already what was dropped with a lock.
   return Locks::intact(*handle);

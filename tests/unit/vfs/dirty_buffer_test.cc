@@ -309,6 +309,20 @@ TEST(OpenFile, AWholeRewriteTakesAppendsAndWritersOfOtherBases) {
   EXPECT_EQ(*file.seal_lowest(99)->base, Version{3});
 }
 
+// A truncation waits for its writer, but not one that is under way already.
+TEST(OpenFile, ATruncationThatWasSentIsCommittedThoughAnotherWaitsBehindIt) {
+  SpoolPlace place;
+  OpenFile file(Ino{16}, &place);
+  const CommitPart written{{}, /*bare=*/false};
+  ASSERT_EQ(*file.truncate(beneath(file, 1, 4), by(1), 0), Edited::done);
+  EXPECT_EQ(file.last_layer(written), 0u);
+  ASSERT_TRUE(file.seal_lowest(1));
+  ASSERT_EQ(*file.write(beneath(file, 1, 4), by(1), 0, "x", false), Edited::done);
+  EXPECT_EQ(file.last_layer(written), 2u);
+  ASSERT_EQ(*file.truncate(beneath(file, 1, 4), by(1), 0), Edited::done);
+  EXPECT_EQ(file.last_layer(written), 1u);
+}
+
 TEST(OpenFile, ASealedLayerChangesNoMoreAndLaterOnesRestOnItsCommit) {
   SpoolPlace place;
   OpenFile file(Ino{16}, &place);

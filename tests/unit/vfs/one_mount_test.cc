@@ -49,6 +49,13 @@ size_t count(const std::string& all, const std::string& line) {
 
 class OneMount : public TwoMounts {
  protected:
+  // As this process, from now on.
+  Handle opens(const OtherProcess& process, int flags) {
+    b.me.tid = process.tid();
+    const auto opened = b.open("x", flags);
+    EXPECT_OK(opened);
+    return opened.ok() ? *opened : 0;
+  }
   void SetUp() override {
     a.clock.stop();
     b.clock.stop();
@@ -153,23 +160,56 @@ TEST_F(OneMount, ATruncationIsNotCarriedOutWhereItsProcessGoesOnFromAnothersText
     OtherProcess first, second;
     b.me.tid = 0;
     ASSERT_OK(b.write("x", "before\n"));
+    const Handle one = opens(first, O_WRONLY | O_TRUNC);
+    const Handle two = opens(second, O_RDWR | O_TRUNC);
     b.me.tid = first.tid();
-    const auto one = b.open("x", O_WRONLY | O_TRUNC);
-    b.me.tid = second.tid();
-    const auto two = b.open("x", O_RDWR | O_TRUNC);
-    ASSERT_OK(one);
-    ASSERT_OK(two);
-    b.me.tid = first.tid();
-    ASSERT_OK(b.pwrite(*one, 0, "AAAA"));
-    ASSERT_OK(b.close(*one));
+    ASSERT_OK(b.pwrite(one, 0, "AAAA"));
+    ASSERT_OK(b.close(one));
     b.me.tid = second.tid();
     if (reads) {
-      EXPECT_EQ(text(b.pread(*two, 0, 10)), "AAAA");
+      EXPECT_EQ(text(b.pread(two, 0, 10)), "AAAA");
     }
-    ASSERT_OK(b.pwrite(*two, reads ? 0 : 4, "BBBB"));
-    ASSERT_OK(b.close(*two));
-    EXPECT_EQ(text(a.read("x")), reads ? "BBBB" : "AAAABBBB");
+    ASSERT_OK(b.pwrite(two, reads ? 0 : 4, "BB"));
+    ASSERT_OK(b.close(two));
+    EXPECT_EQ(text(a.read("x")), reads ? "BBAA" : "AAAABB");
   }
+}
+
+// Nor where it got a lock behind the one who wrote.
+TEST_F(OneMount, ATruncationIsNotCarriedOutUnderALaterLock) {
+  OtherProcess first, second;
+  ASSERT_OK(b.write("x", "before\n"));
+  const Handle one = opens(first, O_WRONLY | O_TRUNC);
+  const Handle two = opens(second, O_RDWR | O_TRUNC);
+  b.me.tid = first.tid();
+  ASSERT_OK(b.pwrite(one, 0, "AAAA"));
+  ASSERT_OK(b.close(one));
+  b.me.tid = second.tid();
+  const Lock lock{b.ino("x"), LockKind::record, 7, LockType::exclusive, {}, 0, false};
+  ASSERT_OK(b.vfs->set_lock(b.me, two, lock, false));
+  ASSERT_OK(b.pwrite(two, 0, "BB"));
+  ASSERT_OK(b.close(two));
+  EXPECT_EQ(text(a.read("x")), "BBAA");
+}
+
+// What it read was refused, so it never was: nothing can be made of that.
+TEST_F(OneMount, WhoReadWhatWasRefusedIsRefused) {
+  OtherProcess refused, reader;
+  ASSERT_OK(b.write("x", "one\ntwo\n"));
+  for (const auto* process : {&refused, &reader}) {
+    b.me.tid = process->tid();
+    EXPECT_EQ(text(b.read("x")), "one\ntwo\n");
+  }
+  ASSERT_OK(a.append("x", "three\n"));
+  const Handle h = opens(refused, O_WRONLY | O_TRUNC);
+  b.me.tid = reader.tid();
+  EXPECT_EQ(text(b.read("x")), "");
+  b.me.tid = refused.tid();
+  ASSERT_OK(b.pwrite(h, 0, std::string("bin\0ary", 7)));
+  EXPECT_EQ(b.close(h).code(), Code::conflict);
+  b.me.tid = reader.tid();
+  EXPECT_EQ(b.write("x", "reader\n").code(), Code::conflict);
+  EXPECT_EQ(text(a.read("x")), "one\ntwo\nthree\n");
 }
 
 // It has the file open and never read it: nothing of it rests on what another emptied.
@@ -217,22 +257,18 @@ TEST_F(OneMount, EachTruncationIsOfItsOwnRewrite) {
   for (const bool closes_first : {true, false}) {
     b.me.tid = 0;
     ASSERT_OK(b.write("x", "a long text that was there before\n"));
-    b.me.tid = first.tid();
-    const auto one = b.open("x", O_WRONLY | O_TRUNC);
-    b.me.tid = second.tid();
-    const auto two = b.open("x", O_WRONLY | O_TRUNC);
-    ASSERT_OK(one);
-    ASSERT_OK(two);
-    ASSERT_OK(b.pwrite(*two, 0, "of the second\n"));
+    const Handle one = opens(first, O_WRONLY | O_TRUNC);
+    const Handle two = opens(second, O_WRONLY | O_TRUNC);
+    ASSERT_OK(b.pwrite(two, 0, "of the second\n"));
     if (closes_first) {
-      ASSERT_OK(b.close(*two));
+      ASSERT_OK(b.close(two));
     }
     b.me.tid = first.tid();
-    ASSERT_OK(b.pwrite(*one, 0, "first\n"));
-    ASSERT_OK(b.close(*one));
+    ASSERT_OK(b.pwrite(one, 0, "first\n"));
+    ASSERT_OK(b.close(one));
     b.me.tid = second.tid();
     if (!closes_first) {
-      ASSERT_OK(b.close(*two));
+      ASSERT_OK(b.close(two));
     }
     EXPECT_EQ(text(a.read("x")), "first\n");
     EXPECT_EQ(text(b.read("x")), "first\n");
@@ -322,7 +358,7 @@ class Unseen : public OneMount {
     EXPECT_OK(a.read("x"));
     ASSERT_OK(a.write("x", "one\ntwo\n"));
   }
-  Opened opens(int flags) {
+  Opened looks(int flags) {
     const auto opened = b.vfs->open(b.me, b.ino("x"), flags);
     EXPECT_OK(opened);
     return opened.ok() ? *opened : Opened{};
@@ -334,22 +370,22 @@ TEST_F(Unseen, WhoHadReadAnOlderVersionReadsPastThePagesUntilItHasReadThisOne) {
   b.me.tid = q.tid();
   EXPECT_EQ(text(b.read("x")), "one\ntwo\n");
   b.me.tid = p.tid();
-  const Opened opened = opens(O_RDONLY);
+  const Opened opened = looks(O_RDONLY);
   EXPECT_TRUE(opened.direct);
   b.vfs->release(b.ino("x"), opened.handle);  // and has not read it
-  EXPECT_FALSE(opens(O_RDWR).keep_cache);
+  EXPECT_FALSE(looks(O_RDWR).keep_cache);
   ASSERT_OK(b.write("x", "one\nmine\n"));
   const std::string head = text(a.read("x"));
   EXPECT_EQ(count(head, "two\n"), 1u) << head;
   EXPECT_EQ(count(head, "mine\n"), 1u) << head;
   EXPECT_EQ(text(b.read("x")), head);
-  EXPECT_FALSE(opens(O_RDONLY).direct);
+  EXPECT_FALSE(looks(O_RDONLY).direct);
 }
 
 TEST_F(Unseen, OthersReadThem) {
   b.me.tid = q.tid();
-  EXPECT_FALSE(opens(O_RDONLY).direct);
-  EXPECT_FALSE(opens(O_RDONLY).direct);
+  EXPECT_FALSE(looks(O_RDONLY).direct);
+  EXPECT_FALSE(looks(O_RDONLY).direct);
 }
 
 }  // namespace

@@ -196,49 +196,49 @@ TEST_F(FieldsTest, TheBasesAreNotRefusedForWhatTheySay) {
   });
 }
 
+// Each field of each base that has a bound.
+template <class Each>
+void each_bound(const MethodDescriptor& method, Each each) {
+  for (const auto& base : bases(method)) {
+    std::vector<Place> places;
+    collect(*base, {}, &places);
+    for (const Place& place : places)
+      if (const Bound* bound = bound_of(place.field())) each(*base, place, *bound);
+  }
+}
+
+std::unique_ptr<Message> with(const Message& base, const Place& place, const Value& value) {
+  std::unique_ptr<Message> message(base.New());
+  message->CopyFrom(base);
+  set_at(message.get(), place, value);
+  return message;
+}
+
 TEST_F(FieldsTest, OutOfItsBoundsEachIsRefusedByName) {
   int refused = 0;
   each_method([&](const MethodDescriptor& method) {
-    for (const auto& base : bases(method)) {
-      std::vector<Place> places;
-      collect(*base, {}, &places);
-      for (const Place& place : places) {
-        const Bound* bound = bound_of(place.field());
-        if (!bound) continue;
-        for (const Bound::Bad& bad : bound->bad) {
-          const std::unique_ptr<Message> message(base->New());
-          message->CopyFrom(*base);
-          set_at(message.get(), place, bad.value);
-          const Outcome outcome = send(method, *message);
-          const std::string what = method.name() + " " + place.name() + " = " + shown(bad.value);
-          EXPECT_EQ(outcome.code(), bad.code) << what << ": " << outcome.text();
-          EXPECT_THAT(outcome.text(), HasSubstr(place.field()->name())) << what;
-          ++refused;
-        }
+    each_bound(method, [&](const Message& base, const Place& place, const Bound& bound) {
+      for (const Bound::Bad& bad : bound.bad) {
+        const Outcome outcome = send(method, *with(base, place, bad.value));
+        const std::string what = method.name() + " " + place.name() + " = " + shown(bad.value);
+        EXPECT_EQ(outcome.code(), bad.code) << what << ": " << outcome.text();
+        EXPECT_THAT(outcome.text(), HasSubstr(place.field()->name())) << what;
+        ++refused;
       }
-    }
+    });
   });
   EXPECT_GT(refused, 300);
 }
 
 TEST_F(FieldsTest, AtItsBoundsNoneIsRefused) {
   each_method([&](const MethodDescriptor& method) {
-    for (const auto& base : bases(method)) {
-      std::vector<Place> places;
-      collect(*base, {}, &places);
-      for (const Place& place : places) {
-        const Bound* bound = bound_of(place.field());
-        if (!bound) continue;
-        for (const Value& good : bound->good) {
-          const std::unique_ptr<Message> message(base->New());
-          message->CopyFrom(*base);
-          set_at(message.get(), place, good);
-          const Outcome outcome = send(method, *message);
-          EXPECT_THAT(outcome.text(), ::testing::Not(HasSubstr(place.field()->name() + ":")))
-              << method.name() << " " << place.name() << " = " << shown(good);
-        }
+    each_bound(method, [&](const Message& base, const Place& place, const Bound& bound) {
+      for (const Value& good : bound.good) {
+        const Outcome outcome = send(method, *with(base, place, good));
+        EXPECT_THAT(outcome.text(), ::testing::Not(HasSubstr(place.field()->name() + ":")))
+            << method.name() << " " << place.name() << " = " << shown(good);
       }
-    }
+    });
   });
 }
 
