@@ -212,6 +212,7 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
   request.to_name = to_name;
   request.no_replace = (flags & RENAME_NOREPLACE) != 0;
   request.exchange = (flags & RENAME_EXCHANGE) != 0;
+  if (auto again = refused_renames_.take(c.tid, request)) return *again;
 
   const Doing doing = begin(c);
   const cache::Name source{from, from_name}, target{to, to_name};
@@ -234,13 +235,11 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
     }
   }
   const Ino moved = moving.value_or(Ino{});
-  if (auto again = refused_renames_.take(c.tid, request, moved, options_.clock->steady()))
-    return *again;
   const cache::Ticket ticket = tree_.ticket();
   OpNumber operation;
   const auto reply = by_name(client_->rename(doing.call(&operation), request));
   unless_heard(operation, {source, target}, {});
-  if (!reply.ok() && reply.code() == Code::conflict) refused(c, request, moved, reply.error());
+  if (!reply.ok() && reply.code() == Code::conflict) refused(c, request, reply.error());
   if (!reply.ok() && (transient(reply.code()) || reply.code() == Code::io) && moved && flags == 0)
     bases_.may_have_renamed(process, target, {moved, request.base_version});
   if (!reply.ok()) return reply.error();
@@ -272,10 +271,9 @@ Status RouteVfs::learn_outcome(const Doing& doing, const Process& process,
 }
 
 // The router keeps what it refuses so; its error says where.
-void RouteVfs::refused(const Caller& c, const RenameRequest& request, Ino moving,
-                       const Error& error) {
+void RouteVfs::refused(const Caller& c, const RenameRequest& request, const Error& error) {
   refused_.fetch_add(1, std::memory_order_relaxed);
-  refused_renames_.note(c.tid, request, moving, error, options_.clock->steady());
+  refused_renames_.note(c.tid, request, error);
   if (options_.on_conflict)
     options_.on_conflict(options_.route.path + "/: '" + request.from_name +
                          "' was not renamed to '" + request.to_name + "', " + error.message);

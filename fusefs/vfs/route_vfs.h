@@ -139,7 +139,7 @@ class RouteVfs final : public Vfs {
   Result<MutationReply> create_node(const Doing& doing, const Caller& c, CreateRequest request);
   Status remove(const Caller& c, Ino parent, const std::string& name, bool directory);
   Status commit_named(const Doing& doing, const cache::Name& name);
-  void refused(const Caller& c, const RenameRequest& request, Ino moving, const Error& error);
+  void refused(const Caller& c, const RenameRequest& request, const Error& error);
   void renamed(const Process& process, const RenameRequest& request, const MutationReply& reply,
                cache::Ticket ticket, const std::optional<Ino>& target_before,
                const std::optional<KnownNode>& moved_before);

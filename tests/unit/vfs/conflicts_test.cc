@@ -137,6 +137,18 @@ TEST_F(Refused, ARenameIsKeptOnceThoughTheKernelTriesAgain) {
   EXPECT_EQ(text(a.read("x")), "mine\n");
 }
 
+// Also where what was known of the files is dropped between the two, with the link.
+TEST_F(Refused, ARenameIsKeptOnceThoughTheCachesAreLostMeanwhile) {
+  ASSERT_OK(a.write("x", "one\n"));
+  EXPECT_EQ(text(b.read("x")), "one\n");
+  ASSERT_OK(a.write("x", "theirs\n"));
+  ASSERT_OK(b.write("temp", "mine\n"));
+  EXPECT_EQ(b.rename("temp", "x").code(), Code::conflict);
+  b.vfs->on_caches_lost();
+  EXPECT_EQ(b.vfs->rename(b.me, b.root, "temp", b.root, "x", 0).code(), Code::conflict);
+  EXPECT_EQ(kept().size(), 1u);
+}
+
 // The answer to a save got lost: whoever saves again without a look knows what it had saved itself.
 TEST_F(UnheardSave, IsNoChangeOfAnothers) {
   ASSERT_OK(b.write("x", "one\n"));
