@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace linkspan::vfs {
+namespace {
+
+constexpr std::chrono::seconds kMoment{30};
+
+}  // namespace
 
 void BaseVersions::note(const Process& process, const Known& what,
                         const std::optional<cache::Name>& name) {
@@ -151,12 +156,37 @@ std::optional<BaseVersions::Unanswered> BaseVersions::take_unanswered(const Proc
 }
 
 void BaseVersions::moved_away(const Process& process, const cache::Name& name, const Base& read) {
+  const Clock::Steady now = clock_->steady();
   std::lock_guard lock(mutex_);
-  away_.put(NameKey{process, name}, Away{read, {}});
+  for (const Process& who : {process, Process{}})
+    away_.put(NameKey{who, name}, Away{read, {}, now});
+}
+
+bool BaseVersions::has_read(const Process& process, const cache::Name& name) {
+  std::lock_guard lock(mutex_);
+  const Known* known = by_name_.find(NameKey{process, name});
+  return known && known->read;
+}
+
+std::optional<Base> BaseVersions::of_moved_away(const Process& process, const cache::Name& name,
+                                                Ino moving) {
+  const Clock::Steady now = clock_->steady();
+  std::lock_guard lock(mutex_);
+  for (const Process& who : {process, Process{}})
+    if (const Away* away = away_.find(NameKey{who, name});
+        away && !away->made.ino && away->read.ino != moving && now - away->at < kMoment)
+      return away->read;
+  return std::nullopt;
+}
+
+void BaseVersions::took_place(const Process& process, const cache::Name& name) {
+  std::lock_guard lock(mutex_);
+  for (const Process& who : {process, Process{}}) away_.erase(NameKey{who, name});
 }
 
 void BaseVersions::made_anew(const Process& process, const cache::Name& name, const Base& made) {
   std::lock_guard lock(mutex_);
+  if (process) away_.erase(NameKey{Process{}, name});
   const NameKey key{process, name};
   Away* away = away_.find(key);
   if (!away || away->made.ino) return;

@@ -10,7 +10,8 @@
 // one change after the other, it overwrites as on a local disk (`echo a >f; sed -i ... f; echo b
 // >f`). What another mount changed meanwhile, it does not.
 //
-// Threads: any. Bounded: what is forgotten counts as never read.
+// Threads: any. Bounded: what is forgotten counts as never read, and a file that was moved away for
+// more than half a minute as moved for good (the router remembers it for longer).
 #pragma once
 
 #include <mutex>
@@ -20,6 +21,7 @@
 #include "fusefs/cache/lru.h"
 #include "fusefs/cache/names.h"
 #include "fusefs/vfs/processes.h"
+#include "linkspan/clock.h"
 #include "linkspan/types.h"
 
 namespace linkspan::vfs {
@@ -40,6 +42,8 @@ struct Basis {
 
 class BaseVersions {
  public:
+  explicit BaseVersions(const Clock* clock) : clock_(clock) {}
+
   // `former`: the name that it had, where `name` is none because another file took it just now. Who
   // found the file by it, before, saves under it what is based on this.
   void read(const Process& process, const Base& what, const std::optional<cache::Name>& name,
@@ -85,8 +89,16 @@ class BaseVersions {
   // The name was made anew or is gone: what was read under it is of another file.
   void forget_name(const Process& process, const cache::Name& name);
   // But when the process moved the file away (to a version of that number) and makes a new one in
-  // its place, which goes on with the file's history, it saves what it had read.
+  // its place, or renames one to it, which goes on with the file's history, it saves what it had
+  // read.
   void moved_away(const Process& process, const cache::Name& name, const Base& read);
+  // The process itself has read the file under this name.
+  bool has_read(const Process& process, const cache::Name& name);
+  // What a rename of `moving` to this name is based on, where nothing is there, or nothing that was
+  // read: the file that was moved away from it a moment ago.
+  std::optional<Base> of_moved_away(const Process& process, const cache::Name& name, Ino moving);
+  // A rename has put a file there.
+  void took_place(const Process& process, const cache::Name& name);
   // `made`: the new file, as it was born; the version before is the other's last.
   void made_anew(const Process& process, const cache::Name& name, const Base& made);
 
@@ -121,6 +133,7 @@ class BaseVersions {
   Version last_of(Ino ino, const Known& known);
   void note(const Process& process, const Known& known, const std::optional<cache::Name>& name);
 
+  const Clock* const clock_;
   std::mutex mutex_;  // leaf
   cache::LruMap<NodeKey, Known, NodeHash> by_node_{65536};
   cache::LruMap<NameKey, Known, NameKeyHash> by_name_{65536};
@@ -132,6 +145,7 @@ class BaseVersions {
   struct Away {
     Base read;  // of the file that was moved away
     Base made;  // in its place since, as it was born
+    Clock::Steady at;
   };
   cache::LruMap<NameKey, Away, NameKeyHash> away_{4096};
   struct Renumbered {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "fusefs/vfs/route_vfs.h"
+#include "linkspan/backup.h"
 
 namespace linkspan::vfs {
 namespace {
@@ -227,14 +228,15 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
   const auto target_before = tree_.known_name(target);
   const auto moving = tree_.known_name(source);
   const auto moved_before = moving && *moving ? tree_.known_node(*moving) : std::nullopt;
-  if (flags == 0) {
-    if (const auto base = bases_.of_name(process, target, target_before.value_or(Ino{}),
-                                         moving.value_or(Ino{}))) {
-      request.base_ino = base->ino;
-      request.base_version = base->version;
-    }
-  }
   const Ino moved = moving.value_or(Ino{});
+  // A backup replaces the one before it: that is no edit of it, but by who has read it.
+  if (flags == 0 && (!makes_backup(request) || bases_.has_read(process, target))) {
+    const bool file = !moved_before || moved_before->node.attr.kind == Kind::file;
+    auto base = bases_.of_name(process, target, target_before.value_or(Ino{}), moved);
+    if (!base && file) base = bases_.of_moved_away(process, target, moved);
+    request.base_ino = base ? base->ino : Ino{};
+    request.base_version = base ? base->version : Version{};
+  }
   const cache::Ticket ticket = tree_.ticket();
   OpNumber operation;
   const auto reply = by_name(client_->rename(doing.call(&operation), request));
@@ -319,6 +321,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
       bases_.moved_away(process, source, Base{moved.ino, moved.version});
   }
   const bool replaced = reply.version && !request.exchange;
+  bases_.took_place(process, target);
   if (!replaced || moved.kind != Kind::file) return bases_.forget_name(process, target);
   const Base made{moved.ino, moved.version};
   bases_.wrote(process, made, target);

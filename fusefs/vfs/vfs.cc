@@ -9,6 +9,7 @@ RouteVfs::RouteVfs(client::RouterClient* client, KernelCache* kernel, VfsOptions
       client_(client),
       tree_(client, &content_, &gate_, &options_),
       contents_(client, &content_),
+      bases_(options_.clock),
       kernel_(kernel, &gate_, !options_.route.writable()),
       relatime_(&tree_, &options_),
       commits_(Commits::Parts{&tree_, &files_, &kernel_, &bases_, &content_, &options_}),

@@ -245,23 +245,33 @@ Result<Merger::Text> Merger::base_of_name(const RenameRequest& request, Ino head
   return text(head, request.base_version);
 }
 
+Result<std::optional<Node>> Merger::head_of(const RenameRequest& asked, const Attr& from) {
+  LINKSPAN_TRY(auto to, store_.lookup(mutation_.scope, {asked.to_parent, asked.to_name, false}));
+  if (to.node || !mutation_.continues || from.kind != Kind::file) return to.node;
+  if (from.ino == mutation_.continues->ino) return to.node;  // it is moved back
+  auto aside = store_.getattr(mutation_.scope, {mutation_.continues->ino, false});
+  if (!aside.ok() && is_gone(aside.code())) return std::optional<Node>();
+  if (!aside.ok()) return aside.error();
+  if (!store::goes_on(mutation_, aside->node.attr)) return std::optional<Node>();
+  return std::optional(std::move(aside->node));
+}
+
 // One try of merging: what the target is now, and the rename that is right for exactly that. False:
 // it cannot be merged.
 Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request) {
-  LINKSPAN_TRY(const auto to,
-               store_.lookup(mutation_.scope, {asked.to_parent, asked.to_name, false}));
   LINKSPAN_TRY(const auto from,
                store_.lookup(mutation_.scope, {asked.from_parent, asked.from_name, false}));
   if (!from.node) return false;
+  LINKSPAN_TRY(const std::optional<Node> to, head_of(asked, from.node->attr));
   *request = asked;
   mutation_.merged.reset();
-  if (!to.node) {
+  if (!to) {
     // Removed meanwhile: the save brings the file back, and nothing of anybody's is lost.
     request->base_ino = Ino{};
     request->no_replace = true;
     return true;
   }
-  const Attr& head = to.node->attr;
+  const Attr& head = to->attr;
   const Attr& mine = from.node->attr;
   if (mine.kind != Kind::file || head.kind != Kind::file) return false;
   LINKSPAN_TRY(const Text base_text, base_of_name(asked, head.ino));

@@ -36,6 +36,9 @@ class Merger {
  private:
   using Text = std::optional<std::string>;
   Result<Text> merge_over(const CommitRequest& asked, const Attr& head);
+  // What a rename replaces, or goes on with the history of: the file that has the name, or the one
+  // that was moved away from it (Mutation::continues).
+  Result<std::optional<Node>> head_of(const RenameRequest& asked, const Attr& from);
   Result<bool> prepare(const RenameRequest& asked, RenameRequest* request);
   Result<store::Applied> finish_rename(store::Applied applied);
   // Text that may be merged, whole. Nothing: too large, binary, or not there any more.

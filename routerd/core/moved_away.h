@@ -1,7 +1,7 @@
-// Which files a session moved away from their names a moment ago. An editor that keeps a copy (vim,
-// Emacs) saves so: it moves the file to NAME~ and makes a new one of its name, which then goes on
-// with the history (store::Mutation::continues). Kept by the router: who could say it could have
-// any file's history.
+// Which files a session moved away from their names a moment ago. A program that keeps a copy saves
+// so: it moves the file to NAME~ and makes a new one of its name (vim, Emacs), or renames one to it
+// (sed -i.bak, JetBrains' editors), which then goes on with the history
+// (store::Mutation::continues). Kept by the router: who could say it could have any file's history.
 //
 // Threads: any. Bounded; what is forgotten begins a history of its own.
 #pragma once

@@ -3,6 +3,7 @@
 #include <cassert>
 #include <utility>
 
+#include "linkspan/backup.h"
 #include "linkspan/fault_points.h"
 #include "routerd/core/conflict.h"
 #include "routerd/core/router_core.h"
@@ -70,14 +71,13 @@ Ino changed_beside(const Request& request, const Result<store::Applied>& applied
   return {};
 }
 
-// What later creates of the session go by: NAME~, NAME.bak. (The new file of a save, which makes
-// way for the next one of its name, goes to another.)
+// What later creates and renames of the session go by: NAME~, NAME.bak. (The new file of a save,
+// which makes way for the next one of its name, goes to another.)
 void note_moves(Session& session, const RenameRequest& request, const MutationReply& reply,
                 Boot now) {
+  session.moved_away().forget(request.to_parent, request.to_name);
   const Attr& moved = reply.nodes.front().attr;
-  const bool backup =
-      request.from_parent == request.to_parent && request.to_name.starts_with(request.from_name);
-  if (moved.kind != Kind::file || request.exchange || !backup) return;
+  if (moved.kind != Kind::file || !makes_backup(request)) return;
   session.moved_away().note(request.from_parent, request.from_name, {moved.ino, moved.version},
                             now);
 }
@@ -303,6 +303,9 @@ void RouterCore::attempt(const Call& call, Request& request, bool also_successor
   if (!permitted.ok()) mutation.scope.writable.clear();
   if constexpr (std::is_same_v<Request, RenameRequest>)
     request.no_replace |= terms.must_not_replace;
+  if constexpr (std::is_same_v<Request, RenameRequest>)
+    mutation.continues =
+        call.session->moved_away().find(request.to_parent, request.to_name, clock_.boot());
   if constexpr (kCreates<Request>) {
     if (!terms.only_existing) {
       auto ino = tenant.inodes.next(*store_, tenant.id);

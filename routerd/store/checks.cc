@@ -113,6 +113,22 @@ Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t 
   return ok();
 }
 
+Status check_base(const RenameRequest& request, const Attr* head) {
+  if (!request.base_ino) return ok();
+  if (head != nullptr && head->ino == request.base_ino && head->version == request.base_version)
+    return ok();
+  Error error = fail(Code::conflict, "'" + request.to_name + "' was changed by another");
+  error.head_version = head == nullptr ? 0 : head->version.value;
+  return error;
+}
+
+bool goes_on(const Mutation& mutation, const Attr& moved_away) {
+  const auto& continues = mutation.continues;
+  return continues && moved_away.ino == continues->ino &&
+         moved_away.version == continues->version && moved_away.kind == Kind::file &&
+         moved_away.nlink == 1;
+}
+
 Error changed_by_another(Version head) {
   Error error = fail(Code::conflict, "the file was changed by another");
   error.head_version = head.value;

@@ -39,6 +39,12 @@ Error no_conflict(Seq number);                   // `not_found`
 // (a file that is larger already may stay so), `not_permitted`.
 Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t new_size,
                     bool changes_bytes);
+// `head`: the file that a rename replaces, or whose history it goes on with; null: none.
+// `conflict`.
+Status check_base(const RenameRequest& request, const Attr* head);
+// Whether another file of its volume goes on with the history of this one, which the author moved
+// away (Mutation::continues).
+bool goes_on(const Mutation& mutation, const Attr& moved_away);
 // The highest version of a file that was created and written once, as the new file of a save is.
 inline constexpr uint64_t kWrittenOnce = 2;
 // Versions of one session that grow, each so soon after the one before, are parts of one writing.

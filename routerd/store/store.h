@@ -93,9 +93,9 @@ struct Mutation {
                                               // larger one get the name of a rename or link
   };
   Bounds bounds;
-  // A create of a file only: the file that its author moved away from this very name, and its
-  // version then. If it is still that, with one name, in the volume, the new one goes on with its
-  // history.
+  // A create of a file, or a rename of one to a free name, only: the file that its author moved
+  // away from this very name, and its version then. If it is still that, with one name, in the
+  // volume, the new one goes on with its history; it is what a rename's base is held against.
   struct MovedAway {
     Ino ino;
     Version version;

@@ -183,6 +183,22 @@ class Continued : public Versioned {
     if (kind == Kind::symlink) request.target = "t";
     return store_->create(m, request);
   }
+  // A rename of `temp`, based on that version of the file that was moved away; 0: on none.
+  Result<store::Applied> rename_after(Ino moved_away, const std::string& temp,
+                                      const std::string& name, Version base,
+                                      std::optional<store::Mutation::Merged> merged = {}) {
+    store::Mutation m = world().next();
+    m.continues = {moved_away, world().attr(moved_away).version};
+    m.merged = std::move(merged);
+    RenameRequest request;
+    request.op = world().op();
+    request.from_parent = request.to_parent = root();
+    request.from_name = temp;
+    request.to_name = name;
+    request.base_ino = base ? moved_away : Ino{};
+    request.base_version = base;
+    return store_->rename(m, request);
+  }
 };
 LINKSPAN_CONFORMANCE(Continued);
 
@@ -252,6 +268,71 @@ TEST_P(Continued, OnlyAFileOfTheVolumeThatHasAName) {
   EXPECT_EQ(attr_of(must(store_->create(m, request))).version, Version{1});
 }
 
+TEST_P(Continued, ARenamedFileGoesOnWithTheHistoryOfTheOneThatWasMovedAway) {
+  const Ino old = world().make_file(root(), "file", "one");
+  must(world().rename(root(), "file", root(), "file.bak"));
+  const Ino temp = world().make_file(root(), "temp", "two!");
+  const store::Applied moved = must(rename_after(old, "temp", "file", Version{2}));
+  ASSERT_EQ(moved.reply.nodes.size(), 2u);
+  EXPECT_EQ(moved.reply.version, Version{3});
+  EXPECT_EQ(attr_of(moved), world().attr(temp));
+  EXPECT_EQ(moved.usage.files, 0);
+  EXPECT_EQ(moved.usage.bytes, 0);
+  EXPECT_EQ(numbers(temp), (std::vector<uint64_t>{3, 2, 1}));
+  EXPECT_EQ(world().content(temp), "two!");
+  EXPECT_EQ(world().content(temp, Version{2}), "one");
+  // The other is as it was, and goes its own way.
+  EXPECT_EQ(numbers(old), (std::vector<uint64_t>{2, 1}));
+  EXPECT_EQ(world().attr(old).nlink, 1u);
+  must(world().append(old, "!"));
+  EXPECT_EQ(numbers(old), (std::vector<uint64_t>{3, 2, 1}));
+  EXPECT_EQ(world().content(old), "one!");
+  EXPECT_EQ(world().content(temp), "two!");
+  must(world().unlink(root(), "file.bak"));
+  EXPECT_EQ(world().content(temp, Version{2}), "one");
+}
+
+TEST_P(Continued, ARenameIsHeldAgainstWhatTheMovedFileBecameSinceItWasRead) {
+  const Ino old = world().make_file(root(), "file", "one");
+  must(world().rewrite(old, "theirs"));
+  must(world().rename(root(), "file", root(), "file.bak"));
+  const Ino temp = world().make_file(root(), "temp", "mine");
+  const auto refused = rename_after(old, "temp", "file", Version{2});
+  ASSERT_EQ(code_of(refused), Code::conflict);
+  EXPECT_EQ(refused.error().head_version, 3u);
+  EXPECT_EQ(numbers(temp), (std::vector<uint64_t>{2, 1}));
+  const store::Applied moved = must(rename_after(old, "temp", "file", Version{3},
+                                                 store::Mutation::Merged{"of both", Version{2}}));
+  EXPECT_EQ(moved.usage.bytes, 3);
+  EXPECT_EQ(world().content(temp), "of both");
+  EXPECT_EQ(numbers(temp), (std::vector<uint64_t>{4, 3, 2, 1}));
+  EXPECT_EQ(world().content(temp, Version{3}), "theirs");
+  EXPECT_EQ(world().content(old), "theirs");
+}
+
+TEST_P(Continued, ARenameToAFreeNameOnlyAndOfAnotherFile) {
+  const Ino old = world().make_file(root(), "file", "one");
+  must(world().rename(root(), "file", root(), "file.bak"));
+  // Moved back.
+  must(rename_after(old, "file.bak", "file", {}));
+  EXPECT_EQ(numbers(old), (std::vector<uint64_t>{2, 1}));
+  must(world().rename(root(), "file", root(), "file.bak"));
+  // Another has made a file of that name: that is what it replaces.
+  const Ino there = world().make_file(root(), "file", "another's");
+  world().make_file(root(), "temp", "mine");
+  EXPECT_EQ(code_of(rename_after(old, "temp", "file", Version{2})), Code::conflict);
+  const Ino temp = attr_of(must(rename_after(old, "temp", "file", {}))).ino;
+  EXPECT_EQ(world().content(temp, Version{2}), "another's");
+  EXPECT_EQ(world().attr(there).nlink, 0u);
+  // No file, or of two names.
+  world().make_dir(root(), "d");
+  EXPECT_EQ(must(rename_after(old, "d", "e", {})).reply.version, Version{0});
+  must(world().link(old, root(), "also"));
+  const Ino last = world().make_file(root(), "last", "mine");
+  EXPECT_EQ(must(rename_after(old, "last", "new", {})).reply.version, Version{0});
+  EXPECT_EQ(numbers(last), (std::vector<uint64_t>{2, 1}));
+}
+
 // As an editor does with each save, for as long as it likes: numbers grow by a few.
 TEST_P(Continued, ABackupThatReplacesAnotherKeepsNumbersSmall) {
   Ino ino = world().make_file(root(), "file", "0");
@@ -264,6 +345,21 @@ TEST_P(Continued, ABackupThatReplacesAnotherKeepsNumbersSmall) {
   EXPECT_LT(world().attr(ino).version.value, 500u);
   const auto infos = world().versions(ino, {}, 1000);
   EXPECT_LT(infos.size(), 250u);
+  std::set<std::string> texts;
+  for (const VersionInfo& info : infos) texts.insert(world().content(ino, info.version));
+  EXPECT_EQ(texts.size(), 82u) << "each save, and nothing";
+}
+
+TEST_P(Continued, ABackupBeforeARenameKeepsNumbersSmall) {
+  Ino ino = world().make_file(root(), "file", "0");
+  for (int save = 1; save <= 80; ++save) {
+    world().make_file(root(), "temp", std::to_string(save));
+    must(world().rename(root(), "file", root(), "file.bak"));
+    ino = attr_of(must(rename_after(ino, "temp", "file", world().attr(ino).version))).ino;
+  }
+  EXPECT_LT(world().attr(ino).version.value, 500u);
+  const auto infos = world().versions(ino, {}, 1000);
+  EXPECT_LT(infos.size(), 170u);
   std::set<std::string> texts;
   for (const VersionInfo& info : infos) texts.insert(world().content(ino, info.version));
   EXPECT_EQ(texts.size(), 82u) << "each save, and nothing";

@@ -133,8 +133,23 @@ if keep != "keep":
 '''
 
 
-def editor(path, old, new, keep=False):
-    child = subprocess.Popen([sys.executable, "-c", EDITOR, path, old, new, "keep" if keep else ""],
+# JetBrains' "safe write", in its order.
+SAFE_WRITE = '''
+import os, sys
+path, old, new, keep = sys.argv[1:]
+assert open(path).read() == old, open(path).read()
+with open(path + "___jb_tmp___", "w") as file:
+    file.write(new)
+print("read", flush=True)
+sys.stdin.readline()
+os.rename(path, path + "___jb_old___")
+os.rename(path + "___jb_tmp___", path)
+os.unlink(path + "___jb_old___")
+'''
+
+
+def editor(path, old, new, keep=False, program=EDITOR):
+    child = subprocess.Popen([sys.executable, "-c", program, path, old, new, "keep" if keep else ""],
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     equal(child.stdout.readline(), b"read\n")
     return child
@@ -145,6 +160,36 @@ def go_on(child, code=0):
     child.stdin.close()
     equal(child.wait(timeout=60), code)
     child.stdout.close()
+
+
+def test_a_file_that_takes_the_place_of_one_moved_away_goes_on_with_its_history(lab):
+    a, b = trees(lab)
+    name = "memory/sed.md"
+    save(a / name, "one\ntwo 0\nthree\n")
+    for n in range(6):
+        tree = (a, b)[n % 2]
+        subprocess.run(["sed", "-i.bak", f"s/two.*/two {n + 1}/", tree / name], check=True, timeout=60)
+        equal((a / name).read_text(), f"one\ntwo {n + 1}\nthree\n")
+    equal((b / (name + ".bak")).read_text(), "one\ntwo 5\nthree\n")
+    texts = [run("cat", f"{a / name}@{v['version']}").text for v in versions_of(str(b / name))]
+    words = [t.splitlines()[1] for t in texts if t]
+    equal(list(dict.fromkeys(words)), [f"two {n}" for n in range(7)])
+    # What another mount changed since it was read is merged, or kept as a conflict.
+    text = (b / name).read_text()
+    child = editor(str(b / name), text, text.replace("three", "THREE"), program=SAFE_WRITE)
+    save(a / name, text + "four\n")
+    go_on(child)
+    text = text.replace("three", "THREE") + "four\n"
+    equal(((a / name).read_text(), (b / name).read_text()), (text, text))
+    child = editor(str(b / name), text, text.replace("one", "1st"), program=SAFE_WRITE)
+    save(a / name, text.replace("one", "ONE"))
+    go_on(child, code=1)  # ESTALE of its second rename
+    found = [n for n in os.listdir(a / ".linkspan/conflicts") if n.endswith("-sed.md")]
+    equal(len(found), 1)
+    check("1st" in (a / ".linkspan/conflicts" / found[0] / "theirs").read_text())
+    os.rename(str(b / name) + "___jb_old___", b / name)
+    run("resolve", found[0].split("-")[0], "--theirs", "--mount", str(a))
+    check((b / name).read_text().startswith("1st"))
 
 
 def test_editors_that_move_the_file_away_go_on_with_its_history(lab):

@@ -55,9 +55,7 @@ void continue_history(Transaction& tx, MemNode& node) {
   const auto at = tx.tenant().nodes.find(m.continues->ino);
   if (at == tx.tenant().nodes.end()) return;
   MemNode& other = at->second;
-  if (!other.is_file() || other.attr.nlink != 1 || other.attr.version != m.continues->version ||
-      other.volume != node.volume)
-    return;
+  if (!goes_on(m, other.attr) || other.volume != node.volume) return;
   node.history = other.history;
   node.attr.version = other.attr.version;
   node.line = std::exchange(other.line, m.seq);

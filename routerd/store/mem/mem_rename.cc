@@ -8,14 +8,17 @@
 namespace linkspan::store::mem {
 namespace {
 
-// Who takes part. `to` is null if there is nothing under the new name.
+// Who takes part. `to` is null if there is nothing under the new name; then `aside` is the file
+// that the author moved away from it, if the moved one goes on with its history.
 struct Move {
   MemNode* from_dir;
   MemNode* to_dir;
   MemNode* from;
   MemNode* to;
   const RenameRequest& request;
+  MemNode* aside = nullptr;
 
+  MemNode* before() const { return to != nullptr ? to : aside; }
   bool replaces() const { return to != nullptr && !request.exchange; }
   // How many subdirectories to_dir gains (and from_dir loses, if it is another).
   int gained() const {
@@ -25,7 +28,17 @@ struct Move {
   }
 };
 
-Result<Move> find_move(Tenant& tenant, const Scope& scope, const RenameRequest& request) {
+MemNode* find_aside(Tenant& tenant, const Mutation& m, const Move& move) {
+  if (move.to != nullptr || !move.from->is_file() || !m.continues) return nullptr;
+  const auto at = tenant.nodes.find(m.continues->ino);
+  if (at == tenant.nodes.end() || &at->second == move.from) return nullptr;
+  const bool goes_on =
+      store::goes_on(m, at->second.attr) && at->second.volume == move.to_dir->volume;
+  return goes_on ? &at->second : nullptr;
+}
+
+Result<Move> find_move(Tenant& tenant, const Mutation& m, const RenameRequest& request) {
+  const Scope& scope = m.scope;
   LINKSPAN_TRY(MemNode * from_dir, tenant.find_directory(scope, request.from_parent));
   LINKSPAN_TRY(MemNode * to_dir, tenant.find_directory(scope, request.to_parent));
   if (from_dir->volume != to_dir->volume)
@@ -39,18 +52,8 @@ Result<Move> find_move(Tenant& tenant, const Scope& scope, const RenameRequest& 
     return fail(Code::exists, "'" + request.to_name + "' is there");
   if (move.to == nullptr && request.exchange)
     return fail(Code::not_found, "there is no '" + request.to_name + "' to exchange with");
+  move.aside = find_aside(tenant, m, move);
   return move;
-}
-
-Status check_base(const Move& move) {
-  const RenameRequest& request = move.request;
-  if (!request.base_ino) return ok();
-  if (move.to != nullptr && move.to->attr.ino == request.base_ino &&
-      move.to->attr.version == request.base_version)
-    return ok();
-  Error error = fail(Code::conflict, "'" + request.to_name + "' was changed by another");
-  error.head_version = move.to == nullptr ? 0 : move.to->attr.version.value;
-  return error;
 }
 
 // What was merged is what is moved.
@@ -113,7 +116,7 @@ uint64_t adopt(std::vector<Record>& history, uint64_t above, const std::vector<R
 }
 
 // The moved file goes on with the history of the name it takes, and its own older versions with it.
-// The replaced node keeps what it had, for those who hold it open or by another name.
+// The node that had the name keeps what it had, for those who hold it open or by another name.
 void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
   auto content = from.history.back().content;
   if (const auto& merged = tx.mutation().merged) {
@@ -159,9 +162,13 @@ void apply_replace(Transaction& tx, const Move& move) {
   tx.count_after(*move.from);
 }
 
-void apply_move(Tenant& tenant, const Move& move) {
-  tenant.remove_name(*move.from_dir, move.request.from_name, *move.from);
-  tenant.add_name(*move.to_dir, move.request.to_name, *move.from);
+void apply_move(Transaction& tx, const Move& move) {
+  if (move.aside != nullptr) tx.count_before(*move.from);
+  tx.tenant().remove_name(*move.from_dir, move.request.from_name, *move.from);
+  tx.tenant().add_name(*move.to_dir, move.request.to_name, *move.from);
+  if (move.aside == nullptr) return;
+  continue_history(tx, *move.from, *move.aside);
+  tx.count_after(*move.from);
 }
 
 void fix_links(const Move& move) {
@@ -201,10 +208,10 @@ Result<Applied> MemStore::rename(const Mutation& m, const RenameRequest& request
   LINKSPAN_CHECK(check(request));
   return mutate(m, request.op, [&](Transaction& tx) -> Result<Applied> {
     Tenant& tenant = tx.tenant();
-    LINKSPAN_TRY(const Move move, find_move(tenant, m.scope, request));
+    LINKSPAN_TRY(const Move move, find_move(tenant, m, request));
     if (move.from == move.to) return finish(tx, move);
     LINKSPAN_CHECK(check_shape(tenant, move));
-    LINKSPAN_CHECK(check_base(move));
+    LINKSPAN_CHECK(check_base(request, move.before() != nullptr ? &move.before()->attr : nullptr));
     LINKSPAN_CHECK(check_merged(m, move));
     LINKSPAN_CHECK(check_room(move));
     if (move.from->is_file())
@@ -216,7 +223,7 @@ Result<Applied> MemStore::rename(const Mutation& m, const RenameRequest& request
     } else if (move.to != nullptr) {
       apply_replace(tx, move);
     } else {
-      apply_move(tenant, move);
+      apply_move(tx, move);
     }
     fix_links(move);
     tx.touch(*move.from);

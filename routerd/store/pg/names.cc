@@ -60,8 +60,7 @@ NodeRow make_node(const Mutation& m, const CreateRequest& request, const NodeRow
 NodeRow* continue_history(Transaction& tx, std::vector<NodeRow>& locked, NodeRow& node) {
   const auto& moved_away = tx.mutation().continues;
   NodeRow* other = node.is_file() && moved_away ? find(locked, moved_away->ino) : nullptr;
-  if (other == nullptr || !other->is_file() || other->attr.nlink != 1 ||
-      other->attr.version != moved_away->version || other->volume != node.volume)
+  if (other == nullptr || !goes_on(tx.mutation(), other->attr) || other->volume != node.volume)
     return nullptr;
   node.history = other->history;
   node.attr.version = Version{other->attr.version.value + 1};

@@ -11,17 +11,21 @@
 namespace linkspan::store::pg {
 namespace {
 
-// Who takes part. `to` is null if there is nothing under the new name; both directories may be one.
+// Who takes part. `to` is null if there is nothing under the new name; then `aside` is the file
+// that the author moved away from it, if the moved one goes on with its history. Both directories
+// may be one.
 struct Move {
   const RenameRequest& request;
   NodeRow* from_dir = nullptr;
   NodeRow* to_dir = nullptr;
   NodeRow* from = nullptr;
   NodeRow* to = nullptr;
+  NodeRow* aside = nullptr;
   Place from_place, to_place;  // of the directories
   bool to_has_entries = false;
 
   bool crosses() const { return from_dir != to_dir; }
+  NodeRow* before() const { return to != nullptr ? to : aside; }
   bool replaces() const { return to != nullptr && !request.exchange; }
   // How many subdirectories to_dir gains (and from_dir loses, if it is another).
   int gained() const {
@@ -43,7 +47,8 @@ Questions ask_all(Transaction& tx, const RenameRequest& r) {
   Questions q;
   // Directories move one at a time in a tenant, so that no two of them can end up in each other.
   if (r.from_parent != r.to_parent) q.tree = tx.ask(sql::kLockTree, both().i32(kTreeLock));
-  q.locked = tx.ask(sql::kLockMove, both());
+  const auto& aside = tx.mutation().continues;
+  q.locked = tx.ask(sql::kLockMove, both().id(aside ? aside->ino : Ino{}));
   q.from = tx.ask(sql::kEntry, from());
   q.to = tx.ask(sql::kEntry, to());
   q.entries = tx.ask(sql::kChildHasEntries, to());
@@ -80,6 +85,13 @@ Status lock_missing(Transaction& tx, std::vector<NodeRow>& nodes, std::vector<In
   return ok();
 }
 
+NodeRow* find_aside(const Mutation& m, std::vector<NodeRow>& nodes, const Move& move) {
+  if (move.to != nullptr || !move.from->is_file() || !m.continues) return nullptr;
+  NodeRow* const other = find(nodes, m.continues->ino);
+  if (other == nullptr || other == move.from) return nullptr;
+  return goes_on(m, other->attr) && other->volume == move.to_dir->volume ? other : nullptr;
+}
+
 Status check_names(const Mutation& m, const Move& move, const Rows& from, const Rows& to) {
   const RenameRequest& request = move.request;
   if (move.from_dir->volume != move.to_dir->volume)
@@ -92,17 +104,6 @@ Status check_names(const Mutation& m, const Move& move, const Rows& from, const 
   if (to.empty() && request.exchange)
     return fail(Code::not_found, "there is no '" + request.to_name + "' to exchange with");
   return ok();
-}
-
-Status check_base(const Move& move) {
-  const RenameRequest& request = move.request;
-  if (!request.base_ino) return ok();
-  if (move.to != nullptr && move.to->attr.ino == request.base_ino &&
-      move.to->attr.version == request.base_version)
-    return ok();
-  Error error = fail(Code::conflict, "'" + request.to_name + "' was changed by another");
-  error.head_version = move.to == nullptr ? 0 : move.to->attr.version.value;
-  return error;
 }
 
 // What was merged is what is moved.
@@ -157,8 +158,8 @@ void set_parent(NodeRow& node, const NodeRow& dir) {
 }
 
 // The moved file goes on with the history of the name it takes, and its own older versions with it.
-// The replaced node keeps what it had: it shares the rows up to its last version until it makes
-// another, if it lives on at all.
+// The node that had the name keeps what it had: it shares the rows up to its last version until it
+// makes another, if it lives on at all.
 Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
   if (const auto& merged = tx.mutation().merged)
     LINKSPAN_CHECK(replace_content(tx, from, merged->content));
@@ -205,7 +206,8 @@ Status apply_replace(Transaction& tx, const Move& move) {
   return ok();
 }
 
-void apply_move(Transaction& tx, const Move& move) {
+Status apply_move(Transaction& tx, const Move& move) {
+  if (move.aside != nullptr) tx.count_before(*move.from);
   drop_entry(tx, move.from_dir->attr.ino, move.request.from_name);
   move.to_dir->last_cookie = Cookie{move.to_dir->last_cookie.value + 1};
   tx.write(sql::kAddEntry, tx.params()
@@ -215,6 +217,11 @@ void apply_move(Transaction& tx, const Move& move) {
                                .id(move.to_dir->last_cookie)
                                .id(tx.mutation().seq));
   set_parent(*move.from, *move.to_dir);
+  if (move.aside == nullptr) return ok();
+  LINKSPAN_CHECK(continue_history(tx, *move.from, *move.aside));
+  tx.count_after(*move.from);
+  tx.save(*move.aside);
+  return ok();
 }
 
 void fix_links(const Move& move) {
@@ -248,7 +255,7 @@ Result<Applied> apply(Transaction& tx, Move& move) {
   } else if (move.to != nullptr) {
     LINKSPAN_CHECK(apply_replace(tx, move));
   } else {
-    apply_move(tx, move);
+    LINKSPAN_CHECK(apply_move(tx, move));
   }
   fix_links(move);
   move.from->touch(m);
@@ -266,9 +273,9 @@ Result<Applied> apply(Transaction& tx, Move& move) {
                       move.to_place.child(move.request.to_name),
                       move.from_place.child(move.request.from_name)};
   change.made_version = static_cast<bool>(tx.reply.version);
-  if (change.made_version && move.to->attr.nlink > 0) {
-    change.fork = move.to->history;
-    change.fork_version = move.to->attr.version;
+  if (change.made_version && move.before()->attr.nlink > 0) {
+    change.fork = move.before()->history;
+    change.fork_version = move.before()->attr.version;
   }
   tx.log(change);
   return finish(tx, move);
@@ -296,11 +303,12 @@ Result<Applied> rename_in(Transaction& tx, const RenameRequest& request) {
   move.from = find(nodes, from_ino);
   move.to = to_ino ? find(nodes, to_ino) : nullptr;
   if (move.from == move.to) return finish(tx, move);
+  move.aside = find_aside(m, nodes, move);
   const bool moves_directory =
       move.from->is_directory() || (move.to != nullptr && move.to->is_directory());
   if (crosses && moves_directory && !tree_locked) return tx.run_again();
   LINKSPAN_CHECK(check_shape(move));
-  LINKSPAN_CHECK(check_base(move));
+  LINKSPAN_CHECK(check_base(request, move.before() != nullptr ? &move.before()->attr : nullptr));
   LINKSPAN_CHECK(check_merged(m, move));
   LINKSPAN_CHECK(check_room(move));
   if (move.from->is_file()) LINKSPAN_CHECK(check_bounds(m.bounds, 0, move.from->attr.size, false));

@@ -94,12 +94,12 @@ inline constexpr Statement kLockEntry{
     "AND n.ino = ANY(ARRAY[$2::bigint, "
     "(SELECT d.ino FROM linkspan.dentry d WHERE d.tenant = $1::integer AND d.parent = $2::bigint "
     "AND d.name = $3::bytea)]) ORDER BY n.ino FOR NO KEY UPDATE OF n"};
-// (tenant, dir, name, dir, name) -> up to four nodes; locks them in ascending order
+// (tenant, dir, name, dir, name, ino) -> up to five nodes; locks them in ascending order
 inline constexpr Statement kLockMove{
     "lock_move",
     "SELECT " LS_NODE
     " FROM linkspan.node n WHERE n.tenant = $1::integer "
-    "AND n.ino = ANY(ARRAY[$2::bigint, $4::bigint, "
+    "AND n.ino = ANY(ARRAY[$2::bigint, $4::bigint, $6::bigint, "
     "(SELECT d.ino FROM linkspan.dentry d WHERE d.tenant = $1::integer AND d.parent = $2::bigint "
     "AND d.name = $3::bytea), "
     "(SELECT d.ino FROM linkspan.dentry d WHERE d.tenant = $1::integer AND d.parent = $4::bigint "

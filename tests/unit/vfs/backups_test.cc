@@ -1,4 +1,4 @@
-// Saves of editors that move the file away and make a new one of its name.
+// Saves of editors that move the file away and make a new one of its name, or rename one to it.
 #include "mounts.h"
 
 namespace linkspan::vfs::testing {
@@ -102,6 +102,123 @@ TEST_F(SaveWithBackup, TheNameOfATemporaryFileBeginsAnew) {
     ASSERT_OK(a.rename("temp", "x"));
   }
   EXPECT_EQ(history(b), (std::vector<std::string>{"3", "2", "1", ""}));
+}
+
+// ---- a new file that is renamed to the name: sed -i.bak, JetBrains' editors ----
+
+class RenameWithBackup : public SaveWithBackup {
+ protected:
+  static Status replace(Mount& m, const std::string& content) {
+    LINKSPAN_CHECK(m.write("temp", content));
+    LINKSPAN_CHECK(m.rename("x", "x.bak"));
+    return m.rename("temp", "x");
+  }
+};
+
+TEST_F(RenameWithBackup, GoesOnWithTheHistoryOfTheName) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(replace(b, "2"));
+  EXPECT_EQ(text(a.read("x")), "2");
+  EXPECT_EQ(text(b.read("x.bak")), kText);
+  ASSERT_OK(replace(b, "3"));  // without a look: it knows what it saved
+  EXPECT_EQ(text(a.read("x")), "3");
+  ASSERT_OK(replace(a, "4"));
+  EXPECT_EQ(text(b.read("x")), "4");
+  EXPECT_EQ(text(b.read("x.bak")), "3");
+  const auto all = history(b);
+  EXPECT_EQ(std::set<std::string>(all.begin(), all.end()),
+            (std::set<std::string>{"4", "3", "2", kText, ""}));
+}
+
+TEST_F(RenameWithBackup, ChangesOfAnotherMountAreMerged) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(a.save("x", "one\ntwo\nthree\nfour\n"));
+  ASSERT_OK(replace(b, "ONE\ntwo\nthree\n"));
+  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nfour\n");
+  EXPECT_EQ(text(b.read("x")), "ONE\ntwo\nthree\nfour\n");
+  EXPECT_EQ(text(b.read("x.bak")), "one\ntwo\nthree\nfour\n");
+}
+
+// By three processes, as in a shell: one reads, one moves away, one renames.
+TEST_F(RenameWithBackup, WhatTheMountHasReadCountsForEachOfItsProcesses) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(a.save("x", "one\ntwo\nthree\nfour\n"));
+  OtherProcess first, second;
+  ASSERT_OK(b.write("temp", "ONE\ntwo\nthree\n"));
+  b.me.tid = first.tid();
+  ASSERT_OK(b.rename("x", "x.bak"));
+  b.me.tid = second.tid();
+  ASSERT_OK(b.rename("temp", "x"));
+  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nfour\n");
+}
+
+TEST_F(RenameWithBackup, WhatCannotBeMergedIsRefusedAndKept) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(a.save("x", "ONE\ntwo\nthree\n"));
+  EXPECT_EQ(replace(b, "1st\ntwo\nthree\n").code(), Code::conflict);
+  const auto listed = a.client.conflicts({}, {});
+  ASSERT_OK(listed);
+  ASSERT_EQ(listed->conflicts.size(), 1u);
+  EXPECT_EQ(listed->conflicts[0].path, "x");
+  EXPECT_EQ(a.client.read({}, {listed->conflicts[0].theirs, {}, 0, 100})->data,
+            "1st\ntwo\nthree\n");
+  EXPECT_FALSE(a.there("x"));
+  ASSERT_OK(b.rename("x.bak", "x"));
+  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\n");
+}
+
+// Two mounts in turns: neither has read the other's copy, which it replaces.
+TEST_F(RenameWithBackup, ABackupReplacesAnothersBackup) {
+  ASSERT_OK(a.write("x", "0\n"));
+  for (int i = 1; i < 8; ++i) {
+    Mount& m = i % 2 == 0 ? a : b;
+    EXPECT_EQ(text(m.read("x")), std::to_string(i - 1) + "\n");
+    ASSERT_OK(replace(m, std::to_string(i) + "\n"));
+  }
+  EXPECT_EQ(text(a.read("x")), "7\n");
+  EXPECT_EQ(text(a.read("x.bak")), "6\n");
+  // Who has read it does not replace what he has not seen.
+  ASSERT_OK(b.write("x.bak", "new\n"));
+  OtherProcess reader;
+  a.me.tid = reader.tid();
+  EXPECT_EQ(text(a.read("x.bak")), "new\n");
+  ASSERT_OK(b.write("x.bak", "newer\n"));
+  EXPECT_EQ(a.rename("x", "x.bak").code(), Code::conflict);
+}
+
+// A file of another, made in the place meanwhile, is not overwritten unseen.
+TEST_F(RenameWithBackup, WhatAnotherMadeThereMeanwhileIsMerged) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(b.write("temp", "ONE\ntwo\nthree\n"));
+  ASSERT_OK(b.rename("x", "x.bak"));
+  ASSERT_OK(a.write("x", "one\ntwo\nthree\nfour\n"));
+  ASSERT_OK(b.rename("temp", "x"));
+  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nfour\n");
+}
+
+// What was moved away for good: a log that is turned over, a link or a directory in its place.
+TEST_F(RenameWithBackup, OnlyAFileAndOnlyAMomentAfter) {
+  ASSERT_OK(a.write("x", kText));
+  EXPECT_EQ(text(b.read("x")), kText);
+  ASSERT_OK(a.save("x", "theirs"));
+  ASSERT_OK(b.rename("x", "x.1"));
+  ASSERT_OK(b.vfs->symlink(b.me, b.root, "link", "t"));
+  ASSERT_OK(b.rename("link", "x"));
+  ASSERT_OK(b.unlink("x"));
+  ASSERT_OK(b.mkdir("d"));
+  ASSERT_OK(b.rename("d", "x"));
+  ASSERT_OK(b.rename("x", "d"));
+  b.clock.stop();  // a day ahead
+  ASSERT_OK(b.write("temp", "mine"));
+  const uint64_t calls = b.client.calls("rename");
+  ASSERT_OK(b.rename("temp", "x"));
+  EXPECT_EQ(b.client.calls("rename"), calls + 1);
+  EXPECT_EQ(text(a.read("x")), "mine");
 }
 
 // Who did not read the file saves over nobody's words: they are in the history.

@@ -16,7 +16,7 @@ constexpr Process kMine{100, 1}, kOther{200, 1};
 const cache::Name kName{Ino{16}, "MEMORY.md"};
 
 TEST(BaseVersions, WhatAProcessReadComesBeforeWhatTheMountRead) {
-  BaseVersions bases;
+  BaseVersions bases{&Clock::system()};
   EXPECT_FALSE(bases.of_node(kMine, Ino{20}, kName));
   bases.read(kMine, {Ino{20}, Version{3}}, kName);
   bases.read(kOther, {Ino{20}, Version{5}}, kName);
@@ -28,7 +28,7 @@ TEST(BaseVersions, WhatAProcessReadComesBeforeWhatTheMountRead) {
 
 // Another sandbox's save put a new node under the name that this process had read.
 TEST(BaseVersions, ARenameIsBasedOnWhatWasReadUnderTheName) {
-  BaseVersions bases;
+  BaseVersions bases{&Clock::system()};
   bases.read(kMine, {Ino{20}, Version{3}}, kName);
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{40}), (Base{Ino{20}, Version{3}}));
   EXPECT_EQ(bases.of_node(kMine, Ino{40}, kName), Version{3});
@@ -38,7 +38,7 @@ TEST(BaseVersions, ARenameIsBasedOnWhatWasReadUnderTheName) {
 }
 
 TEST(BaseVersions, WhatWasReadAsItWasReplacedCountsForItsFormerName) {
-  BaseVersions bases;
+  BaseVersions bases{&Clock::system()};
   bases.read(kOther, {Ino{40}, Version{4}}, kName);  // who replaced it
   bases.read(kMine, {Ino{20}, Version{3}}, std::nullopt, kName);
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{40}), (Base{Ino{20}, Version{3}}));
@@ -49,14 +49,14 @@ TEST(BaseVersions, WhatWasReadAsItWasReplacedCountsForItsFormerName) {
 }
 
 TEST(BaseVersions, WhatWasReadByAnotherLinkCountsForTheName) {
-  BaseVersions bases;
+  BaseVersions bases{&Clock::system()};
   bases.read(kMine, {Ino{20}, Version{2}}, kName);
   bases.read(kMine, {Ino{20}, Version{3}}, cache::Name{Ino{16}, "another link"});
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{20}), (Base{Ino{20}, Version{3}}));
 }
 
 TEST(BaseVersions, ARenumberedVersionIsTheSameContent) {
-  BaseVersions bases;
+  BaseVersions bases{&Clock::system()};
   bases.read(kMine, {Ino{20}, Version{2}}, std::nullopt);
   bases.renumbered(Ino{20}, Version{2}, Version{9});
   EXPECT_EQ(bases.of_node(kMine, Ino{20}, std::nullopt), Version{9});
