@@ -158,8 +158,7 @@ void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& na
       if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);
     }
   } else if (!merged && layer.buffer->whole()) {
-    for (const Layer::Part& part : layer.parts)
-      if (part.wrote) parts_.bases->wrote(part.party.process, base, name);
+    for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, name);
   }
   // Else others' changes are in it that nobody here has read.
 }

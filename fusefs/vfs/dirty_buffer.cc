@@ -59,8 +59,8 @@ Status DirtyBuffer::append(std::string_view data) {
 
 void DirtyBuffer::truncate(uint64_t size, uint64_t size_now) {
   assert(kind_ == Kind::overlay);
-  if (size >= size_now) return extend(size);
   keep_below_ = std::min(keep_below_, size);
+  if (size >= size_now) return extend(size);
   least_size_ = size;
   ranges_.erase(size, UINT64_MAX);
   spool_.cut(size);

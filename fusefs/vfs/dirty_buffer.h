@@ -32,7 +32,8 @@ class DirtyBuffer {
   Status write(uint64_t offset, std::string_view data);
   // Append: after what was appended before.
   Status append(std::string_view data);
-  // Overlay; `size_now` is the size of the file with this buffer over it.
+  // Overlay; `size_now` is the size of the file with this buffer over it. Whatever content it is
+  // laid over in the end, nothing of that shows from `size` on.
   void truncate(uint64_t size, uint64_t size_now);
   void punch(uint64_t begin, uint64_t end);  // reads as zeros; `end` is within the file
   void extend(uint64_t size);                // at least this size

@@ -32,10 +32,10 @@ void Layer::touch_truncated(const Editor& by) {
   if (part) part->truncated = true;
 }
 
-void Layer::read_by(const Process& process) {
+void Layer::read_by(const Process& process, bool half) {
   if (Part* part = part_of(Party{process})) {
     part->read = true;
-    part->seen = edits;
+    part->seen = half ? kNever : edits;
   }
 }
 
@@ -62,9 +62,11 @@ bool Layer::rests_on(const Layer& beneath) const {
   });
 }
 
-bool Layer::rests_on_half(const Layer& beneath) const {
+bool Layer::rests_on_half(const Layer& beneath, bool blended) const {
   return std::any_of(parts.begin(), parts.end(), [&](const Part& p) {
-    return (p.wrote || p.truncated) && beneath.read_half(p.party.process);
+    const Process& process = p.party.process;
+    return (p.wrote || p.truncated) &&
+           (beneath.read_half(process) || (blended && beneath.read_anothers(process)));
   });
 }
 

@@ -58,8 +58,8 @@ struct Layer {
   void touch(const Editor& by);
   // It was cut to nothing: what was written before is not in it any more.
   void touch_truncated(const Editor& by);
-  // What is in it by now was read, or may have been.
-  void read_by(const Process& process);
+  // What is in it by now was read, or may have been; `half`: with parts of something else.
+  void read_by(const Process& process, bool half = false);
 
   bool has_part(const Party& party) const;      // it wrote or truncated
   bool others_have(const Party& than) const;    // others wrote or truncated
@@ -70,9 +70,14 @@ struct Layer {
   std::vector<Process> other_readers() const;   // that did not write or truncate it
   // Whether all who made this layer knew of the one beneath; or one of them read half of that.
   bool rests_on(const Layer& beneath) const;
-  bool rests_on_half(const Layer& beneath) const;
+  // `blended`: what came of that has changes of others in it, too.
+  bool rests_on_half(const Layer& beneath, bool blended) const;
   // It read some, and others have gone on since.
   bool read_half(const Process& process) const { return has_read(process) && !knows(process); }
+  // It read what another has written or truncated.
+  bool read_anothers(const Process& process) const {
+    return has_read(process) && others_have(Party{process});
+  }
 
   // Who wrote or read this. Bounded by kParties.
   struct Part {
@@ -81,12 +86,13 @@ struct Layer {
     bool wrote = false;      // bytes that are in it
     bool truncated = false;  // cut it to nothing
     bool read = false;
-    uint64_t seen = 0;  // `edits` when it last read
+    uint64_t seen = 0;  // `edits` when it last read; kNever: nor will it know
   };
   std::vector<Part> parts;
   uint64_t edits = 0;
 
  private:
+  static constexpr uint64_t kNever = UINT64_MAX;
   Part* part_of(const Party& party);
   Part* editor(const Editor& by);
   bool others_wrote(const Party& than) const;

@@ -53,6 +53,7 @@ void RouteVfs::synchronised(const Doing& doing, int32_t tid, const Lock& lock) {
   const auto file = files_.find(lock.ino);
   const Process process = processes_.of_thread(tid);
   if (file && process) file->synchronised(process);
+  files_.read_anew(lock.ino, process);
   const auto view = file ? file->view() : std::nullopt;
   const Version version = view ? view->base : known->node.attr.version;
   bases_.read(process, Base{lock.ino, version}, name);

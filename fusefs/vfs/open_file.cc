@@ -22,16 +22,20 @@ OpenFile::View OpenFile::view_now() const {
   return view;
 }
 
-void OpenFile::read_by(const Reader& reader) {
+void OpenFile::read_by(const Reader& reader, Sees sees) {
+  if (sees == Sees::end || (sees == Sees::part && reader.exact)) return;
+  const bool half = sees == Sees::half;
   const Layer* rewrite = nullptr;
   for (auto at = layers_.rbegin(); at != layers_.rend() && !rewrite; ++at) {
-    (*at)->read_by(reader.process);
+    (*at)->read_by(reader.process, half);
     if ((*at)->buffer->whole()) rewrite = at->get();  // it hides what is beneath
   }
-  if (rewrite && rewrite->base && rewrite->others_have(Party{reader.process}))
-    reader.note(*rewrite->base, true);
+  if (half)
+    reader.note(base_, ReadOf::half);
+  else if (rewrite && rewrite->base && rewrite->others_have(Party{reader.process}))
+    reader.note(*rewrite->base, ReadOf::rewrite);
   else
-    reader.note(base_, false);
+    reader.note(base_, ReadOf::it);
 }
 
 std::optional<OpenFile::View> OpenFile::view() const {
@@ -47,14 +51,16 @@ std::optional<OpenFile::View> OpenFile::view_for(const Reader& reader) {
 }
 
 Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, uint64_t offset,
-                                                        char* out, size_t size) {
+                                                        char* out, size_t size,
+                                                        std::optional<Sight>* began) {
   std::lock_guard lock(mutex_);
   if (reader.process) goes_on(reader.process);
   if (layers_.empty()) return std::optional<Reading>();
-  read_by(reader);
   Reading reading{base_, size_now(), 0, {}};
-  if (offset >= reading.size) return std::optional<Reading>(reading);
-  reading.bytes = std::min<uint64_t>(size, reading.size - offset);
+  if (offset < reading.size) reading.bytes = std::min<uint64_t>(size, reading.size - offset);
+  const ReadAt at{offset, reading.bytes};
+  read_by(reader, sights_.read(reader.process, at, base_, reading.size, began));
+  if (reading.bytes == 0) return std::optional<Reading>(reading);
   reading.gaps = {Range{offset, offset + reading.bytes}};
   for (size_t i = layers_.size(); i-- > 0 && !reading.gaps.empty();) {
     const uint64_t beneath = size_under(i);
@@ -65,6 +71,14 @@ Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, ui
     reading.gaps = std::move(deeper);
   }
   return std::optional<Reading>(std::move(reading));
+}
+
+void OpenFile::read_committed(const Reader& reader, const ReadAt& at, Version version,
+                              uint64_t size, std::optional<Sight>* began) {
+  std::lock_guard lock(mutex_);
+  const Sees sees = sights_.read(reader.process, at, version, size, began);
+  if (sees == Sees::end || (sees == Sees::part && reader.exact)) return;
+  reader.note(version, sees == Sees::half ? ReadOf::half : ReadOf::it);
 }
 
 std::optional<Sought> OpenFile::seek(uint64_t offset, bool data, const DataMap& base) const {
@@ -154,12 +168,17 @@ Layer* OpenFile::rewrite_of(const Party& party) const {
   return nullptr;
 }
 
+void OpenFile::edited(Layer* layer, const Editor& by, Cut cut) {
+  cut == Cut::to_nothing ? layer->touch_truncated(by) : layer->touch(by);
+  sights_.edited(by.party.process);
+}
+
 // A truncation, and what follows it, over what another has written.
 Result<Layer*> OpenFile::rewrite_again(const Beneath& beneath, const Editor& by) {
   if (layers_.empty() && !lay(beneath)) return nullptr;
   LINKSPAN_TRY(Layer * layer, add_layer(by, by.base(), DirtyBuffer::Kind::overlay));
   layer->buffer->truncate(0, UINT64_MAX);  // whatever is beneath by then
-  layer->touch_truncated(by);
+  edited(layer, by, Cut::to_nothing);
   mixed_ = true;
   return layer;
 }
@@ -177,7 +196,7 @@ Result<Layer*> OpenFile::begin_rewrite(const Beneath& beneath, const Editor& by)
       part.truncated = false;
     }
   }
-  top->touch_truncated(by);
+  edited(top, by, Cut::to_nothing);
   return top;
 }
 
@@ -205,6 +224,11 @@ void OpenFile::goes_on(const Process& process) {
 void OpenFile::synchronised(const Process& process) {
   std::lock_guard lock(mutex_);
   goes_on(process);
+}
+
+void OpenFile::begin_anew(std::optional<Sight>* began) {
+  std::lock_guard lock(mutex_);
+  began->reset();
 }
 
 void OpenFile::may_have_read(const std::vector<Process>& others) {
@@ -249,7 +273,7 @@ Result<Edited> OpenFile::write(const Beneath& beneath, const Editor& by, uint64_
   if (layer != layers_.back().get()) mixed_ = true;
   LINKSPAN_CHECK(kind == DirtyBuffer::Kind::append ? layer->buffer->append(data)
                                                    : layer->buffer->write(at, data));
-  layer->touch(by);
+  edited(layer, by);
   return Edited::done;
 }
 
@@ -271,10 +295,7 @@ Result<Edited> OpenFile::truncate(const Beneath& beneath, const Editor& by, uint
   if (!layer) return Edited::outdated;
   // Also of an empty file: nothing that is beneath by then shows.
   layer->buffer->truncate(size, size == 0 ? UINT64_MAX : size_now());
-  if (size == 0)
-    layer->touch_truncated(by);
-  else
-    layer->touch(by);
+  edited(layer, by, size == 0 ? Cut::to_nothing : Cut::no);
   return Edited::done;
 }
 
@@ -284,7 +305,7 @@ Result<Edited> OpenFile::punch(const Beneath& beneath, const Editor& by, uint64_
   LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay, {begin, end}));
   if (!layer) return Edited::outdated;
   layer->buffer->punch(begin, std::min(end, size_now()));
-  layer->touch(by);
+  edited(layer, by);
   return Edited::done;
 }
 
@@ -294,7 +315,7 @@ Result<Edited> OpenFile::extend(const Beneath& beneath, const Editor& by, uint64
   LINKSPAN_TRY(Layer * layer, layer_for(beneath, by, DirtyBuffer::Kind::overlay, {size, size}));
   if (!layer) return Edited::outdated;
   layer->buffer->extend(size);
-  layer->touch(by);
+  edited(layer, by);
   return Edited::done;
 }
 
@@ -391,18 +412,23 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bo
                                       const std::function<void(const Outcome&)>& learn) {
   std::lock_guard lock(mutex_);
   Outcome outcome{base_, base_size_, false, mixed_, {}, {}};
-  for (const Layer::Part& part : layer.parts) {
-    const Process& process = part.party.process;
-    if (layer.knows(process)) outcome.knowers.push_back(process);
-    if (layer.read_half(process)) outcome.half.push_back(process);
-  }
   outcome.as_seen = !merged && follows(base_, result.version) &&
                     result.size == layer.buffer->size_over(base_size_);
+  // Of what was read of it, no version came that others' changes are not in, too.
+  const bool blended = !outcome.as_seen && (merged || !layer.buffer->whole());
+  for (const Layer::Part& part : layer.parts) {
+    const Process& process = part.party.process;
+    if (layer.read_half(process) || (blended && layer.read_anothers(process)))
+      outcome.half.push_back(process);
+    else if (layer.knows(process))
+      outcome.knowers.push_back(process);
+  }
+  outcome.as_seen ? sights_.became(base_, result.version) : sights_.replaced();
   learn(outcome);
   if (!layers_.empty() && layers_.front().get() == &layer) pop_lowest();
   for (const auto& above : layers_) {
     // What was written over the local view was written over this commit, by who knew of it.
-    if (above->rests_on_half(layer))
+    if (above->rests_on_half(layer, blended))
       above->base = Version{};
     else if (outcome.as_seen && above->base == base_ && above->rests_on(layer))
       above->base = result.version;
@@ -429,6 +455,7 @@ void OpenFile::drop_lowest(const std::function<void(const std::vector<Process>&)
                       [&](const Process& process) { return above->has_part(Party{process}); }))
         above->base = Version{};
     unlearn(misled);
+    sights_.replaced();
   }
   ++moment_;
 }
@@ -439,6 +466,7 @@ std::vector<OpNumber> OpenFile::drop_all() {
   for (const auto& layer : layers_)
     if (layer->operation.value != 0) operations.push_back(layer->operation);
   layers_.clear();
+  sights_.replaced();
   mixed_ = false;
   ++moment_;
   return operations;
@@ -452,6 +480,7 @@ void OpenFile::base_changed() {
 void OpenFile::renumbered(Version from, Version to) {
   std::lock_guard lock(mutex_);
   ++moment_;
+  sights_.became(from, to);
   if (base_ == from) base_ = to;
   for (const auto& layer : layers_)
     if (layer->base == from) layer->base = to;

@@ -31,6 +31,7 @@
 #include "fusefs/cache/patience.h"
 #include "fusefs/vfs/data_map.h"
 #include "fusefs/vfs/layer.h"
+#include "fusefs/vfs/sights.h"
 #include "fusefs/vfs/write_errors.h"
 #include "linkspan/clock.h"
 #include "linkspan/ops.h"
@@ -49,11 +50,18 @@ struct Beneath {
   uint64_t size = 0;
 };
 
+// Of a version: what a process has read.
+enum class ReadOf : uint8_t {
+  it,       // the version, with what is unsaved over it
+  rewrite,  // what another process here is making of it
+  half,     // a part of that, and a part of something else
+};
+
 // Who reads, and what takes note of the version that lies beneath what it reads.
 struct Reader {
   Process process;
-  // Called under the file's lock. `anothers`: what another process here is making of that version.
-  std::function<void(Version, bool anothers)> note;
+  bool exact = false;  // has read an older version, and a part of this one is not enough
+  std::function<void(Version, ReadOf)> note;  // called under the file's lock
 };
 
 // How much of what is unsaved a commit is to take, and whose failures are its caller's.
@@ -89,9 +97,13 @@ class OpenFile {
     size_t bytes = 0;         // of the answer, in `out`
     std::vector<Range> gaps;  // of the answer, as file offsets: to be read from the base
   };
-  // Fills `out` (`size` zeros) with what is unsaved. None: clean.
-  Result<std::optional<Reading>> read(const Reader& reader, uint64_t offset, char* out,
-                                      size_t size);
+  // Fills `out` (`size` zeros) with what is unsaved. None: clean. `began`: of the descriptor's
+  // reads; guarded by the file's lock.
+  Result<std::optional<Reading>> read(const Reader& reader, uint64_t offset, char* out, size_t size,
+                                      std::optional<Sight>* began);
+  // It is clean: this version, of that size, is read.
+  void read_committed(const Reader& reader, const ReadAt& at, Version version, uint64_t size,
+                      std::optional<Sight>* began);
 
   // The first byte of data (or of a hole) at or after `offset`, which `base` tells. None: what lies
   // beneath is not what `base` is about, or the file is clean.
@@ -108,9 +120,11 @@ class OpenFile {
   // The file has just been truncated. These have it open, and may read so, by the size that the
   // kernel has now, before they ask for anything.
   void may_have_read(const std::vector<Process>& others);
-  void synchronised(const Process& process);  // it got a lock: it goes on from what is there
-  void closed(uint64_t handle);               // no edits come by it any more
-  void times_were_set();                      // utimensat came after the writes so far
+  // It got a lock: it goes on from what is there; so does this descriptor of it.
+  void synchronised(const Process& process);
+  void begin_anew(std::optional<Sight>* began);
+  void closed(uint64_t handle);  // no edits come by it any more
+  void times_were_set();         // utimensat came after the writes so far
 
   // -- commits --------------------------------------------------------------------------------
   // One thread at a time commits, or changes attributes that must keep their order with commits.
@@ -178,6 +192,8 @@ class OpenFile {
   Result<Layer*> layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind,
                            const Range& range);
   Result<Layer*> add_layer(const Editor& by, const Basis& basis, DirtyBuffer::Kind kind);
+  enum class Cut : uint8_t { no, to_nothing };
+  void edited(Layer* layer, const Editor& by, Cut cut = Cut::no);
   Result<Layer*> rewrite_again(const Beneath& beneath, const Editor& by);
   Result<Layer*> begin_rewrite(const Beneath& beneath, const Editor& by);
   bool lay(const Beneath& beneath);
@@ -188,7 +204,7 @@ class OpenFile {
   Layer* unsealed_top() const;
   Layer* rewrite_of(const Party& party) const;
   View view_now() const;
-  void read_by(const Reader& reader);
+  void read_by(const Reader& reader, Sees sees = Sees::content);
   void pop_lowest();
   uint64_t size_under(size_t layer) const;
   uint64_t size_now() const { return size_under(layers_.size()); }
@@ -204,6 +220,7 @@ class OpenFile {
   Version base_;  // beneath the layers; says nothing while there are none
   uint64_t base_size_ = 0;
   std::deque<std::shared_ptr<Layer>> layers_;
+  Sights sights_;
   std::vector<Waiting> truncated_;  // these, too, and have written nothing since: see begin_rewrite
   bool mixed_ = false;              // layers of several rewriters are, or were, over one another
   bool orphan_ = false;

@@ -129,6 +129,13 @@ void OpenFiles::locks_lost(Ino ino) {
     if (handle->file->ino == ino && handle->locks) handle->locks_lost = true;
 }
 
+void OpenFiles::read_anew(Ino ino, const Process& opener) {
+  std::lock_guard lock(mutex_);
+  for (const auto& [h, handle] : handles_)
+    if (handle->file->ino == ino && handle->opener == opener)
+      handle->file->begin_anew(&handle->began);
+}
+
 bool OpenFiles::mapped_by_other(const FileHandle& asking, const Process& asker) const {
   std::lock_guard lock(mutex_);
   if (asking.file->handles < 2) return false;

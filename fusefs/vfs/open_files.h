@@ -32,6 +32,7 @@ struct FileHandle {
   std::atomic<bool> may_have_read{false};  // the kernel's pages were kept: a read may go unseen
   std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
   std::atomic<uint32_t> sequential{0};     // how many reads in a row were
+  std::optional<Sight> began;              // guarded by the file's lock
   // Direct handles: what the last read was of, until one saw its end.
   std::optional<SizedVersion> going_on(bool in_sequence);
   void goes_on(const SizedVersion& with);
@@ -72,6 +73,9 @@ class OpenFiles {
 
   // Processes, but for this one, that have the file open for reading, and not past the pages.
   std::vector<Process> readers(Ino ino, const Process& but) const;
+
+  // What the process reads next through its handles of the file, it reads anew.
+  void read_anew(Ino ino, const Process& opener);
 
   // Handles of the file through which locks were set may not write any more.
   void locks_lost(Ino ino);

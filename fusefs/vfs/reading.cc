@@ -152,13 +152,22 @@ void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
               tree_.former_name(ino));
 }
 
-Reader RouteVfs::reader(const Caller& c, Ino ino) {
-  if (!options_.route.writable()) return Reader{{}, [](Version, bool) {}};
+Reader RouteVfs::reader(const Caller& c, Ino ino, bool direct) {
+  if (!options_.route.writable()) return Reader{{}, false, [](Version, ReadOf) {}};
   const Process process = processes_.of_thread(c.tid);
-  return Reader{process, [this, process, ino, name = tree_.last_name(ino),
-                          former = tree_.former_name(ino)](Version version, bool anothers) {
-                  if (anothers) return bases_.read_rewrite(process, Base{ino, version}, name);
-                  bases_.read(process, Base{ino, version}, name, former);
+  const bool exact = direct && bases_.read_by(process, ino, tree_.last_name(ino));
+  return Reader{process, exact,
+                [this, process, ino, name = tree_.last_name(ino), former = tree_.former_name(ino)](
+                    Version version, ReadOf what) {
+                  const Base base{ino, version};
+                  switch (what) {
+                    case ReadOf::it:
+                      return bases_.read(process, base, name, former);
+                    case ReadOf::rewrite:
+                      return bases_.read_rewrite(process, base, name);
+                    case ReadOf::half:
+                      return bases_.read_half(process, base, name);
+                  }
                 }};
 }
 
@@ -181,7 +190,8 @@ Result<std::string> RouteVfs::read(const Caller& c, Ino ino, Handle h, uint64_t 
 Result<size_t> RouteVfs::read_view(const Caller& c, const Doing& doing, FileHandle& handle,
                                    uint64_t offset, char* out, size_t size) {
   OpenFile& file = *handle.file;
-  LINKSPAN_TRY(const auto unsaved, file.read(reader(c, file.ino), offset, out, size));
+  LINKSPAN_TRY(const auto unsaved,
+               file.read(reader(c, file.ino, handle.direct), offset, out, size, &handle.began));
   if (!unsaved) return read_committed(c, doing, handle, offset, out, size);
   LINKSPAN_CHECK(read_gaps(doing, file.ino, *unsaved, offset, out));
   return unsaved->bytes;
@@ -210,12 +220,14 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
     // What goes on where the last read ended is of the same version until that one's end is seen.
     const auto told = handle.direct ? handle.going_on(run > 0) : kernel_.sizes().to_read(file.ino);
     const auto seen = told.value_or(SizedVersion{known.node.attr.version, known.node.attr.size});
-    note_read(c, file.ino, seen.version);  // first: our own commits go on from there meanwhile
-    if (offset >= seen.size) {
+    const size_t part = offset < seen.size ? std::min<uint64_t>(size, seen.size - offset) : 0;
+    // First: our own commits go on from there meanwhile.
+    file.read_committed(reader(c, file.ino, handle.direct), {offset, part}, seen.version, seen.size,
+                        &handle.began);
+    if (part == 0) {
       handle.ended();
       return size_t{0};
     }
-    const size_t part = std::min<uint64_t>(size, seen.size - offset);
     const auto done = contents_.read(doing, cache::ContentId{file.ino, seen.version}, seen.size,
                                      offset, out, part, run);
     if (done.ok()) {

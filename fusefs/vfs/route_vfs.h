@@ -171,7 +171,7 @@ class RouteVfs final : public Vfs {
   bool changed_lately(const Attr& attr);
   void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino, Handle h);
-  Reader reader(const Caller& c, Ino ino);
+  Reader reader(const Caller& c, Ino ino, bool direct = false);
   using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
   // Makes the edit on what lies beneath; the kernel may hold page locks.
   Status edit(const Caller& c, const Doing& doing, Handle h, OpenFile& file, const Edit& edit);

@@ -1,0 +1,47 @@
+#include "fusefs/vfs/sights.h"
+
+#include <algorithm>
+
+namespace linkspan::vfs {
+
+void Sights::edited(const Process& by) {
+  if (!by) return;
+  ++edits_;
+  const auto found =
+      std::find_if(last_.begin(), last_.end(), [&](const Last& l) { return l.by == by; });
+  if (found != last_.end())
+    found->edit = edits_;
+  else if (last_.size() < kEditors)
+    last_.push_back({by, edits_});
+  else
+    replaced_ = edits_;
+}
+
+void Sights::replaced() {
+  replaced_ = ++edits_;
+}
+
+void Sights::became(Version before, Version now) {
+  if (to_ != before) from_ = before;
+  to_ = now;
+}
+
+bool Sights::changed(const Process& process, const Sight& began, Version version) const {
+  const bool same = version == began.version ||
+                    (from_ <= began.version && began.version < version && version <= to_);
+  if (!same || replaced_ > began.edits) return true;
+  return std::any_of(last_.begin(), last_.end(),
+                     [&](const Last& l) { return l.by != process && l.edit > began.edits; });
+}
+
+Sees Sights::read(const Process& process, const ReadAt& at, Version version, uint64_t size,
+                  std::optional<Sight>* began) const {
+  if (at.offset == 0 || !*began)
+    *began = Sight{edits_, version, size, 0};
+  else if (process && changed(process, **began, version))
+    return at.offset >= size && at.offset >= (*began)->size ? Sees::end : Sees::half;
+  (*began)->bytes += at.bytes;
+  return (*began)->bytes < size ? Sees::part : Sees::content;
+}
+
+}  // namespace linkspan::vfs
