@@ -146,9 +146,32 @@ Status RouteVfs::set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t
     return ok();
   }
   if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
+  LINKSPAN_TRY(const bool behind, is_behind(c, doing, ino));
+  if (behind) return truncate_as_writer(c, doing, ino, size);
   SetAttr only;
   only.size = size;
   return send_attributes(c, doing, ino, only);
+}
+
+// Whether what the process knows of the file is not what is there.
+Result<bool> RouteVfs::is_behind(const Caller& c, const Doing& doing, Ino ino) {
+  LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino));
+  const auto file = files_.find(ino);
+  if (!matters(known.node.attr) || (file && file->dirty())) return false;
+  const auto base = bases_.of_node(processes_.of_thread(c.tid), ino, tree_.last_name(ino));
+  return base && *base != known.node.attr.version;
+}
+
+// As by open, ftruncate and close: held against what others have changed.
+Status RouteVfs::truncate_as_writer(const Caller& c, const Doing& doing, Ino ino, uint64_t size) {
+  const Handle h = files_.open(ino, processes_.of_thread(c.tid), /*reads=*/false, /*writes=*/true);
+  const auto handle = files_.handle(h);
+  Status done = edit(c, doing, h, *handle->file, [&](const Beneath& beneath, const Editor& by) {
+    return handle->file->truncate(beneath, by, size);
+  });
+  if (done.ok()) done = commit_and_report(c, doing, h, *handle);
+  release(ino, h);
+  return done;
 }
 
 Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, const SetAttr& set) {
@@ -187,11 +210,13 @@ Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, c
   LINKSPAN_TRY(const MutationReply reply, std::move(answer));
   tree_.changed(ticket, reply);
   if (file && times) file->times_were_set();
-  if (file && sizes) file->base_changed();
+  if (!sizes) return ok();
   // A truncation to the size that it has makes no version: nobody's base moves.
-  if (!sizes || reply.nodes.empty() || reply.version.value == 0) return ok();
-  const Version now = reply.nodes.front().attr.version;
-  resized(c, ino, before ? before->node.attr.version : Version{now.value - 1}, now);
+  const bool made = !reply.nodes.empty() && reply.version.value != 0;
+  const Version now = made ? reply.nodes.front().attr.version : Version{};
+  const Version was = before ? before->node.attr.version : Version{now.value - 1};
+  if (file) file->base_changed(processes_.of_thread(c.tid), made ? was : Version{}, now);
+  if (made) resized(c, ino, was, now);
   return ok();
 }
 

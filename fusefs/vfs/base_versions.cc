@@ -25,7 +25,7 @@ void BaseVersions::read(const Process& process, const Base& what,
   std::lock_guard lock(mutex_);
   if (process) note(process, {what, true}, name);
   note(Process{}, {what}, name);
-  if (!process || name || !former) return;
+  if (!process || !former || name == former) return;
   // The numbers go on from one save to the next, so a later one is of a later file of that name.
   const Known known = newest(process, {what, true});
   const Known* older = by_name_.find(NameKey{process, *former});

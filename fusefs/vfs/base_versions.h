@@ -44,8 +44,8 @@ class BaseVersions {
  public:
   explicit BaseVersions(const Clock* clock) : clock_(clock) {}
 
-  // `former`: the name that it had, where `name` is none because another file took it just now. Who
-  // found the file by it, before, saves under it what is based on this.
+  // `former`: the name that it had, where `name` is none because another file took it just now, or
+  // another link of it. Who found the file by it, before, saves under it what is based on this.
   void read(const Process& process, const Base& what, const std::optional<cache::Name>& name,
             const std::optional<cache::Name>& former = std::nullopt);
   // A commit whose outcome the process knows: it wrote all of it, or a part of what it had read.

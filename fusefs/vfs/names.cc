@@ -276,6 +276,12 @@ Status RouteVfs::learn_outcome(const Doing& doing, const Process& process,
 void RouteVfs::refused(const Caller& c, const RenameRequest& request, const Error& error) {
   refused_.fetch_add(1, std::memory_order_relaxed);
   refused_renames_.note(c.tid, request, error);
+  // A link or directory has no versions to read: whoever saves again, once told, replaces it.
+  const cache::Name target{request.to_parent, request.to_name};
+  const auto there = tree_.known_name(target);
+  const auto node = there && *there ? tree_.known_node(*there) : std::nullopt;
+  if (node && node->node.attr.kind != Kind::file)
+    bases_.forget_name(processes_.of_thread(c.tid), target);
   if (options_.on_conflict)
     options_.on_conflict(options_.route.path + "/: '" + request.from_name +
                          "' was not renamed to '" + request.to_name + "', " + error.message);

@@ -145,6 +145,16 @@ bool OpenFile::joins(const Layer& top, const Editor& by, const Basis& basis, con
          !top.buffer->touches(range.begin, range.end);
 }
 
+// Who sought the end of what is there, and had read another version, adds to what is there: over
+// that other version its bytes would lie across others.
+bool OpenFile::adds_at_end(const Beneath& beneath, const Editor& by) const {
+  if (const Layer* top = unsealed_top())
+    return top->buffer->kind() == DirtyBuffer::Kind::append && top->has_part(by.party);
+  if (!layers_.empty() || beneath.moment != moment_ || beneath.size == 0) return false;
+  const Basis basis = by.base();
+  return basis.version && *basis.version && *basis.version != beneath.version;
+}
+
 // The uppermost layer if it can take an edit of this kind, else a new one; null: outdated.
 Result<Layer*> OpenFile::layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind,
                                    const Range& range) {
@@ -258,6 +268,7 @@ Result<Edited> OpenFile::write(const Beneath& beneath, const Editor& by, uint64_
   // end of file that others could have moved.
   if (append && layer && layer != layers_.back().get()) layer = nullptr;
   const uint64_t size = layers_.empty() ? beneath.size : size_now();
+  append |= !layer && offset == size && adds_at_end(beneath, by);
   const uint64_t at = append ? size : offset;
   if (at + data.size() > limits::kFileBytes || at + data.size() < at)
     return fail(Code::too_large, "files end at 16 GiB");
@@ -472,9 +483,12 @@ std::vector<OpNumber> OpenFile::drop_all() {
   return operations;
 }
 
-void OpenFile::base_changed() {
+void OpenFile::base_changed(const Process& by, Version before, Version now) {
   std::lock_guard lock(mutex_);
   ++moment_;
+  if (!before || !follows(before, now)) return;
+  sights_.edited(by);
+  sights_.became(before, now);
 }
 
 void OpenFile::renumbered(Version from, Version to) {

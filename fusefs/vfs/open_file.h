@@ -164,8 +164,9 @@ class OpenFile {
   void drop_lowest(const std::function<void(const std::vector<Process>&)>& unlearn);
   // The file has no name and no handle any more. The operations that were sent without an answer.
   std::vector<OpNumber> drop_all();
-  // What lies beneath changed by an operation of our own that is no commit.
-  void base_changed();
+  // What lies beneath changed by an operation of our own that is no commit: one version, or, if
+  // `now` is not the next, others' changes with it. 0: none.
+  void base_changed(const Process& by, Version before, Version now);
   // A rename gave the same content another version number.
   void renumbered(Version from, Version to);
 
@@ -189,6 +190,7 @@ class OpenFile {
     Time since;
   };
   static bool joins(const Layer& top, const Editor& by, const Basis& basis, const Range& range);
+  bool adds_at_end(const Beneath& beneath, const Editor& by) const;
   Result<Layer*> layer_for(const Beneath& beneath, const Editor& by, DirtyBuffer::Kind kind,
                            const Range& range);
   Result<Layer*> add_layer(const Editor& by, const Basis& basis, DirtyBuffer::Kind kind);

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "fusefs/cache/names.h"
 #include "fusefs/vfs/open_file.h"
 #include "fusefs/vfs/vfs.h"
 
@@ -32,6 +33,7 @@ struct FileHandle {
   std::atomic<bool> may_have_read{false};  // the kernel's pages were kept: a read may go unseen
   std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
   std::atomic<uint32_t> sequential{0};     // how many reads in a row were
+  std::optional<cache::Name> name;         // by which it was opened, as far as known
   std::optional<Sight> began;              // guarded by the file's lock
   // Direct handles: what the last read was of, until one saw its end.
   std::optional<SizedVersion> going_on(bool in_sequence);

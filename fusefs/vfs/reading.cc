@@ -60,6 +60,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   refused_renames_.forget(c.tid);
   result.handle = files_.open(ino, process, reads, writes);
   const auto handle = files_.handle(result.handle);
+  handle->name = tree_.former_name(ino);
   OpenFile& file = *handle->file;
   if (truncates) {
     if (const auto done = strip_set_id(c, doing, known.node.attr); !done.ok()) {
@@ -152,23 +153,24 @@ void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
               tree_.former_name(ino));
 }
 
-Reader RouteVfs::reader(const Caller& c, Ino ino, bool direct) {
+Reader RouteVfs::reader(const Caller& c, Ino ino, const FileHandle* handle) {
   if (!options_.route.writable()) return Reader{{}, false, [](Version, ReadOf) {}};
   const Process process = processes_.of_thread(c.tid);
-  const bool exact = direct && bases_.read_by(process, ino, tree_.last_name(ino));
-  return Reader{process, exact,
-                [this, process, ino, name = tree_.last_name(ino), former = tree_.former_name(ino)](
-                    Version version, ReadOf what) {
-                  const Base base{ino, version};
-                  switch (what) {
-                    case ReadOf::it:
-                      return bases_.read(process, base, name, former);
-                    case ReadOf::rewrite:
-                      return bases_.read_rewrite(process, base, name);
-                    case ReadOf::half:
-                      return bases_.read_half(process, base, name);
-                  }
-                }};
+  const bool exact = handle && handle->direct && bases_.read_by(process, ino, tree_.last_name(ino));
+  return Reader{
+      process, exact,
+      [this, process, ino, name = tree_.last_name(ino),
+       former = handle ? handle->name : tree_.former_name(ino)](Version version, ReadOf what) {
+        const Base base{ino, version};
+        switch (what) {
+          case ReadOf::it:
+            return bases_.read(process, base, name, former);
+          case ReadOf::rewrite:
+            return bases_.read_rewrite(process, base, name);
+          case ReadOf::half:
+            return bases_.read_half(process, base, name);
+        }
+      }};
 }
 
 // ---- read -----------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ Result<size_t> RouteVfs::read_view(const Caller& c, const Doing& doing, FileHand
                                    uint64_t offset, char* out, size_t size) {
   OpenFile& file = *handle.file;
   LINKSPAN_TRY(const auto unsaved,
-               file.read(reader(c, file.ino, handle.direct), offset, out, size, &handle.began));
+               file.read(reader(c, file.ino, &handle), offset, out, size, &handle.began));
   if (!unsaved) return read_committed(c, doing, handle, offset, out, size);
   LINKSPAN_CHECK(read_gaps(doing, file.ino, *unsaved, offset, out));
   return unsaved->bytes;
@@ -222,7 +224,7 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
     const auto seen = told.value_or(SizedVersion{known.node.attr.version, known.node.attr.size});
     const size_t part = offset < seen.size ? std::min<uint64_t>(size, seen.size - offset) : 0;
     // First: our own commits go on from there meanwhile.
-    file.read_committed(reader(c, file.ino, handle.direct), {offset, part}, seen.version, seen.size,
+    file.read_committed(reader(c, file.ino, &handle), {offset, part}, seen.version, seen.size,
                         &handle.began);
     if (part == 0) {
       handle.ended();

@@ -148,6 +148,8 @@ class RouteVfs final : public Vfs {
   void without_names(const MutationReply& reply, bool removed);
   Status set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
                   std::optional<Handle> handle);
+  Result<bool> is_behind(const Caller& c, const Doing& doing, Ino ino);
+  Status truncate_as_writer(const Caller& c, const Doing& doing, Ino ino, uint64_t size);
   Status send_attributes(const Caller& c, const Doing& doing, Ino ino, const SetAttr& set);
   void resized(const Caller& c, Ino ino, Version before, Version now);
   Result<bool> owner_change(const SetAttr& set) const;
@@ -171,7 +173,7 @@ class RouteVfs final : public Vfs {
   bool changed_lately(const Attr& attr);
   void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino, Handle h);
-  Reader reader(const Caller& c, Ino ino, bool direct = false);
+  Reader reader(const Caller& c, Ino ino, const FileHandle* handle = nullptr);
   using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
   // Makes the edit on what lies beneath; the kernel may hold page locks.
   Status edit(const Caller& c, const Doing& doing, Handle h, OpenFile& file, const Edit& edit);

@@ -23,6 +23,7 @@ bool by_name(const Route& route) {
 }
 
 bool by_path(const Route& route) {
+  if (route.policy == Policy::merge) return true;
   return std::any_of(route.patterns.begin(), route.patterns.end(), [](const PolicyPattern& p) {
     return p.policy && p.glob.find('/') != std::string::npos;
   });
@@ -32,6 +33,8 @@ Policy effective_policy(const Route& route, std::string_view path) {
   for (const PolicyPattern& pattern : route.patterns)
     if (pattern.policy && matches(pattern.glob, path)) return *pattern.policy;
   if (route.policy != Policy::merge) return route.policy;
+  if (path.starts_with(".git/") || path.find("/.git/") != std::string_view::npos)
+    return Policy::last_writer_wins;
   const std::string name(path.substr(path.rfind('/') + 1));
   if (fnmatch(kBackups, name.c_str(), 0) == 0) return Policy::last_writer_wins;
   for (const char* pattern : kNeverMerged)

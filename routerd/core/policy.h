@@ -14,12 +14,13 @@ inline constexpr int kMergeAttempts = 64;       // while others keep moving the 
 // The policy for the file of this path (from the volume's root on) under a route. The first of the
 // route's patterns that matches decides: it is the operator's word, also where it says `merge` of
 // JSON. Else, under `merge`, what is no text of independent lines (JSON, databases) is never
-// line-merged but rejected, and editors' backups (NAME~) go to the last writer. Else the route's
-// policy. An empty path is one that is not known: no pattern matches. Unless by_path(route), a bare
-// name is as good as the path.
+// line-merged but rejected, and editors' backups (NAME~) go to the last writer; so does what is
+// below a directory .git: git has locks of its own, and writes COMMIT_EDITMSG in place without
+// having read it. Else the route's policy. An empty path is one that is not known: no pattern
+// matches. Unless by_path(route), a bare name is as good as the path.
 Policy effective_policy(const Route& route, std::string_view path);
 
-// Has the route a pattern that speaks of it; and one with a '/'?
+// Has the route a pattern that speaks of it; and does it look at more than the name?
 bool by_name(const Route& route);
 bool by_path(const Route& route);
 
