@@ -122,6 +122,7 @@ Status MountSession::attach(client::CancelToken* cancel) {
     vfs.spool_dir = options_.spool_dir;
     vfs.on_loss = [](const std::string& text) { fuse::log(fuse::LogLevel::error, text); };
     vfs.on_conflict = [](const std::string& text) { fuse::log(fuse::LogLevel::warning, text); };
+    vfs.on_wal_refused = vfs.on_conflict;
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
     part.own = std::make_unique<fuse::OwnCalls>(part.vfs.get(), part.notifier.get());
     routes->push_back(std::move(part));

@@ -2,9 +2,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-#include <atomic>
 #include <cerrno>
-#include <chrono>
 
 #include "fusefs/fuse/deferred.h"
 #include "fusefs/fuse/errno_table.h"
@@ -48,34 +46,9 @@ void refuse(Request& r, const Error& error) {
     r.error(error);
 }
 
-// At most once in that many seconds.
-bool is_time(std::atomic<int64_t>* last, int64_t seconds) {
-  const int64_t now = std::chrono::duration_cast<std::chrono::seconds>(
-                          std::chrono::steady_clock::now().time_since_epoch())
-                          .count();
-  int64_t before = last->load();
-  return (before == 0 || now - before >= seconds) && last->compare_exchange_strong(before, now);
-}
-
-// Why SQLite is not let in, which it cannot say itself.
-void tell_if_private(const Request& r, const TestLockReply& found) {
-  if (!found.blocker || found.same_session || !found.blocker->private_to_session) return;
-  static std::atomic<int64_t> told{0};
-  if (!is_time(&told, 60)) return;
-  log(LogLevel::warning,
-      r.session().name +
-          ": a SQLite database in WAL mode is in use on another mount, with which its shared "
-          "memory (-shm) cannot be shared: 'database is locked' until it is closed there. For use "
-          "on several mounts at once: PRAGMA journal_mode=DELETE");
-}
-
 void set_lock(Request& r, vfs::Handle h, const Lock& lock, bool wait) {
   vfs::Vfs& vfs = VfsOperations::of(r).vfs();
   const auto set = vfs.set_lock(r.caller(), h, lock, wait);
-  static std::atomic<int64_t> looked{0};
-  if (!set.ok() && set.code() == Code::would_block && lock.kind == LockKind::record &&
-      is_time(&looked, 1))
-    if (const auto found = vfs.test_lock(r.caller(), lock); found.ok()) tell_if_private(r, *found);
   if (!set.ok()) return refuse(r, set.error());
   if (!*set) {
     r.done();
@@ -117,7 +90,6 @@ void on_getlk(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* file, struct flock
       return;
     }
     const Lock& blocker = *found->blocker;
-    tell_if_private(r, *found);
     reply.l_type = blocker.type == LockType::exclusive ? F_WRLCK : F_RDLCK;
     reply.l_whence = SEEK_SET;
     reply.l_start = static_cast<off_t>(blocker.range.begin);

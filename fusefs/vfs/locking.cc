@@ -10,6 +10,8 @@ namespace {
 constexpr std::string_view kSharedMemory = "-shm";
 constexpr LockRange kSqliteLocks{0x40000000, 0x40000000 + 512};  // its bytes in a database
 
+constexpr size_t kPathDepth = 64;  // of a path that is told
+
 bool is_shared_memory(const std::optional<cache::Name>& name) {
   return name && name->name.ends_with(kSharedMemory);
 }
@@ -25,6 +27,18 @@ bool has_shared_memory(Tree& tree, const Doing& doing, cache::Name name) {
   if (const auto known = tree.known_name(name)) return static_cast<bool>(*known);
   const auto found = tree.lookup(doing, name);
   return found.ok() && found->node;
+}
+
+// As far as the caches know it.
+std::string path_of(Tree& tree, const Route& route, Ino ino) {
+  std::string path;
+  for (size_t depth = 0; ino != route.root && depth < kPathDepth; ++depth) {
+    const auto name = tree.last_name(ino);
+    path = "/" + (name ? name->name : "?") + path;
+    if (!name) break;
+    ino = name->parent;
+  }
+  return route.path + path;
 }
 
 }  // namespace
@@ -59,12 +73,26 @@ void RouteVfs::synchronised(const Doing& doing, int32_t tid, const Lock& lock) {
   bases_.read(process, Base{lock.ino, version}, name);
 }
 
+// Why SQLite is not let in, which it cannot say itself.
+void RouteVfs::note_wal(const Lock& asked, const TestLockReply& found) {
+  if (!found.blocker || found.same_session || !found.blocker->private_to_session) return;
+  std::string file = path_of(tree_, options_.route, asked.ino);
+  if (file.ends_with(kSharedMemory)) file.resize(file.size() - kSharedMemory.size());
+  if (wal_refusals_.note(file, options_.clock->now()) && options_.on_wal_refused)
+    options_.on_wal_refused(file + ": " + std::string(kWalRefusedWhy) + "; " +
+                            std::string(kWalRefusedMend));
+}
+
 Result<std::optional<OpNumber>> RouteVfs::set_lock(const Caller& c, Handle h, const Lock& lock,
                                                    bool wait) {
   LINKSPAN_CHECK(writable());
   const Doing doing = begin(c);
-  auto set = locks_.set(doing, h, marked(lock), wait);
+  const Lock asked = marked(lock);
+  auto set = locks_.set(doing, h, asked, wait);
   if (set.ok() && !*set) synchronised(doing, c.tid, lock);
+  if (!set.ok() && set.code() == Code::would_block && asked.private_to_session)
+    if (const auto found = client_->test_lock(doing.call(), asked); found.ok())
+      note_wal(asked, *found);
   return set;
 }
 
@@ -82,7 +110,10 @@ void RouteVfs::await_lock(OpNumber number, const Lock& lock,
 
 Result<TestLockReply> RouteVfs::test_lock(const Caller& c, const Lock& lock) {
   LINKSPAN_CHECK(writable());
-  return client_->test_lock(begin(c).call(), marked(lock));
+  const Lock asked = marked(lock);
+  auto found = client_->test_lock(begin(c).call(), asked);
+  if (found.ok()) note_wal(asked, *found);
+  return found;
 }
 
 Status RouteVfs::unlock_owner(const Caller& c, Ino ino, uint64_t owner) {

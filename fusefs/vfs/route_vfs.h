@@ -22,6 +22,7 @@
 #include "fusefs/vfs/tree.h"
 #include "fusefs/vfs/unsettled.h"
 #include "fusefs/vfs/vfs.h"
+#include "fusefs/vfs/wal_refusals.h"
 
 namespace linkspan::vfs {
 
@@ -192,6 +193,7 @@ class RouteVfs final : public Vfs {
   // -- locks (locking.cc) --
   Lock marked(Lock lock);
   void synchronised(const Doing& doing, int32_t tid, const Lock& lock);
+  void note_wal(const Lock& asked, const TestLockReply& found);
 
   void forget_evicted();
 
@@ -212,6 +214,7 @@ class RouteVfs final : public Vfs {
   Locks locks_;
   Unsettled unsettled_;
   RefusedRenames refused_renames_;
+  mutable WalRefusals wal_refusals_;
   std::atomic<uint64_t> revocations_{0}, refused_{0};
 };
 

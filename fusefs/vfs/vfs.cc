@@ -176,6 +176,8 @@ Vfs::Stats RouteVfs::stats() const {
   stats.conflicts = commits_.conflict_count() + refused_;
   stats.lock_waits = locks_.waits();
   stats.locks_lost = locks_.lost_count();
+  stats.wal_refusals = wal_refusals_.recent(options_.clock->now());
+  stats.wal_refused = wal_refusals_.total();
   return stats;
 }
 

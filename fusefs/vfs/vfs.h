@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fusefs/client/router_client.h"
@@ -143,7 +144,22 @@ struct VfsOptions {
   // A commit or rename was refused because the file was changed by another, and the router kept
   // what was to be written; the text says where. Any thread; may be empty.
   std::function<void(const std::string&)> on_conflict;
+  // A SQLite database in WAL mode is in use on another mount: said when a lock of it is refused for
+  // that for the first time in a while. Any thread; may be empty.
+  std::function<void(const std::string&)> on_wal_refused;
 };
+
+// Locks of a SQLite database in WAL mode that were refused because another mount uses it.
+struct WalRefusal {
+  std::string file;  // from the mountpoint on
+  uint64_t times = 0;
+  Time since, last;
+};
+inline constexpr std::string_view kWalRefusedWhy =
+    "a SQLite database in WAL mode is in use on another mount, with which its shared memory (-shm) "
+    "cannot be shared: 'database is locked' here until it is closed there";
+inline constexpr std::string_view kWalRefusedMend =
+    "for use on several mounts at once, where it is in use: PRAGMA journal_mode=DELETE";
 
 // Looks at the route for the mount itself; see observer.h.
 class Observer {
@@ -280,6 +296,8 @@ class Vfs {
     Time refused_since, refused_last;
     uint64_t conflicts = 0;
     uint64_t lock_waits = 0, locks_lost = 0;
+    std::vector<WalRefusal> wal_refusals;  // of the last minutes, the latest first
+    uint64_t wal_refused = 0;              // ever
   };
   virtual Stats stats() const = 0;
 };

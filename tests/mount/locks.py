@@ -22,6 +22,7 @@ from labtest import check, equal, eventually, sh  # noqa: E402
 
 ROUNDS = int(os.environ.get("LINKSPAN_ROUNDS", "1"))
 LEASE_MS = 2000
+LINKSPAN = labtest.BUILD + "/fusefs/cli/linkspan"
 
 # ---- actors: run as `locks.py --actor`, commands on stdin, one line of JSON back for each ---------
 
@@ -621,7 +622,15 @@ def test_sqlite_wal_of_another_mount_is_refused(lab):
         except sqlite3.OperationalError as error:
             check("locked" in str(error), f"{statement}: {error}")
     log = "".join(p.read_text(errors="replace") for p in pathlib.Path(lab.dir, "log").glob("*.log"))
-    check("WAL mode is in use on another mount" in log, "the mount's log says why")
+    check(f"{name}: a SQLite database in WAL mode is in use on another mount" in log, "the mount's log says why")
+    for how in (f"cat {lab.mounts[1]}/.linkspan/status", f"{LINKSPAN} status {lab.mounts[1]}"):
+        said = [line for line in sh(how).splitlines() if "locks of" in line or "journal_mode" in line]
+        check(len(said) == 2 and f"locks of {name}, " in said[0], f"status says what was refused: {said}")
+        check("PRAGMA journal_mode=DELETE" in said[1], f"and the mend: {said}")
+    status = json.loads(sh(f"{LINKSPAN} status --json {lab.mounts[1]}"))
+    (refused,) = next(r for r in status["routes"] if r["path"] == "memory")["wal_refused"]
+    check(refused["file"] == name and refused["times"] >= 3 and refused["since"] < refused["last"], f"{refused}")
+    check("locks of" not in sh(f"cat {lab.mounts[0]}/.linkspan/status"), "where it is in use nothing is refused")
     here.execute("insert into t values(2)")
     equal(beside.execute("select x from t").fetchall(), [(1,), (2,)])
     beside.close()

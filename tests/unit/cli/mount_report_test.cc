@@ -168,6 +168,27 @@ TEST(MountReportTest, RefusedCommitsAreUnhealthyAndDated) {
             "the volume is full");
 }
 
+TEST(MountReportTest, WhyLocksOfAWalDatabaseAreRefusedWithTheMend) {
+  auto report = example();
+  EXPECT_THAT(status_text(report), Not(HasSubstr("REFUSED")));
+  EXPECT_EQ(nlohmann::json::parse(status_json(report))["routes"][0]["wal_refused"].size(), 0u);
+  report.routes[0].stats.wal_refusals = {{"memory/x\n.db", 12, report.started, report.now}};
+  report.routes[0].stats.wal_refused = 40;
+  EXPECT_TRUE(is_healthy(report)) << "the mount is; its user is not";
+  const auto text = status_text(report);
+  EXPECT_THAT(text, HasSubstr("REFUSED    locks of memory/x\\x0A.db, 12 since " +
+                              format_time(report.started) + ", last at " + format_time(report.now) +
+                              ": a SQLite database in WAL mode"));
+  EXPECT_THAT(text, HasSubstr("\nmend       for use on several mounts at once, where it is in use: "
+                              "PRAGMA journal_mode=DELETE\n"));
+  const auto json = nlohmann::json::parse(status_json(report))["routes"][0]["wal_refused"][0];
+  EXPECT_EQ(json["file"], "memory/x\n.db");
+  EXPECT_EQ(json["times"], 12);
+  EXPECT_EQ(json["last"], format_time(report.now));
+  EXPECT_THAT(json["mend"].get<std::string>(), HasSubstr("PRAGMA journal_mode=DELETE"));
+  EXPECT_THAT(stats_text(report), HasSubstr("linkspan_wal_refused_total{route=\"memory\"} 40\n"));
+}
+
 TEST(MountReportTest, MetricsAreWellFormed) {
   auto report = example();
   report.dir = "/mnt/\"odd\\\n";

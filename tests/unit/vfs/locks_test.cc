@@ -2,6 +2,7 @@
 #include <condition_variable>
 #include <future>
 
+#include "fusefs/vfs/wal_refusals.h"
 #include "tests/unit/vfs/mounts.h"
 
 namespace linkspan::vfs {
@@ -193,6 +194,78 @@ TEST_F(VfsLocks, AFileWhoseCommitTakesLongHoldsUpNoOther) {
   EXPECT_OK(saved.get());
   EXPECT_TRUE(eventually([&] { return get(other, "f").ok(); }));
   EXPECT_EQ(text(b.read("f")), "during");
+}
+
+// ---- SQLite in WAL mode ------------------------------------------------------------------------
+
+class VfsWal : public VfsLocks {
+ protected:
+  void SetUp() override {
+    ASSERT_OK(a.vfs->mkdir(a.me, a.root, "d", 0755));
+    ASSERT_OK(a.write("d/x.db", "data"));
+    ASSERT_OK(a.write("d/x.db-shm", "index"));
+    h = *a.open("d/x.db", O_RDWR);
+    other = *b.open("d/x.db", O_RDWR);
+  }
+  // As SQLite locks while it reads.
+  static Status take(Mount& mount, Handle through, uint64_t owner, LockType type) {
+    const Lock lock{mount.ino("d/x.db"), LockKind::record, owner, type, kShared, 0, false};
+    LINKSPAN_TRY(const auto queued, mount.vfs->set_lock(mount.me, through, lock, false));
+    return queued ? Status(fail(Code::internal, "it was not to be queued")) : ok();
+  }
+  Status of_other(LockType type) { return take(b, other, kOwner, type); }
+
+  static constexpr LockRange kShared{0x40000002, 0x40000002 + 510};
+};
+
+TEST_F(VfsWal, WhoIsRefusedBecauseOfAnotherMountCanBeToldWhy) {
+  ASSERT_OK(take(a, h, kOwner, LockType::shared));
+  EXPECT_EQ(of_other(LockType::shared).code(), Code::would_block);
+  EXPECT_EQ(of_other(LockType::shared).code(), Code::would_block);
+  const Lock ask{b.ino("d/x.db"), LockKind::record, kOwner, LockType::exclusive, kShared, 0, false};
+  ASSERT_TRUE(b.vfs->test_lock(b.me, ask).ok());
+  const auto stats = b.vfs->stats();
+  ASSERT_EQ(stats.wal_refusals.size(), 1u);
+  EXPECT_EQ(stats.wal_refusals[0].file, "memory/d/x.db");
+  EXPECT_EQ(stats.wal_refusals[0].times, 3u);
+  EXPECT_LT(stats.wal_refusals[0].since.ns, stats.wal_refusals[0].last.ns);
+  EXPECT_EQ(stats.wal_refused, 3u);
+  ASSERT_EQ(b.told_of_wal.size(), 1u) << "not at each try";
+  EXPECT_EQ(b.told_of_wal[0].find("memory/d/x.db: "), 0u);
+  EXPECT_NE(b.told_of_wal[0].find("PRAGMA journal_mode=DELETE"), std::string::npos);
+  EXPECT_TRUE(a.vfs->stats().wal_refusals.empty()) << "where it is in use, nothing was refused";
+}
+
+TEST_F(VfsWal, ProcessesOfOneMountThatWaitForEachOtherAreNoneOfThat) {
+  ASSERT_OK(take(a, h, kOwner, LockType::exclusive));
+  EXPECT_EQ(take(a, h, kOwner + 1, LockType::exclusive).code(), Code::would_block);
+  EXPECT_TRUE(a.vfs->stats().wal_refusals.empty());
+}
+
+TEST_F(VfsWal, NorAreMountsThatWaitForEachOtherWithARollbackJournal) {
+  ASSERT_OK(a.vfs->unlink(a.me, a.ino("d"), "x.db-shm"));
+  ASSERT_OK(take(a, h, kOwner, LockType::exclusive));
+  EXPECT_EQ(of_other(LockType::exclusive).code(), Code::would_block);
+  EXPECT_TRUE(b.vfs->stats().wal_refusals.empty());
+}
+
+TEST(WalRefusals, AreShownForMinutesTheLatestFirst) {
+  WalRefusals refusals;
+  const auto at = [](int minutes) { return Time{minutes * 60'000'000'000}; };
+  EXPECT_TRUE(refusals.note("a", at(100)));
+  EXPECT_TRUE(refusals.note("b", at(105)));
+  EXPECT_FALSE(refusals.note("a", at(110)));
+  auto shown = refusals.recent(at(115));
+  ASSERT_EQ(shown.size(), 2u);
+  EXPECT_EQ(shown[0].file, "a");
+  EXPECT_EQ(shown[0].times, 2u);
+  EXPECT_EQ(shown[0].since, at(100));
+  EXPECT_EQ(shown[0].last, at(110));
+  EXPECT_EQ(refusals.recent(at(116)).size(), 1u);
+  EXPECT_TRUE(refusals.recent(at(121)).empty());
+  EXPECT_TRUE(refusals.note("a", at(122))) << "it is news again";
+  for (size_t i = 0; i < 2 * kWalRefusalFiles; ++i) refusals.note("f" + std::to_string(i), at(123));
+  EXPECT_EQ(refusals.recent(at(123)).size(), kWalRefusalFiles);
 }
 
 }  // namespace

@@ -125,6 +125,7 @@ class Mount final : public client::SessionListener {
     options.clock = &clock;
     options.uid = 1000;
     options.gid = 1000;
+    options.on_wal_refused = [this](const std::string& text) { told_of_wal.push_back(text); };
     root = options.route.root;
     auto made = make_vfs(&client, &kernel, options);
     std::lock_guard lock(mutex_);
@@ -287,6 +288,7 @@ class Mount final : public client::SessionListener {
   Caller me;          // whoever calls; tid 0: nobody in particular
   bool kept = false;  // keep_cache of the last open
   std::atomic<int> revocations{0}, losses{0};
+  std::vector<std::string> told_of_wal;
 
  private:
   static std::vector<std::string> parts(const std::string& path) {
