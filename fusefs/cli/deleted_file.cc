@@ -32,6 +32,33 @@ Result<Change> find_deletion(const Place& place, uint64_t number, QueryClient* c
                                    shell_word(dir_name(place.file)));
 }
 
+Result<std::optional<VersionInfo>> written_since(const std::string& route, const Change& deletion,
+                                                 QueryClient* client) {
+  using Found = std::optional<VersionInfo>;
+  const auto node = client->node(route, deletion.ino);
+  if (!node.ok() && (is_gone(node.error()) || node.code() == Code::access_denied)) return Found();
+  if (!node.ok()) return node.error();
+  if (node->kind != "file" || node->nlink != 0 || node->version <= deletion.version) return Found();
+  // Of a file with several names: was this the last of them?
+  LogQuery query;
+  query.route = route;
+  query.what = "unlink";
+  query.ino = deletion.ino;
+  bool last = true;
+  LINKSPAN_CHECK(client->changes(query, [&](const Change& change) {
+    if (change.ino != deletion.ino || change.what != "unlink") return true;
+    last = change.seq <= deletion.seq;
+    return false;
+  }));
+  Found newest;
+  if (last)
+    LINKSPAN_CHECK(client->versions(route, deletion.ino, [&](const VersionInfo& info) {
+      newest = info;
+      return false;
+    }));
+  return newest;
+}
+
 bool is_gone(const Error& error) {
   return error.code == Code::stale_node || error.code == Code::not_found;
 }

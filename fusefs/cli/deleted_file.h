@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "fusefs/cli/mount_place.h"
@@ -16,6 +17,11 @@ Status deletions_of(const Place& place, QueryClient* client, size_t most_asked,
                     const std::function<bool(const Change&)>& each);
 // The newest (0), or the one with that number. `not_found` with the mend.
 Result<Change> find_deletion(const Place& place, uint64_t number, QueryClient* client);
+
+// The newest version of a file that somebody who had it open wrote to after its last name was
+// deleted. Nothing, too, where what it is may not be asked.
+Result<std::optional<VersionInfo>> written_since(const std::string& route, const Change& deletion,
+                                                 QueryClient* client);
 
 // Whether the error says that nothing is kept of a node.
 bool is_gone(const Error& error);

@@ -55,11 +55,11 @@ bool is_something_at(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0;
 }
 
-// The file as it is now; where nothing is, as it was when it was deleted.
+// The file as it is now; where nothing is, as it was last.
 Result<Side> last_side(const PastVersion& from) {
   if (!from.deletion || is_something_at(from.place.file)) return side_of_file(from.place.file);
   PastVersion last = from;
-  last.version = from.deletion->version;
+  last.version = from.after ? from.after->version : from.deletion->version;
   return side_of(last);
 }
 

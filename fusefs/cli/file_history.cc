@@ -63,9 +63,13 @@ std::vector<HistoryLine> lines_of(const FileHistory& history) {
   }
   std::vector<HistoryLine> lines;
   for (size_t i = count + 1; i-- > 0;) {
-    if (i < count) lines.push_back({history.versions[i], {}, sources[i]});
+    if (i < count) {
+      const bool late = history.written_since && history.deletion &&
+                        history.versions[i].version > history.deletion->version;
+      lines.push_back({history.versions[i], {}, sources[i], late});
+    }
     for (auto change = behind[i].rbegin(); change != behind[i].rend(); ++change)
-      lines.push_back({{}, *change, {}});
+      lines.push_back({{}, *change, {}, false});
   }
   return lines;
 }

@@ -17,6 +17,7 @@ struct FileHistory {
   bool whole = false;                 // there are no older ones
   std::vector<Change> renames;        // of these nodes, in any order
   std::optional<Change> deletion;
+  bool written_since = false;  // the deletion of its last name
 };
 
 struct HistoryLine {
@@ -24,7 +25,8 @@ struct HistoryLine {
   // is in the list).
   std::optional<VersionInfo> version;
   std::optional<Change> change;
-  std::string renamed_from;  // version: what a save or `restore` moved here as it; else empty
+  std::string renamed_from;     // version: what a save or `restore` moved here as it; else empty
+  bool after_deletion = false;  // version
 
   Time at() const { return version ? version->at : change->at; }
   const std::string& principal() const { return version ? version->principal : change->principal; }

@@ -82,14 +82,21 @@ class Log {
   Status read(FileHistory* history);
   Status read_renames(FileHistory* history);
   Status print_file(FileHistory history);
-  void print_version(const VersionInfo& info, const std::string& old_path);
+  void print_version(const HistoryLine& line);
   void print_change(const Change& change);
   void print_json(Json json);
   const MountRoute* route_of(const Change& change) const;
   std::string path_of(const Change& change) const;
   Result<bool> kept(const Change& change);
   Result<bool> restored(const Change& change);
-  void print_deleted(const Change& change, bool newest, bool kept, bool back);
+  struct Deleted {
+    bool newest = false;               // under this name: which `restore --deleted` takes by itself
+    bool kept = true;                  // its content
+    bool back = false;                 // by a restore, since then
+    std::optional<VersionInfo> after;  // what was written to it since then
+  };
+  Result<std::optional<VersionInfo>> after(const Change& change);
+  void print_deleted(const Change& change, const Deleted& is);
   Status tell_others(const FileHistory& shown);
   Status known();
 
@@ -115,15 +122,17 @@ void Log::print_json(Json json) {
   std::cout << dump_line(json);
 }
 
-void Log::print_version(const VersionInfo& info, const std::string& renamed_from) {
+void Log::print_version(const HistoryLine& line) {
+  const VersionInfo& info = *line.version;
   const auto old_path =
-      info.what == "rename" || origin_of(renamed_from) ? renamed_from : std::string();
+      info.what == "rename" || origin_of(line.renamed_from) ? line.renamed_from : std::string();
   if (options_.json) {
     Json json = to_json(info);
     set_bytes(json, "volume", place_.route.volume);
     set_bytes(json, "path", place_.inside);
     if (!old_path.empty()) set_bytes(json, "old_path", old_path);
     if (const auto origin = origin_of(old_path)) json["restored_from"] = origin_words(*origin);
+    if (line.after_deletion) json["after_deletion"] = true;
     print_json(std::move(json));
     return;
   }
@@ -132,7 +141,8 @@ void Log::print_version(const VersionInfo& info, const std::string& renamed_from
                                 : std::pair(info.what, std::string());
   print_line(info.at, who(info.principal, info.sandbox), what,
              printable(place_.route.volume + "/" + place_.inside) + sized(info.version, info.size) +
-                 from + "  " + coloured(1, Colour::dim, "session " + session_text(info.session)));
+                 from + (line.after_deletion ? "  written after it was deleted" : "") + "  " +
+                 coloured(1, Colour::dim, "session " + session_text(info.session)));
 }
 
 void Log::print_change(const Change& change) {
@@ -196,11 +206,11 @@ Status Log::print_file(FileHistory history) {
   if (more_) lines.erase(lines.begin(), lines.end() - options_.limit);
   for (const auto& line : lines) {
     if (line.version)
-      print_version(*line.version, line.renamed_from);
+      print_version(line);
     else if (line.change->what != "unlink")
       print_change(*line.change);
     else
-      print_deleted(*line.change, options_.change == 0, true, false);
+      print_deleted(*line.change, {options_.change == 0, true, false, {}});
   }
   return tell_others(history);
 }
@@ -223,6 +233,10 @@ Status Log::versions_of_deleted() {
   history.ino = deletion->ino;
   history.deletion = *deletion;
   const Status there = read(&history);
+  if (there.ok()) {
+    LINKSPAN_TRY(const auto late, written_since(place_.route.path, *deletion, &client_));
+    history.written_since = late.has_value();
+  }
   if (there.ok()) return print_file(std::move(history));
   if (options_.change == 0 && (is_gone(there.error()) || there.code() == Code::invalid))
     return changes();
@@ -328,45 +342,57 @@ Result<bool> Log::kept(const Change& change) {
   return asked.error();
 }
 
-// Back under its name by `restore --deleted`, since then.
+Result<std::optional<VersionInfo>> Log::after(const Change& change) {
+  const auto* route = route_of(change);
+  if (!route) return std::optional<VersionInfo>();
+  return written_since(route->path, change, &client_);
+}
+
+// Back under its name by `restore --deleted`, since then, with all that was written to it.
 Result<bool> Log::restored(const Change& change) {
   const auto* route = route_of(change);
   if (!route) return false;
   const Origin origin{Origin::Kind::deletion, change.seq.value};
-  bool found = false;
+  std::optional<Time> found;
   LINKSPAN_CHECK(client_.changes(
       {route->path, change.path, "", "rename", change.at, {}, SIZE_MAX}, [&](const Change& later) {
-        found = later.path == change.path && origin_of(later.old_path) == origin;
+        if (later.path == change.path && origin_of(later.old_path) == origin) found = later.at;
         return !found && later.seq > change.seq;
       }));
-  return found;
+  if (!found) return false;
+  LINKSPAN_TRY(const auto late, after(change));
+  return !late || late->at < *found;
 }
 
-// `back`: by a restore, since then.
-void Log::print_deleted(const Change& change, bool newest, bool kept, bool back) {
+void Log::print_deleted(const Change& change, const Deleted& is) {
   const std::string path = path_of(change);
   struct stat st;
   const bool taken = ::lstat(path.c_str(), &st) == 0;
   const std::string number = std::to_string(change.seq.value);
   std::string mend = "linkspan restore --deleted ";
-  if (!newest) mend += "--change " + number + " ";
+  if (!is.newest) mend += "--change " + number + " ";
   mend += shell_word(path);
   if (taken) mend += " --to " + shell_word(path + ".restored");
   if (options_.json) {
     Json json = to_json(change);
-    json["kept"] = kept;
-    json["restore"] = kept ? Json(mend) : Json();
-    if (back) json["restored"] = true;
+    json["kept"] = is.kept;
+    json["restore"] = is.kept ? Json(mend) : Json();
+    if (is.back) json["restored"] = true;
+    if (is.after) json["written_since"] = to_json(*is.after);
     print_json(std::move(json));
     return;
   }
   print_line(change.at, who(change.principal, change.sandbox), "deleted",
              printable(path) + "  " + std::to_string(change.size) + " bytes  change " + number +
-                 (back ? "  restored since" : ""));
-  if (!kept) {
+                 (is.back ? "  restored since" : ""));
+  if (!is.kept) {
     std::cout << "    its content is not kept any more (the volume's retention)\n";
     return;
   }
+  if (is.after)
+    std::cout << "    written after that, and restored with it: " << format_time(is.after->at)
+              << "  " << who(is.after->principal, is.after->sandbox)
+              << sized(is.after->version, is.after->size) << "\n";
   std::cout << "    " << printable(mend) << "\n";
   if (options_.deleted && change.path == place_.inside)
     std::cout << "    " << printable(log_words(place_, change)) << "\n";
@@ -390,8 +416,12 @@ Status Log::deleted() {
   }));
   LINKSPAN_CHECK(failed);
   for (const auto& change : found_) {
-    LINKSPAN_TRY(const bool is_kept, kept(change));
-    print_deleted(change, newest.count(change.seq) != 0, is_kept, back.count(change.seq) != 0);
+    Deleted is{newest.count(change.seq) != 0, true, back.count(change.seq) != 0, {}};
+    LINKSPAN_TRY(is.kept, kept(change));
+    if (is.kept) {
+      LINKSPAN_TRY(is.after, after(change));
+    }
+    print_deleted(change, is);
   }
   return ok();
 }

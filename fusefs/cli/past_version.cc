@@ -63,8 +63,9 @@ Result<PastVersion> find_deleted(const std::string& text, uint64_t version, uint
     deletion = find_deletion(place, change, &client);
   }
   if (!deletion.ok()) return deletion.error();
-  if (!named.version) named.version = deletion->version;
-  return PastVersion{std::move(place), deletion->ino, named.version, *deletion};
+  LINKSPAN_TRY(const auto after, written_since(place.route.path, *deletion, &client));
+  if (!named.version) named.version = after ? after->version : deletion->version;
+  return PastVersion{std::move(place), deletion->ino, named.version, *deletion, after};
 }
 
 }  // namespace
@@ -82,7 +83,7 @@ Result<PastVersion> find_past_version(const std::string& text, uint64_t version,
   LINKSPAN_CHECK(names_version(text, version));
   LINKSPAN_TRY(auto place, locate(named.path));
   const auto ino = file_at(place);
-  if (ino.ok()) return PastVersion{std::move(place), *ino, named.version, {}};
+  if (ino.ok()) return PastVersion{std::move(place), *ino, named.version, {}, {}};
   if (ino.code() != Code::not_found || place.inside.empty()) return ino.error();
   if (version == 0 && is_file(text))
     return fail(Code::not_found, place.file + " is not there, but " + base_name(text) +
@@ -92,7 +93,8 @@ Result<PastVersion> find_past_version(const std::string& text, uint64_t version,
   QueryClient client(place.mount);
   const auto deletion = find_deletion(place, 0, &client);
   if (!deletion.ok()) return deletion.code() == Code::not_found ? ino.error() : deletion.error();
-  return PastVersion{std::move(place), deletion->ino, named.version, *deletion};
+  LINKSPAN_TRY(const auto after, written_since(place.route.path, *deletion, &client));
+  return PastVersion{std::move(place), deletion->ino, named.version, *deletion, after};
 }
 
 Status PastVersion::content(const std::function<Status(const std::string&)>& piece) const {

@@ -23,7 +23,8 @@ struct PastVersion {
   Place place;
   Ino ino;
   Version version;
-  std::optional<Change> deletion;  // of the file
+  std::optional<Change> deletion;    // of the file
+  std::optional<VersionInfo> after;  // its last, if that was written after the deletion
 
   std::string name() const { return place.file + "@" + std::to_string(version.value); }
   // `not_found`: it is not kept any more, or never was.

@@ -132,6 +132,7 @@ Result<FoundNode> QueryClient::node(const std::string& route, Ino ino) {
   node.uid = static_cast<uint32_t>(get_number(header, "uid"));
   node.gid = static_cast<uint32_t>(get_number(header, "gid"));
   node.size = get_number(header, "size");
+  node.nlink = static_cast<uint32_t>(get_number(header, "nlink"));
   node.version = Version{get_number(header, "version")};
   node.target = get_bytes(header, "target");
   return node;

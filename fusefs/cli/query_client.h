@@ -16,6 +16,7 @@ struct FoundNode {
   std::string kind;  // "file", "directory", "symlink", ...
   uint32_t mode = 0, uid = 0, gid = 0;
   uint64_t size = 0;
+  uint32_t nlink = 0;
   Version version;
   std::string target;
 };

@@ -48,7 +48,7 @@ Status restore_deleted(const RestoreOptions& options, const PastVersion& past) {
   QueryClient client(past.place.mount);
   const auto node = client.node(past.place.route.path, deletion.ino);
   if (!node.ok()) return is_gone(node.error()) ? not_kept(past.place, deletion) : node.error();
-  const bool last = past.version == deletion.version;
+  const bool last = past.version == (past.after ? past.after->version : deletion.version);
   const Origin origin{Origin::Kind::deletion, deletion.seq.value, last ? 0 : past.version.value};
   if (node->kind == "symlink") {
     LINKSPAN_CHECK(make_link(node->target, path, origin));
@@ -73,6 +73,10 @@ Status restore_deleted(const RestoreOptions& options, const PastVersion& past) {
   const std::string version = last ? "" : " (version " + std::to_string(past.version.value) + ")";
   say("restored " + printable(path) + version + ", which " + printable(deletion.principal) + "@" +
       printable(deletion.sandbox) + " deleted at " + format_time(deletion.at));
+  if (last && past.after)
+    say("it is what " + printable(past.after->principal) + "@" + printable(past.after->sandbox) +
+        " wrote after that, at " + format_time(past.after->at) + "; what was deleted is version " +
+        std::to_string(deletion.version.value));
   return ok();
 }
 

@@ -497,6 +497,61 @@ def test_a_deleted_file_has_its_versions_still(lab):
     equal((a / "memory/lost-dir/deep/x").read_text(), "in it")
 
 
+def test_what_is_written_after_the_deletion_comes_back_with_it(lab):
+    a, b = trees(lab)
+    path = str(b / "memory/late/notes.md")
+    os.mkdir(a / "memory/late")
+    (a / "memory/late/notes.md").write_text("before\n")
+    (a / "memory/late/other").write_text("untouched\n")
+    os.unlink(b / "memory/late/other")
+    file = open(a / "memory/late/notes.md", "rb+", buffering=0)
+    os.unlink(path)
+    was = log(path)[-1]["version"]
+    equal(run("cat", "--deleted", path).text, "before\n")
+    file.write(b"the work of a night\n")
+    os.fsync(file.fileno())  # it is not told: as on a local disk
+    lines = log(path)
+    equal([(line["what"], line.get("after_deletion")) for line in lines][-2:], [("unlink", None), ("write", True)])
+    shown = run("log", path).text.splitlines()
+    check("agent-1@sandbox-1  write" in shown[-1] and "written after it was deleted" in shown[-1], shown)
+    check("written after" not in "".join(shown[:-1]), shown)
+    other, notes = sorted(log("--deleted", str(b / "memory/late")), key=lambda d: d["path"], reverse=True)
+    check("written_since" not in other, other)
+    equal((notes["written_since"]["version"], notes["written_since"]["principal"]), (lines[-1]["version"], "agent-1"))
+    listed = run("log", "--deleted", str(b / "memory/late")).text
+    check(f"agent-1@sandbox-1  v{lines[-1]['version']}  20 bytes" in listed, listed)
+    equal(run("cat", "--deleted", path).text, "the work of a night\n")
+    # What it says to type brings it.
+    done = run(*shlex.split(notes["restore"])[1:])
+    check("agent-1@sandbox-1 wrote after that" in done.said and f"is version {was}" in done.said, done.said)
+    equal((a / "memory/late/notes.md").read_text(), "the work of a night\n")
+    equal([d["path"] for d in log("--deleted", str(b / "memory/late"))], ["late/other"])
+    # The writer goes on: what is back is not all.
+    file.write(b"and of the morning\n")
+    file.close()
+    (again,) = [d for d in log("--deleted", str(b / "memory/late")) if d["path"] == "late/notes.md"]
+    run(*shlex.split(again["restore"])[1:])
+    equal((a / "memory/late/notes.md.restored").read_text(), "the work of a night\nand of the morning\n")
+    run("restore", "--change", str(again["seq"]), "--version", str(was), path, "--to", f"{path}.was")
+    equal((a / "memory/late/notes.md.was").read_text(), "before\n")
+
+
+def test_the_other_name_of_a_deleted_file_is_written_to(lab):
+    """What it became under the one is not what was deleted under the other, though that goes, too."""
+    a, b = trees(lab)
+    (a / "memory/first").write_text("then")
+    os.link(a / "memory/first", a / "memory/second")
+    os.unlink(b / "memory/first")
+    (a / "memory/second").write_text("later")
+    for _ in range(2):
+        check("written_since" not in log("--deleted", str(b / "memory/first"))[-1])
+        check("after_deletion" not in "".join(str(line) for line in log("--deleted", str(b / "memory/first"))))
+        equal(run("cat", "--deleted", str(b / "memory/first")).text, "then")
+        if os.path.exists(b / "memory/second"):
+            os.unlink(b / "memory/second")
+    equal(run("cat", "--deleted", str(b / "memory/second")).text, "later")
+
+
 def test_several_files_had_one_name(lab):
     a, b = trees(lab)
     path = str(a / "memory/reborn.md")

@@ -34,6 +34,7 @@ std::string told(const FileHistory& history) {
     const Version number = line.version ? line.version->version : line.change->version;
     text += (text.empty() ? "v" : " v") + std::to_string(number.value);
     if (!line.renamed_from.empty()) text += "<" + line.renamed_from;
+    if (line.after_deletion) text += "!";
     if (!line.change) continue;
     text += line.change->what == "rename" ? ":" + line.change->old_path + "->" + line.change->path
                                           : ":deleted";
@@ -49,6 +50,16 @@ TEST(FileHistory, MovesAndTheDeletionStandBetweenTheVersions) {
   history.renames = {change_of(35, 1, "rename", "z", "y"), change_of(25, 1, "rename", "y", "x")};
   history.deletion = change_of(40, 1, "unlink", "z");
   EXPECT_EQ(told(history), "v1 v2 v2:x->y v3 v3:y->z v3:deleted");
+}
+
+TEST(FileHistory, WhatWasWrittenAfterTheDeletionIsMarked) {
+  FileHistory history{
+      "z", Ino{1}, {version_info(3, 1, 30), version_info(2, 1, 20), version_info(1, 1, 10)}, true};
+  history.deletion = change_of(25, 1, "unlink", "z");
+  history.deletion->version = Version{2};
+  EXPECT_EQ(told(history), "v1 v2 v2:deleted v3") << "under its other name, as far as is known";
+  history.written_since = true;
+  EXPECT_EQ(told(history), "v1 v2 v2:deleted v3!");
 }
 
 TEST(FileHistory, ASaveIsItsVersion) {
