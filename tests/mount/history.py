@@ -499,12 +499,12 @@ def test_a_deleted_file_has_its_versions_still(lab):
 
 def test_what_is_written_after_the_deletion_comes_back_with_it(lab):
     a, b = trees(lab)
-    path = str(b / "memory/late/notes.md")
-    os.mkdir(a / "memory/late")
-    (a / "memory/late/notes.md").write_text("before\n")
-    (a / "memory/late/other").write_text("untouched\n")
-    os.unlink(b / "memory/late/other")
-    file = open(a / "memory/late/notes.md", "rb+", buffering=0)
+    path = str(b / "memory/night/notes.md")
+    os.mkdir(a / "memory/night")
+    (a / "memory/night/notes.md").write_text("before\n")
+    (a / "memory/night/other").write_text("untouched\n")
+    os.unlink(b / "memory/night/other")
+    file = open(a / "memory/night/notes.md", "rb+", buffering=0)
     os.unlink(path)
     was = log(path)[-1]["version"]
     equal(run("cat", "--deleted", path).text, "before\n")
@@ -515,25 +515,25 @@ def test_what_is_written_after_the_deletion_comes_back_with_it(lab):
     shown = run("log", path).text.splitlines()
     check("agent-1@sandbox-1  write" in shown[-1] and "written after it was deleted" in shown[-1], shown)
     check("written after" not in "".join(shown[:-1]), shown)
-    other, notes = sorted(log("--deleted", str(b / "memory/late")), key=lambda d: d["path"], reverse=True)
+    other, notes = sorted(log("--deleted", str(b / "memory/night")), key=lambda d: d["path"], reverse=True)
     check("written_since" not in other, other)
     equal((notes["written_since"]["version"], notes["written_since"]["principal"]), (lines[-1]["version"], "agent-1"))
-    listed = run("log", "--deleted", str(b / "memory/late")).text
+    listed = run("log", "--deleted", str(b / "memory/night")).text
     check(f"agent-1@sandbox-1  v{lines[-1]['version']}  20 bytes" in listed, listed)
     equal(run("cat", "--deleted", path).text, "the work of a night\n")
     # What it says to type brings it.
     done = run(*shlex.split(notes["restore"])[1:])
     check("agent-1@sandbox-1 wrote after that" in done.said and f"is version {was}" in done.said, done.said)
-    equal((a / "memory/late/notes.md").read_text(), "the work of a night\n")
-    equal([d["path"] for d in log("--deleted", str(b / "memory/late"))], ["late/other"])
+    equal((a / "memory/night/notes.md").read_text(), "the work of a night\n")
+    equal([d["path"] for d in log("--deleted", str(b / "memory/night"))], ["night/other"])
     # The writer goes on: what is back is not all.
     file.write(b"and of the morning\n")
     file.close()
-    (again,) = [d for d in log("--deleted", str(b / "memory/late")) if d["path"] == "late/notes.md"]
+    (again,) = [d for d in log("--deleted", str(b / "memory/night")) if d["path"] == "night/notes.md"]
     run(*shlex.split(again["restore"])[1:])
-    equal((a / "memory/late/notes.md.restored").read_text(), "the work of a night\nand of the morning\n")
+    equal((a / "memory/night/notes.md.restored").read_text(), "the work of a night\nand of the morning\n")
     run("restore", "--change", str(again["seq"]), "--version", str(was), path, "--to", f"{path}.was")
-    equal((a / "memory/late/notes.md.was").read_text(), "before\n")
+    equal((a / "memory/night/notes.md.was").read_text(), "before\n")
 
 
 def test_the_other_name_of_a_deleted_file_is_written_to(lab):
