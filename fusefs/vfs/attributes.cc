@@ -146,6 +146,7 @@ Status RouteVfs::set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t
     return ok();
   }
   if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
+  if (auto again = second_tries_.take(c.tid, SecondTries::of(ino, size))) return *again;
   LINKSPAN_TRY(const bool behind, is_behind(c, doing, ino));
   if (behind) return truncate_as_writer(c, doing, ino, size);
   SetAttr only;
@@ -171,6 +172,8 @@ Status RouteVfs::truncate_as_writer(const Caller& c, const Doing& doing, Ino ino
   });
   if (done.ok()) done = commit_and_report(c, doing, h, *handle);
   release(ino, h);
+  if (!done.ok() && done.code() == Code::conflict)
+    second_tries_.refused(c.tid, SecondTries::of(ino, size), done.error());
   return done;
 }
 

@@ -213,7 +213,7 @@ Status RouteVfs::rename(const Caller& c, Ino from, const std::string& from_name,
   request.to_name = to_name;
   request.no_replace = (flags & RENAME_NOREPLACE) != 0;
   request.exchange = (flags & RENAME_EXCHANGE) != 0;
-  if (auto again = refused_renames_.take(c.tid, request)) return *again;
+  if (auto again = second_tries_.take(c.tid, SecondTries::of(request))) return *again;
 
   const Doing doing = begin(c);
   const cache::Name source{from, from_name}, target{to, to_name};
@@ -275,7 +275,7 @@ Status RouteVfs::learn_outcome(const Doing& doing, const Process& process,
 // The router keeps what it refuses so; its error says where.
 void RouteVfs::refused(const Caller& c, const RenameRequest& request, const Error& error) {
   refused_.fetch_add(1, std::memory_order_relaxed);
-  refused_renames_.note(c.tid, request, error);
+  second_tries_.refused(c.tid, SecondTries::of(request), error);
   // A link or directory has no versions to read: whoever saves again, once told, replaces it.
   const cache::Name target{request.to_parent, request.to_name};
   const auto there = tree_.known_name(target);

@@ -57,7 +57,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   const Process process = options_.route.writable() ? processes_.of_thread(c.tid) : Process{};
   Opened result;
-  refused_renames_.forget(c.tid);
+  second_tries_.forget(c.tid);
   result.handle = files_.open(ino, process, reads, writes);
   const auto handle = files_.handle(result.handle);
   handle->name = tree_.former_name(ino);

@@ -17,8 +17,8 @@
 #include "fusefs/vfs/locks.h"
 #include "fusefs/vfs/observer.h"
 #include "fusefs/vfs/open_files.h"
-#include "fusefs/vfs/refused_renames.h"
 #include "fusefs/vfs/relatime.h"
+#include "fusefs/vfs/second_tries.h"
 #include "fusefs/vfs/tree.h"
 #include "fusefs/vfs/unsettled.h"
 #include "fusefs/vfs/vfs.h"
@@ -213,7 +213,7 @@ class RouteVfs final : public Vfs {
   Commits commits_;
   Locks locks_;
   Unsettled unsettled_;
-  RefusedRenames refused_renames_;
+  SecondTries second_tries_;
   mutable WalRefusals wal_refusals_;
   std::atomic<uint64_t> revocations_{0}, refused_{0};
 };

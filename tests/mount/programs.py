@@ -29,10 +29,24 @@ def test_shell_and_text_tools(lab):
     equal(sh("cat a", cwd=folder(lab, "shell", 1)), "one\nTWO\nthree\nfour\n")
 
 
+def git_environment():
+    return dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_AUTHOR_NAME="a", GIT_AUTHOR_EMAIL="a@b",
+                GIT_COMMITTER_NAME="a", GIT_COMMITTER_EMAIL="a@b")
+
+
+def test_git_commits_of_two_mounts_keep_their_messages(lab):
+    env = git_environment()
+    trees = [folder(lab, "turns", mount) for mount in (0, 1)]
+    sh("git init -q .; git config gc.auto 0", cwd=trees[0], env=env)
+    for turn in range(8):
+        sh(f"echo {turn} > f{turn}; git add f{turn}; git commit -qm 'message {turn}'", cwd=trees[turn % 2], env=env)
+    equal(sh("git log --reverse --format=%s; git fsck --strict", cwd=trees[0], env=env).split("\n")[:8],
+          [f"message {turn}" for turn in range(8)])
+
+
 def test_git_life(lab):
     d = folder(lab, "git")
-    env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_AUTHOR_NAME="a", GIT_AUTHOR_EMAIL="a@b",
-               GIT_COMMITTER_NAME="a", GIT_COMMITTER_EMAIL="a@b")
+    env = git_environment()
     sh(f"""git clone -q {ROOT} repo; cd repo; git fsck --strict >/dev/null; git status --porcelain > s; test "$(cat s)" = '?? s'
        rm s; git checkout -q -b topic; echo change >> LICENSE; git commit -qam change; git gc -q --prune=now
        git worktree add -q ../tree topic~; git -C ../tree log -1 --format=%H; git diff --quiet

@@ -308,9 +308,11 @@ TEST(Policy, StructuredFilesAreNeverMerged) {
   for (const char* path :
        {"a.json", "x/y/A.JSON", "notes.sqlite", "n.sqlite3-wal", "s.db", "t.db-wal"})
     EXPECT_EQ(effective_policy(of(Policy::merge), path), Policy::reject) << path;
-  for (const char* path : {"MEMORY.md~", "x/a.json~", "a.md.~1~"})
+  for (const char* path :
+       {"MEMORY.md~", "x/a.json~", "a.md.~1~", ".git/COMMIT_EDITMSG", "x/.git/a.json"})
     EXPECT_EQ(effective_policy(of(Policy::merge), path), Policy::last_writer_wins) << path;
-  for (const char* path : {"MEMORY.md", "", "json", "x.json/notes.md", "db"})
+  for (const char* path :
+       {"MEMORY.md", "", "json", "x.json/notes.md", "db", ".git", "a.git/x", ".gitignore"})
     EXPECT_EQ(effective_policy(of(Policy::merge), path), Policy::merge) << path;
   EXPECT_EQ(effective_policy(of(Policy::last_writer_wins), "a.json"), Policy::last_writer_wins);
 }
