@@ -64,9 +64,10 @@ Error has_ended(const std::string& dir, const std::string& state_dir) {
   if (state && layout.ok() && state->router == layout->router_address()) again += "--local ";
   if (state && !state->workspace.empty())
     again += "--workspace " + shell_word(state->workspace) + " ";
-  return fail(Code::unavailable, "the process that served " + dir + " has ended" +
-                                     "; mount it again (" + again + dir +
-                                     "), or clean up with: linkspan umount " + where + dir);
+  return fail(Code::unavailable,
+              "the process that served " + dir + " has ended" + "; mount it again (" + again + dir +
+                  "), with the other options that it had, or clean up with: linkspan umount " +
+                  where + dir);
 }
 
 void detach(const std::string& dir, std::vector<MountStep> steps) {

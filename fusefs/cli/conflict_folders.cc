@@ -67,7 +67,7 @@ std::string conflict_info(const Conflict& conflict, const std::string& place) {
   text += "time      " + format_time(conflict.at) + "\n";
   text += "session   " + session_text(conflict.session) + "\n";
   text += conflict.base ? "base      version " + version(conflict.base) +
-                              ", which the writer had read: in `base`\n"
+                              ", which the writer had read: in `base`, if it is kept still\n"
                         : "base      the writer had read no version of it\n";
   text += conflict.head ? "head      version " + version(conflict.head) +
                               ", which the file was instead: in `head`\n"

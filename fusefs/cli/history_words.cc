@@ -1,5 +1,6 @@
 #include "fusefs/cli/history_words.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 
@@ -130,6 +131,20 @@ std::string shell_word(const std::string& text) {
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+,:=@%";
   if (!text.empty() && text[0] != '-' && text.find_first_not_of(kPlain) == std::string::npos)
     return text;
+  // $'...' of bash and others: what is shown of control bytes must be what brings them back.
+  const auto control = [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; };
+  if (std::any_of(text.begin(), text.end(), control)) {
+    std::string word = "$'";
+    for (const char c : text) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned>(c));
+      if (control(c))
+        word += escaped;
+      else
+        word += c == '\'' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+    }
+    return word + "'";
+  }
   std::string word = "'";
   for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return word + "'";

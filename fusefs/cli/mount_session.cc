@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "fusefs/cli/mount_report.h"
 #include "fusefs/client/grpc_client.h"
 #include "fusefs/fuse/log.h"
 #include "linkspan/clock.h"
@@ -120,8 +121,13 @@ Status MountSession::attach(client::CancelToken* cancel) {
     vfs.uid = ::getuid();
     vfs.gid = ::getgid();
     vfs.spool_dir = options_.spool_dir;
-    vfs.on_loss = [](const std::string& text) { fuse::log(fuse::LogLevel::error, text); };
-    vfs.on_conflict = [](const std::string& text) { fuse::log(fuse::LogLevel::warning, text); };
+    // Names of files are in it, which may forge a line.
+    vfs.on_loss = [](const std::string& text) {
+      fuse::log(fuse::LogLevel::error, printable(text));
+    };
+    vfs.on_conflict = [](const std::string& text) {
+      fuse::log(fuse::LogLevel::warning, printable(text));
+    };
     vfs.on_wal_refused = vfs.on_conflict;
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
     part.own = std::make_unique<fuse::OwnCalls>(part.vfs.get(), part.notifier.get());

@@ -114,6 +114,7 @@ TEST(ShellWord, IsOneWordForAShell) {
   EXPECT_EQ(shell_word("it's"), "'it'\\''s'");
   EXPECT_EQ(shell_word("$(rm -rf x)"), "'$(rm -rf x)'");
   EXPECT_EQ(shell_word("-n"), "'-n'");
+  EXPECT_EQ(shell_word("a\nb's\\"), "$'a\\x0Ab\\'s\\\\'");
   EXPECT_EQ(shell_word(""), "''");
 }
 
