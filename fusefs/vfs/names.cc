@@ -320,7 +320,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
     if (const auto file = files_.find(moved.ino)) file->renumbered(before, moved.version);
   }
   // Where it took another's name, only its head's number is known.
-  if (read && moved.kind == Kind::file && !request.exchange) {
+  if (read && moved.kind == Kind::file && makes_backup(request)) {
     if (!reply.version)
       bases_.moved_away(process, source, Base{moved.ino, read->version});
     else if (read->version == before)

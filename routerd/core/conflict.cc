@@ -287,9 +287,25 @@ Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request)
   return true;
 }
 
+// Nothing has the name, and what was read of it lives on, as it was, under another one.
+Result<bool> Merger::base_is_elsewhere(const RenameRequest& asked, const Error& refusal) {
+  if (refusal.head_version != 0 || asked.exchange) return false;
+  const auto base = store_.getattr(mutation_.scope, {asked.base_ino, false});
+  if (!base.ok() && !is_gone(base.code())) return base.error();
+  return base.ok() && base->node.attr.version == asked.base_version && base->node.attr.nlink > 0;
+}
+
 Result<store::Applied> Merger::rename(const RenameRequest& asked) {
   auto applied = store_.rename(mutation_, asked);
   if (applied.ok() || applied.code() != Code::conflict) return applied;
+  LINKSPAN_TRY(const bool elsewhere, base_is_elsewhere(asked, applied.error()));
+  if (elsewhere) {
+    RenameRequest to_free_name = asked;
+    to_free_name.base_ino = Ino{};
+    to_free_name.no_replace = true;
+    auto moved = store_.rename(mutation_, to_free_name);
+    if (moved.ok() || moved.code() != Code::exists) return moved;
+  }
   LINKSPAN_TRY(const Policy policy, policy_of(asked));
   if (policy == Policy::last_writer_wins) {
     RenameRequest over = asked;

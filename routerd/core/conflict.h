@@ -39,6 +39,7 @@ class Merger {
   // What a rename replaces, or goes on with the history of: the file that has the name, or the one
   // that was moved away from it (Mutation::continues).
   Result<std::optional<Node>> head_of(const RenameRequest& asked, const Attr& from);
+  Result<bool> base_is_elsewhere(const RenameRequest& asked, const Error& refusal);
   Result<bool> prepare(const RenameRequest& asked, RenameRequest* request);
   Result<store::Applied> finish_rename(store::Applied applied);
   // Text that may be merged, whole. Nothing: too large, binary, or not there any more.

@@ -338,9 +338,11 @@ TEST(Policy, TheFirstPatternThatMatchesDecides) {
 }
 
 TEST(Policy, OnlyASlashAsksForThePath) {
-  EXPECT_FALSE(by_path(of(Policy::merge)));
-  EXPECT_FALSE(by_path(of(Policy::merge, {{"*.csv", Policy::reject}, {"**", Policy::reject}})));
-  EXPECT_TRUE(by_path(of(Policy::merge, {{"*.csv", Policy::reject}, {"/a", Policy::reject}})));
+  const auto reject = Policy::reject, merge = Policy::merge;
+  EXPECT_FALSE(by_path(of(reject)));
+  EXPECT_FALSE(by_path(of(reject, {{"*.csv", merge}, {"**", merge}})));
+  EXPECT_TRUE(by_path(of(reject, {{"*.csv", merge}, {"/a", merge}})));
+  EXPECT_TRUE(by_path(of(merge))) << "for .git";
 }
 
 TEST(Policy, Globs) {

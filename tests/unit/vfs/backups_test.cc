@@ -190,6 +190,25 @@ TEST_F(RenameWithBackup, ABackupReplacesAnothersBackup) {
   EXPECT_EQ(a.rename("x", "x.bak").code(), Code::conflict);
 }
 
+// Of files that are never merged: what was read is elsewhere, and nothing is overwritten.
+TEST_F(RenameWithBackup, WhatIsMovedForGoodLeavesTheNameFree) {
+  ASSERT_OK(b.write("s.json", "1"));
+  EXPECT_EQ(text(b.read("s.json")), "1");
+  ASSERT_OK(b.rename("s.json", "old.json"));
+  ASSERT_OK(b.write("new.json", "2"));
+  ASSERT_OK(b.rename("new.json", "s.json"));
+  EXPECT_EQ(text(a.read("s.json")), "2");
+  EXPECT_EQ(text(a.read("old.json")), "1");
+  // A backup of a file of two names: no history goes on, and none is lost.
+  EXPECT_EQ(text(b.read("s.json")), "2");
+  ASSERT_TRUE(b.vfs->link(b.me, b.ino("s.json"), b.root, "link").ok());
+  ASSERT_OK(b.write("new.json", "3"));
+  ASSERT_OK(b.rename("s.json", "s.json.bak"));
+  ASSERT_OK(b.rename("new.json", "s.json"));
+  EXPECT_EQ(text(a.read("s.json")), "3");
+  EXPECT_EQ(text(a.read("link")), "2");
+}
+
 // A file of another, made in the place meanwhile, is not overwritten unseen.
 TEST_F(RenameWithBackup, WhatAnotherMadeThereMeanwhileIsMerged) {
   ASSERT_OK(a.write("x", kText));
