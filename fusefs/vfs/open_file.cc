@@ -74,9 +74,10 @@ Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, ui
 }
 
 void OpenFile::read_committed(const Reader& reader, const ReadAt& at, Version version,
-                              uint64_t size, std::optional<Sight>* began) {
+                              uint64_t size, bool may_be_cut, std::optional<Sight>* began) {
   std::lock_guard lock(mutex_);
-  const Sees sees = sights_.read(reader.process, at, version, size, began);
+  Sees sees = sights_.read(reader.process, at, version, size, began);
+  if (may_be_cut && sees != Sees::end) sees = Sees::half;
   if (sees == Sees::end || (sees == Sees::part && reader.exact)) return;
   reader.note(version, sees == Sees::half ? ReadOf::half : ReadOf::it);
 }

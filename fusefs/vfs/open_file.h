@@ -101,9 +101,9 @@ class OpenFile {
   // reads; guarded by the file's lock.
   Result<std::optional<Reading>> read(const Reader& reader, uint64_t offset, char* out, size_t size,
                                       std::optional<Sight>* began);
-  // It is clean: this version, of that size, is read.
+  // It is clean: this version, of that size, is read; perhaps cut off somewhere.
   void read_committed(const Reader& reader, const ReadAt& at, Version version, uint64_t size,
-                      std::optional<Sight>* began);
+                      bool may_be_cut, std::optional<Sight>* began);
 
   // The first byte of data (or of a hole) at or after `offset`, which `base` tells. None: what lies
   // beneath is not what `base` is about, or the file is clean.

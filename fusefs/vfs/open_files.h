@@ -29,6 +29,7 @@ struct FileHandle {
   std::atomic<uint64_t> errors_seen{0};    // of the file's: when it was opened, or told by fsync
   std::atomic<bool> locks{false};          // somebody set a lock through it
   std::atomic<bool> locks_lost{false};     // and one was lost: it may not write any more
+  Version opened;                          // the version then, beneath what was unsaved
   bool direct = false;                     // Opened::direct
   std::atomic<bool> may_have_read{false};  // the kernel's pages were kept: a read may go unseen
   std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
