@@ -47,7 +47,7 @@ std::string row(const char* name, const std::string& value) {
   return text + value + "\n";
 }
 
-std::string number(uint64_t value) {
+std::string digits(uint64_t value) {
   return std::to_string(value);
 }
 
@@ -70,7 +70,7 @@ std::string pattern_text(const PolicyPattern& pattern, bool written) {
   if (!written) return text;
   if (pattern.policy) say(policy_name(*pattern.policy));
   if (pattern.no_exec) say(*pattern.no_exec ? "no execute bits" : "execute bits");
-  if (pattern.max_bytes) say("at most " + number(*pattern.max_bytes) + " bytes a file");
+  if (pattern.max_bytes) say("at most " + digits(*pattern.max_bytes) + " bytes a file");
   std::string names;
   for (const std::string& glob : pattern.allowed) names += " " + printable(glob);
   if (!names.empty()) say("only names like" + names);
@@ -78,7 +78,7 @@ std::string pattern_text(const PolicyPattern& pattern, bool written) {
 }
 
 std::string wal_text(const vfs::WalRefusal& wal) {
-  return row("REFUSED", "locks of " + printable(wal.file) + ", " + number(wal.times) + " since " +
+  return row("REFUSED", "locks of " + printable(wal.file) + ", " + digits(wal.times) + " since " +
                             format_time(wal.since) + ", last at " + format_time(wal.last) + ": " +
                             std::string(vfs::kWalRefusedWhy)) +
          row("mend", std::string(vfs::kWalRefusedMend));
@@ -206,11 +206,11 @@ std::string status_text(const MountReport& report) {
             "expires " + format_time(report.session.token_expires) +
                 (report.session.token_renew.count() == 0
                      ? ""
-                     : ", or " + number(static_cast<uint64_t>(report.session.token_renew.count())) +
+                     : ", or " + digits(static_cast<uint64_t>(report.session.token_renew.count())) +
                            " s after its last mount"));
   text += row("lease", report.lease_valid ? "valid" : "run out: nothing is answered from caches");
   const Dirty dirty = dirty_of(report);
-  text += row("unsaved", number(dirty.bytes) + " bytes in " + number(dirty.files) + " files");
+  text += row("unsaved", digits(dirty.bytes) + " bytes in " + digits(dirty.files) + " files");
   for (const auto& [route, stats] : report.routes)
     if (!stats.refused.empty())
       text += row("REFUSED", "writes to " + printable(route.path) + " since " +
@@ -226,7 +226,7 @@ std::string status_text(const MountReport& report) {
                                              ", then mount it again") +
                             "; until then nothing can be written there");
   if (report.conflicts.value_or(0) > 0)
-    text += row("conflicts", number(*report.conflicts) + " open: ls " +
+    text += row("conflicts", digits(*report.conflicts) + " open: ls " +
                                  printable(report.dir == "/" ? "" : report.dir) +
                                  "/.linkspan/conflicts");
   text += routes_text(report);
@@ -306,8 +306,8 @@ std::string routes_text(const MountReport& report) {
                         : report.read_only ? "  ro (--read-only)"
                                            : "  " + std::string(rights_word(route.rights)) + "  " +
                                                  policy_name(route.policy)) +
-                       "  timeout " + number(route.timeout_ms / 1000) + " s";
-    if (stats.dirty_bytes > 0) line += "  unsaved " + number(stats.dirty_bytes) + " bytes";
+                       "  timeout " + digits(route.timeout_ms / 1000) + " s";
+    if (stats.dirty_bytes > 0) line += "  unsaved " + digits(stats.dirty_bytes) + " bytes";
     text += row("route", line + stale);
     const bool written = route.writable() && !report.read_only;
     for (const auto& reach : route.reaches)
@@ -327,7 +327,7 @@ std::string routes_text(const MountReport& report) {
 std::string changes_text(const std::vector<Change>& changes, const std::string& stale) {
   std::string text;
   for (const auto& change : changes) {
-    std::string line = format_time(change.at) + "  #" + number(change.seq.value) + "  " +
+    std::string line = format_time(change.at) + "  #" + digits(change.seq.value) + "  " +
                        printable(change.principal) + "@" + printable(change.sandbox) + "  " +
                        change.what + "  ";
     const std::string path = printable(change.volume) + "/" + printable(change.path);
@@ -335,7 +335,7 @@ std::string changes_text(const std::vector<Change>& changes, const std::string& 
                 ? path
                 : printable(change.volume) + "/" + printable(change.old_path) + " -> " + path;
     if (change.version.value != 0)
-      line += "  v" + number(change.version.value) + "  " + number(change.size) + " bytes";
+      line += "  v" + digits(change.version.value) + "  " + digits(change.size) + " bytes";
     text += line + "\n";
   }
   if (!stale.empty()) text += "# " + printable(stale) + "\n";
