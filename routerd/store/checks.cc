@@ -113,7 +113,7 @@ Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t 
   return ok();
 }
 
-Status check_base(const RenameRequest& request, const Attr* head) {
+Status check_rename_base(const RenameRequest& request, const Attr* head) {
   if (!request.base_ino) return ok();
   if (head != nullptr && head->ino == request.base_ino && head->version == request.base_version)
     return ok();

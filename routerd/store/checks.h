@@ -41,7 +41,7 @@ Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t 
                     bool changes_bytes);
 // `head`: the file that a rename replaces, or whose history it goes on with; null: none.
 // `conflict`.
-Status check_base(const RenameRequest& request, const Attr* head);
+Status check_rename_base(const RenameRequest& request, const Attr* head);
 // Whether another file of its volume goes on with the history of this one, which the author moved
 // away (Mutation::continues).
 bool goes_on(const Mutation& mutation, const Attr& moved_away);

@@ -211,7 +211,8 @@ Result<Applied> MemStore::rename(const Mutation& m, const RenameRequest& request
     LINKSPAN_TRY(const Move move, find_move(tenant, m, request));
     if (move.from == move.to) return finish(tx, move);
     LINKSPAN_CHECK(check_shape(tenant, move));
-    LINKSPAN_CHECK(check_base(request, move.before() != nullptr ? &move.before()->attr : nullptr));
+    LINKSPAN_CHECK(
+        check_rename_base(request, move.before() != nullptr ? &move.before()->attr : nullptr));
     LINKSPAN_CHECK(check_merged(m, move));
     LINKSPAN_CHECK(check_room(move));
     if (move.from->is_file())

@@ -308,7 +308,8 @@ Result<Applied> rename_in(Transaction& tx, const RenameRequest& request) {
       move.from->is_directory() || (move.to != nullptr && move.to->is_directory());
   if (crosses && moves_directory && !tree_locked) return tx.run_again();
   LINKSPAN_CHECK(check_shape(move));
-  LINKSPAN_CHECK(check_base(request, move.before() != nullptr ? &move.before()->attr : nullptr));
+  LINKSPAN_CHECK(
+      check_rename_base(request, move.before() != nullptr ? &move.before()->attr : nullptr));
   LINKSPAN_CHECK(check_merged(m, move));
   LINKSPAN_CHECK(check_room(move));
   if (move.from->is_file()) LINKSPAN_CHECK(check_bounds(m.bounds, 0, move.from->attr.size, false));
