@@ -34,14 +34,14 @@ bool Sights::changed(const Process& process, const Sight& began, Version version
                      [&](const Last& l) { return l.by != process && l.edit > began.edits; });
 }
 
-Sees Sights::read(const Process& process, const ReadAt& at, Version version, uint64_t size,
-                  std::optional<Sight>* began) const {
+Sees Sights::read(const Process& process, bool exact, const ReadAt& at, Version version,
+                  uint64_t size, std::optional<Sight>* began) const {
   if (at.offset == 0 || !*began)
     *began = Sight{edits_, version, size, 0};
   else if (process && changed(process, **began, version))
-    return at.offset >= size && at.offset >= (*began)->size ? Sees::end : Sees::half;
+    return at.offset >= size && at.offset >= (*began)->size ? Sees::nothing : Sees::half;
   (*began)->bytes += at.bytes;
-  return (*began)->bytes < size ? Sees::part : Sees::content;
+  return exact && (*began)->bytes < size ? Sees::nothing : Sees::content;
 }
 
 }  // namespace linkspan::vfs

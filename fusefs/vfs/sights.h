@@ -27,8 +27,7 @@ struct ReadAt {
 
 enum class Sees : uint8_t {
   content,  // the one that it began with, or a new one from its beginning
-  part,     // of that, and not yet as much as there is
-  end,      // of another one, when it had all of its own
+  nothing,  // that counts: the end of another one, when it had all of its own; or see `exact`
   half,     // a part of another one
 };
 
@@ -40,9 +39,9 @@ class Sights {
   // What was seen over `before` is `now`, and nothing else.
   void became(Version before, Version now);
 
-  // The process reads of a file of that size; `began`: what the first of its reads was of. One at 0
-  // begins.
-  Sees read(const Process& process, const ReadAt& at, Version version, uint64_t size,
+  // The process reads of a file of that size. `exact`: it counts when it has read as many bytes as
+  // there are. `began`: what the first of its reads was of. One at 0 begins.
+  Sees read(const Process& process, bool exact, const ReadAt& at, Version version, uint64_t size,
             std::optional<Sight>* began) const;
 
  private:
