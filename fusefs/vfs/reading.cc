@@ -86,7 +86,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   const auto last = reads && !truncates ? bases_.read_by(process, ino, tree_.last_name(ino))
                                         : std::optional<Version>();
   const bool behind = last && *last != version && matters(known.node.attr);
-  handle->opened = version;
+  handle->sized = version;
   result.keep_cache = kernel_.pages_of(ino, version) && !behind && !file.mixed();
   // The kernel reads with the size that it knew when read(2) began; while others rewrite the file,
   // the bytes may be of a newer content by then, cut off at the older's size. Without its pages it
@@ -225,9 +225,9 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
     const auto told = handle.direct ? handle.going_on(run > 0) : kernel_.sizes().to_read(file.ino);
     const auto seen = told.value_or(SizedVersion{known.node.attr.version, known.node.attr.size});
     const size_t part = offset < seen.size ? std::min<uint64_t>(size, seen.size - offset) : 0;
-    // The kernel may cut it at the size that the version before had: it takes that when read(2)
+    // The kernel may cut it at the size that the version before had: read(2) asks for it as it
     // begins, and the notice may come between.
-    const bool may_be_cut = !handle.direct && seen.version != handle.opened &&
+    const bool may_be_cut = !handle.direct && seen.version != handle.sized.load() &&
                             kernel_.sizes().changed_within(file.ino, kNoticeTakes);
     // First: our own commits go on from there meanwhile.
     file.read_committed(reader(c, file.ino, &handle), {offset, part}, seen.version, seen.size,

@@ -19,6 +19,32 @@ class SaveWithBackup : public ::testing::Test {
     LINKSPAN_CHECK(closed);
     return keep ? ok() : m.unlink("x~");
   }
+  using Save = std::function<Status(const std::string& content)>;
+  void merges(const Save& by_b, const char* backup) {
+    ASSERT_OK(a.write("x", kText));
+    EXPECT_EQ(text(b.read("x")), kText);
+    ASSERT_OK(a.save("x", "one\ntwo\nthree\nfour\n"));
+    ASSERT_OK(by_b("ONE\ntwo\nthree\n"));
+    EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nfour\n");
+    EXPECT_EQ(text(b.read("x")), "ONE\ntwo\nthree\nfour\n");
+    EXPECT_EQ(text(b.read(backup)), "one\ntwo\nthree\nfour\n");
+  }
+  void refuses(const Save& by_b, const char* backup) {
+    ASSERT_OK(a.write("x", kText));
+    EXPECT_EQ(text(b.read("x")), kText);
+    ASSERT_OK(a.save("x", "ONE\ntwo\nthree\n"));
+    EXPECT_TRUE(refused(by_b("1st\ntwo\nthree\n")));
+    const auto listed = a.client.conflicts({}, {});
+    ASSERT_OK(listed);
+    ASSERT_EQ(listed->conflicts.size(), 1u);
+    EXPECT_EQ(listed->conflicts[0].path, "x");
+    const auto theirs = a.client.read({}, {listed->conflicts[0].theirs, {}, 0, 100});
+    ASSERT_OK(theirs);
+    EXPECT_EQ(theirs->data, "1st\ntwo\nthree\n");
+    // What the program does then: the old file comes back.
+    ASSERT_OK(b.rename(backup, "x"));
+    EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\n");
+  }
   static std::vector<std::string> history(Mount& m) {
     std::vector<std::string> out;
     const auto versions = m.client.versions({}, VersionsRequest{m.ino("x"), {}, 100});
@@ -48,30 +74,11 @@ TEST_F(SaveWithBackup, GoesOnWithTheHistoryOfTheName) {
 }
 
 TEST_F(SaveWithBackup, ChangesOfAnotherMountAreMerged) {
-  ASSERT_OK(a.write("x", kText));
-  EXPECT_EQ(text(b.read("x")), kText);
-  ASSERT_OK(a.save("x", "one\ntwo\nthree\nfour\n"));
-  ASSERT_OK(edit(b, "ONE\ntwo\nthree\n", false));
-  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nfour\n");
-  EXPECT_EQ(text(b.read("x")), "ONE\ntwo\nthree\nfour\n");
+  merges([&](const std::string& content) { return edit(b, content); }, "x~");
 }
 
 TEST_F(SaveWithBackup, WhatCannotBeMergedIsRefusedAndKept) {
-  ASSERT_OK(a.write("x", kText));
-  EXPECT_EQ(text(b.read("x")), kText);
-  ASSERT_OK(a.save("x", "ONE\ntwo\nthree\n"));
-  EXPECT_EQ(edit(b, "1st\ntwo\nthree\n").code(), Code::conflict);
-  const auto listed = a.client.conflicts({}, {});
-  ASSERT_OK(listed);
-  ASSERT_EQ(listed->conflicts.size(), 1u);
-  EXPECT_EQ(text(a.client.read({}, {listed->conflicts[0].theirs, {}, 0, 100}).ok()
-                     ? Result<std::string>(
-                           a.client.read({}, {listed->conflicts[0].theirs, {}, 0, 100})->data)
-                     : Result<std::string>(fail(Code::internal))),
-            "1st\ntwo\nthree\n");
-  // What the editor does then: the old file comes back.
-  ASSERT_OK(b.rename("x~", "x"));
-  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\n");
+  refuses([&](const std::string& content) { return edit(b, content); }, "x~");
 }
 
 TEST_F(SaveWithBackup, ABackupOfAnEarlierSaveIsReplaced) {
@@ -132,13 +139,7 @@ TEST_F(RenameWithBackup, GoesOnWithTheHistoryOfTheName) {
 }
 
 TEST_F(RenameWithBackup, ChangesOfAnotherMountAreMerged) {
-  ASSERT_OK(a.write("x", kText));
-  EXPECT_EQ(text(b.read("x")), kText);
-  ASSERT_OK(a.save("x", "one\ntwo\nthree\nfour\n"));
-  ASSERT_OK(replace(b, "ONE\ntwo\nthree\n"));
-  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\nfour\n");
-  EXPECT_EQ(text(b.read("x")), "ONE\ntwo\nthree\nfour\n");
-  EXPECT_EQ(text(b.read("x.bak")), "one\ntwo\nthree\nfour\n");
+  merges([&](const std::string& content) { return replace(b, content); }, "x.bak");
 }
 
 // By three processes, as in a shell: one reads, one moves away, one renames.
@@ -156,19 +157,7 @@ TEST_F(RenameWithBackup, WhatTheMountHasReadCountsForEachOfItsProcesses) {
 }
 
 TEST_F(RenameWithBackup, WhatCannotBeMergedIsRefusedAndKept) {
-  ASSERT_OK(a.write("x", kText));
-  EXPECT_EQ(text(b.read("x")), kText);
-  ASSERT_OK(a.save("x", "ONE\ntwo\nthree\n"));
-  EXPECT_EQ(replace(b, "1st\ntwo\nthree\n").code(), Code::conflict);
-  const auto listed = a.client.conflicts({}, {});
-  ASSERT_OK(listed);
-  ASSERT_EQ(listed->conflicts.size(), 1u);
-  EXPECT_EQ(listed->conflicts[0].path, "x");
-  EXPECT_EQ(a.client.read({}, {listed->conflicts[0].theirs, {}, 0, 100})->data,
-            "1st\ntwo\nthree\n");
-  EXPECT_FALSE(a.there("x"));
-  ASSERT_OK(b.rename("x.bak", "x"));
-  EXPECT_EQ(text(a.read("x")), "ONE\ntwo\nthree\n");
+  refuses([&](const std::string& content) { return replace(b, content); }, "x.bak");
 }
 
 // Two mounts in turns: neither has read the other's copy, which it replaces.

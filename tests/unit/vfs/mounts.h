@@ -344,6 +344,17 @@ class TwoMounts : public ::testing::Test {
  protected:
   LocalRouter router;
   Mount a{&router}, b{&router};
+  // On b, as this process from now on.
+  Handle opens(const OtherProcess& process, int flags) {
+    b.me.tid = process.tid();
+    const auto opened = b.open("x", flags);
+    EXPECT_OK(opened);
+    return opened.ok() ? *opened : 0;
+  }
 };
+
+inline bool refused(const Status& status) {
+  return !status.ok() && status.code() == Code::conflict;
+}
 
 }  // namespace linkspan::vfs::testing

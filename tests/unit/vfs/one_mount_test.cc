@@ -47,24 +47,23 @@ size_t count(const std::string& all, const std::string& line) {
   return found;
 }
 
-const char* const kFive = "1\n2\n3\n4\n5\n";
-
-bool refused(const Status& status) {
-  return !status.ok() && status.code() == Code::conflict;
-}
-
 class OneMount : public TwoMounts {
  protected:
-  // As this process, from now on.
-  Handle opens(const OtherProcess& process, int flags) {
-    b.me.tid = process.tid();
-    const auto opened = b.open("x", flags);
-    EXPECT_OK(opened);
-    return opened.ok() ? *opened : 0;
-  }
   void SetUp() override {
     a.clock.stop();
     b.clock.stop();
+  }
+  // Both have truncated the file; the first has written "AAAA". It is the second one's turn.
+  Handle truncates_with(const OtherProcess& first, const OtherProcess& second) {
+    b.me.tid = 0;
+    EXPECT_OK(b.write("x", "before\n"));
+    const Handle one = opens(first, O_WRONLY | O_TRUNC);
+    const Handle two = opens(second, O_RDWR | O_TRUNC);
+    b.me.tid = first.tid();
+    EXPECT_OK(b.pwrite(one, 0, "AAAA"));
+    EXPECT_OK(b.close(one));
+    b.me.tid = second.tid();
+    return two;
   }
   std::vector<std::string> kept() {
     std::vector<std::string> texts;
@@ -165,14 +164,7 @@ TEST_F(OneMount, EditsInPlaceOfWhatBothHadRead) {
 TEST_F(OneMount, ATruncationIsNotCarriedOutWhereItsProcessGoesOnFromAnothersText) {
   for (const bool reads : {true, false}) {
     OtherProcess first, second;
-    b.me.tid = 0;
-    ASSERT_OK(b.write("x", "before\n"));
-    const Handle one = opens(first, O_WRONLY | O_TRUNC);
-    const Handle two = opens(second, O_RDWR | O_TRUNC);
-    b.me.tid = first.tid();
-    ASSERT_OK(b.pwrite(one, 0, "AAAA"));
-    ASSERT_OK(b.close(one));
-    b.me.tid = second.tid();
+    const Handle two = truncates_with(first, second);
     if (reads) {
       EXPECT_EQ(text(b.pread(two, 0, 10)), "AAAA");
     }
@@ -185,153 +177,12 @@ TEST_F(OneMount, ATruncationIsNotCarriedOutWhereItsProcessGoesOnFromAnothersText
 // Nor where it got a lock behind the one who wrote.
 TEST_F(OneMount, ATruncationIsNotCarriedOutUnderALaterLock) {
   OtherProcess first, second;
-  ASSERT_OK(b.write("x", "before\n"));
-  const Handle one = opens(first, O_WRONLY | O_TRUNC);
-  const Handle two = opens(second, O_RDWR | O_TRUNC);
-  b.me.tid = first.tid();
-  ASSERT_OK(b.pwrite(one, 0, "AAAA"));
-  ASSERT_OK(b.close(one));
-  b.me.tid = second.tid();
+  const Handle two = truncates_with(first, second);
   const Lock lock{b.ino("x"), LockKind::record, 7, LockType::exclusive, {}, 0, false};
   ASSERT_OK(b.vfs->set_lock(b.me, two, lock, false));
   ASSERT_OK(b.pwrite(two, 0, "BB"));
   ASSERT_OK(b.close(two));
   EXPECT_EQ(text(a.read("x")), "BBAA");
-}
-
-// By parts, as programs do until they have seen the end: what another has rewritten meanwhile is
-// no part of what it read.
-TEST_F(OneMount, WhoSeesOnlyTheEndOfAnothersRewriteHasNotReadIt) {
-  for (const bool longer : {false, true}) {
-    SCOPED_TRACE(longer);
-    OtherProcess reader, other;
-    b.me.tid = 0;
-    (void)b.unlink("x").ok();
-    ASSERT_OK(b.write("x", "0\n"));
-    b.me.tid = reader.tid();
-    EXPECT_EQ(text(b.read("x")), "0\n");
-    EXPECT_EQ(text(a.read("x")), "0\n");
-    ASSERT_OK(a.write("x", kFive));
-    const Handle r = opens(reader, O_RDONLY);  // past the pages, for it knows an older version
-    EXPECT_EQ(text(b.pread(r, 0, 100)), kFive);
-    const Handle w = opens(other, O_WRONLY | O_TRUNC);
-    ASSERT_OK(b.pwrite(w, 0, std::string("1\n2\n3\n4\nV\n") + (longer ? "6\n" : "")));
-    b.me.tid = reader.tid();
-    EXPECT_EQ(text(b.pread(r, 10, 100)), longer ? "6\n" : "");
-    ASSERT_OK(b.close(r));
-    b.me.tid = other.tid();
-    ASSERT_OK(b.close(w));
-    b.me.tid = reader.tid();
-    if (longer) {  // what it has is of both
-      EXPECT_TRUE(refused(b.write("x", "I\n2\n3\n4\n5\n6\n")));
-      EXPECT_EQ(text(b.read("x")), "1\n2\n3\n4\nV\n6\n");
-      EXPECT_OK(b.write("x", "I\n2\n3\n4\nV\n6\n"));
-    } else {
-      ASSERT_OK(b.save("x", "I\n2\n3\n4\n5\n"));
-      EXPECT_EQ(text(a.read("x")), "I\n2\n3\n4\nV\n");
-    }
-  }
-}
-
-// A glance at what is new there is no reading of it: a saver's text is still of the older one.
-TEST_F(OneMount, WhoReadsAPartOfWhatOthersSavedHasNotReadIt) {
-  struct {
-    uint64_t offset;
-    size_t bytes;
-  } const glances[] = {{0, 4}, {8, 100}, {0, 100}};
-  for (const auto& glance : glances) {
-    SCOPED_TRACE(std::to_string(glance.offset) + "+" + std::to_string(glance.bytes));
-    OtherProcess editor;
-    b.me.tid = 0;
-    (void)b.unlink("x").ok();
-    ASSERT_OK(b.write("x", kFive));
-    b.me.tid = editor.tid();
-    EXPECT_EQ(text(b.read("x")), kFive);
-    EXPECT_EQ(text(a.read("x")), kFive);
-    ASSERT_OK(a.write("x", "1\n2\n3\n4\nV\n"));
-    const Handle r = opens(editor, O_RDONLY);
-    EXPECT_OK(b.pread(r, glance.offset, glance.bytes));
-    ASSERT_OK(b.close(r));
-    ASSERT_OK(b.save("x", "I\n2\n3\n4\n5\n"));
-    const bool all = glance.offset == 0 && glance.bytes == 100;
-    EXPECT_EQ(text(a.read("x")), all ? "I\n2\n3\n4\n5\n" : "I\n2\n3\n4\nV\n");
-  }
-}
-
-// Its own edits, and those of before a lock, are none of another content.
-TEST_F(OneMount, WhoEditsAsItReadsOrTakesALockReadsOn) {
-  OtherProcess editor, other;
-  ASSERT_OK(b.write("x", kFive));
-  const Handle h = opens(editor, O_RDWR);
-  EXPECT_EQ(text(b.pread(h, 0, 2)), "1\n");
-  ASSERT_OK(b.pwrite(h, 2, "Z"));
-  EXPECT_EQ(text(b.pread(h, 2, 4)), "Z\n3\n");
-  ASSERT_OK(b.fsync(h));
-  EXPECT_EQ(text(b.pread(h, 6, 4)), "4\n5\n");
-  const Handle w = opens(other, O_WRONLY);
-  ASSERT_OK(b.pwrite(w, 8, "V"));
-  ASSERT_OK(b.close(w));
-  b.me.tid = editor.tid();
-  const Lock lock{b.ino("x"), LockKind::record, 7, LockType::exclusive, {}, 0, false};
-  ASSERT_OK(b.vfs->set_lock(b.me, h, lock, false));
-  EXPECT_EQ(text(b.pread(h, 6, 4)), "4\nV\n");
-  ASSERT_OK(b.pwrite(h, 6, "F"));
-  ASSERT_OK(b.close(h));
-  EXPECT_EQ(text(a.read("x")), "1\nZ\n3\nF\nV\n");
-}
-
-// What comes of a rewrite by a merge is not what others here had read of it before.
-TEST_F(OneMount, WhoReadARewriteThatWasMergedIsRefused) {
-  for (const bool in_place : {true, false}) {
-    OtherProcess writer, reader;
-    b.me.tid = 0;
-    (void)b.unlink("x").ok();
-    ASSERT_OK(b.write("x", kFive));
-    b.me.tid = writer.tid();
-    EXPECT_EQ(text(b.read("x")), kFive);
-    const Handle w = opens(writer, O_WRONLY | O_TRUNC);
-    ASSERT_OK(b.pwrite(w, 0, std::string(kFive) + "new\n"));
-    EXPECT_EQ(text(a.read("x")), kFive);
-    ASSERT_OK(a.write("x", "I\n2\n3\n4\n5\n"));
-    b.me.tid = reader.tid();
-    EXPECT_EQ(text(b.read("x")), std::string(kFive) + "new\n");
-    b.me.tid = writer.tid();
-    ASSERT_OK(b.close(w));
-    EXPECT_EQ(text(a.read("x")), "I\n2\n3\n4\n5\nnew\n");
-    b.me.tid = reader.tid();
-    const std::string mine = std::string(kFive) + "newer\n";
-    EXPECT_TRUE(refused(in_place ? b.write("x", mine) : b.save("x", mine)));
-    EXPECT_EQ(text(b.read("x")), "I\n2\n3\n4\n5\nnew\n");
-    ASSERT_OK(b.write("x", "I\n2\n3\n4\n5\nnewer\n"));
-    EXPECT_EQ(text(a.read("x")), "I\n2\n3\n4\n5\nnewer\n");
-  }
-}
-
-// r+, write, ftruncate: what is cut off is cut off what it had read, however long the head is now.
-TEST_F(OneMount, ATruncationCutsWhatWasReadNotWhatIsThere) {
-  for (const char* theirs : {"1\n3\n4\n5\n", "1\n5\n", "1\n1\n2\n3\n4\n5\n"}) {
-    SCOPED_TRACE(theirs);
-    OtherProcess editor;
-    b.me.tid = 0;
-    (void)b.unlink("x").ok();
-    ASSERT_OK(b.write("x", kFive));
-    const Handle h = opens(editor, O_RDWR);
-    EXPECT_EQ(text(b.pread(h, 0, 100)), kFive);
-    EXPECT_EQ(text(a.read("x")), kFive);
-    ASSERT_OK(a.write("x", theirs));
-    const std::string mine = "1\n2\n3\n4\n";
-    ASSERT_OK(b.pwrite(h, 0, mine));
-    SetAttr cut;
-    cut.size = mine.size();
-    ASSERT_OK(b.vfs->setattr(b.me, b.ino("x"), cut, h));
-    const Status closed = b.close(h);
-    const std::string head = text(a.read("x"));
-    if (closed.ok()) {
-      EXPECT_EQ(count(head, "5"), 0u) << head;
-    } else {
-      EXPECT_EQ(head, theirs);
-    }
-  }
 }
 
 // What it read was refused, so it never was: nothing can be made of that.
