@@ -90,12 +90,8 @@ Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino, std::optional<Hand
   if (handle) asking.emplace(&kernel_.sizes(), ino, c.tid);
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   forget_evicted();
-  LINKSPAN_TRY(const AttrReply reply,
-               attr_reply(doing, std::move(known), asked,
-                          ToldSizes::Asker{c.tid, asking ? &*asking : nullptr}));
-  if (const auto open = handle && reply.timeout > 0 ? files_.handle(*handle) : nullptr)
-    open->sized = reply.attr.version;  // a read that begins
-  return reply;
+  return attr_reply(doing, std::move(known), asked,
+                    ToldSizes::Asker{c.tid, asking ? &*asking : nullptr});
 }
 
 // ---- setattr --------------------------------------------------------------------------------

@@ -9,8 +9,7 @@
 namespace linkspan::vfs {
 namespace {
 
-constexpr uint64_t kDirectBytes = 1 << 20;              // as much as the router merges
-constexpr std::chrono::milliseconds kNoticeTakes{100};  // until the kernel has it, amply
+constexpr uint64_t kDirectBytes = 1 << 20;  // as much as the router merges
 
 // What the token's rules for the path say of an open, as the router told them.
 Status check_access(const Attr& attr, int flags) {
@@ -86,7 +85,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   const auto last = reads && !truncates ? bases_.read_by(process, ino, tree_.last_name(ino))
                                         : std::optional<Version>();
   const bool behind = last && *last != version && matters(known.node.attr);
-  handle->sized = version;
+  handle->opened = version;
   result.keep_cache = kernel_.pages_of(ino, version) && !behind && !file.mixed();
   // The kernel reads with the size that it knew when read(2) began; while others rewrite the file,
   // the bytes may be of a newer content by then, cut off at the older's size. Without its pages it
@@ -219,16 +218,13 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
                            : 0;
   if (run == 0) handle.sequential.store(0, std::memory_order_relaxed);
   for (unsigned attempt = 0; attempt < kReadTries; ++attempt) {
-    if (!handle.direct) kernel_.sizes().await_others(file.ino, c.tid);
+    const bool sized = handle.direct || kernel_.sizes().await_others(file.ino, c.tid);
     LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino, /*want_content=*/true));
     // What goes on where the last read ended is of the same version until that one's end is seen.
     const auto told = handle.direct ? handle.going_on(run > 0) : kernel_.sizes().to_read(file.ino);
     const auto seen = told.value_or(SizedVersion{known.node.attr.version, known.node.attr.size});
     const size_t part = offset < seen.size ? std::min<uint64_t>(size, seen.size - offset) : 0;
-    // The kernel may cut it at the size that the version before had: read(2) asks for it as it
-    // begins, and the notice may come between.
-    const bool may_be_cut = !handle.direct && seen.version != handle.sized.load() &&
-                            kernel_.sizes().changed_within(file.ino, kNoticeTakes);
+    const bool may_be_cut = !sized && seen.version != handle.opened;
     // First: our own commits go on from there meanwhile.
     file.read_committed(reader(c, file.ino, &handle), {offset, part}, seen.version, seen.size,
                         may_be_cut, &handle.began);

@@ -178,19 +178,21 @@ ToldSizes::Instant ToldSizes::taken_in_at(Ino ino, const Telling& telling) const
   return at;
 }
 
-void ToldSizes::await_others(Ino ino, int32_t thread) {
+bool ToldSizes::await_others(Ino ino, int32_t thread) {
   std::unique_lock lock(mutex_);
   const auto limit = Steady::now() + kOthersTakeIn;
   for (;;) {
     Telling* telling = told_.find(ino);
-    if (!telling || !telling->before || !changed_lately(ino)) return;
+    if (!changed_lately(ino)) return true;
+    if (!telling) return false;
+    if (!telling->before) return true;
     if (telling->plainly && thread != 0 && telling->plainly->thread == thread) {
       telling->before.reset();  // it took that in
-      return;
+      return true;
     }
-    if (telling->before->size >= telling->last.size) return;
+    if (telling->before->size >= telling->last.size) return true;
     const Instant at = std::min(taken_in_at(ino, *telling), limit);
-    if (at <= Steady::now()) return;
+    if (at <= Steady::now()) return false;
     changed_.wait_until(lock, at);
   }
 }
