@@ -2,11 +2,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace linkspan::vfs {
@@ -41,12 +45,28 @@ uint64_t start_of(const std::string& stat) {
   return std::strtoull(stat.c_str() + at, nullptr, 10);
 }
 
+// A number that no other process has, where pidfds have a file system of their own (Linux 6.9).
+std::optional<uint64_t> number_of(int32_t pid) {
+  constexpr decltype(statfs::f_type) kPidFs = 0x50494446;  // PID_FS_MAGIC
+  const auto fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) return std::nullopt;
+  struct statfs fs {};
+  struct stat file {};
+  const bool known = ::fstatfs(fd, &fs) == 0 && fs.f_type == kPidFs && ::fstat(fd, &file) == 0;
+  ::close(fd);
+  return known ? std::optional<uint64_t>(file.st_ino) : std::nullopt;
+}
+
+// /proc/PID/stat only on kernels of before: on later ones it waits while the process is in an
+// execve(2), which closes its descriptors, and so waits for us.
 Process look_up(int32_t tid) {
   const std::string status = slurp("/proc/" + std::to_string(tid) + "/status");
   Process process;
   process.pid = static_cast<int32_t>(field(status, "\nTgid:"));
   if (process.pid == 0) return {};
-  process.start = start_of(slurp("/proc/" + std::to_string(process.pid) + "/stat"));
+  const auto number = number_of(process.pid);
+  process.start =
+      number ? *number : start_of(slurp("/proc/" + std::to_string(process.pid) + "/stat"));
   return process;
 }
 

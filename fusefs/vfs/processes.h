@@ -18,7 +18,7 @@ namespace linkspan::vfs {
 // known (a foreign pid namespace, or it is gone), which stands for the whole mount.
 struct Process {
   int32_t pid = 0;
-  uint64_t start = 0;  // clock ticks since boot
+  uint64_t start = 0;  // its pidfd's inode; on older kernels clock ticks since boot
   bool operator==(const Process&) const = default;
   explicit operator bool() const { return pid != 0; }
 };

@@ -934,6 +934,19 @@ def test_syncfs_returns(lab):
     equal((LIBC.syncfs(-1), ctypes.get_errno()), (-1, errno.EBADF))
 
 
+def test_exec_closes_what_is_open_for_writing(lab):
+    """Within execve(2) close-on-exec descriptors are flushed; some of the process' files in /proc wait for its end."""
+    program = ("import os, sys\n"
+               "fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)\n"
+               "os.write(fd, b'text')\n"
+               "if os.fork() == 0: os.execv('/bin/true', ['true'])\n"
+               "sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))\n")
+    path = f"{lab.mounts[0]}/memory/exec"
+    process = subprocess.Popen([sys.executable, "-c", program, path])
+    equal(process.wait(20), 0)  # what hangs there cannot be killed
+    equal(read(path), b"text")
+
+
 def test_locks_within_a_mount(lab):
     import fcntl
     base = fresh(lab)
