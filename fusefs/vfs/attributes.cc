@@ -88,10 +88,21 @@ Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino, std::optional<Hand
   const Doing doing = begin(c);
   std::optional<ToldSizes::Asking> asking;
   if (handle) asking.emplace(&kernel_.sizes(), ino, c.tid);
+  // With a handle it is read(2) that asks; its process hears nothing.
+  const auto file = handle || !options_.route.writable() ? nullptr : files_.find(ino);
+  Sight told = file ? file->sight({}, 0) : Sight{};
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   forget_evicted();
-  return attr_reply(doing, std::move(known), asked,
-                    ToldSizes::Asker{c.tid, asking ? &*asking : nullptr});
+  LINKSPAN_TRY(const AttrReply reply,
+               attr_reply(doing, std::move(known), asked,
+                          ToldSizes::Asker{c.tid, asking ? &*asking : nullptr}));
+  const auto view = file ? file->view() : std::nullopt;
+  if (view || (file && reply.timeout > 0)) {  // else the kernel may ignore it
+    told.version = view ? view->base : reply.attr.version;
+    told.size = reply.attr.size;
+    files_.told(ino, processes_.of_thread(c.tid), told);
+  }
+  return reply;
 }
 
 // ---- setattr --------------------------------------------------------------------------------

@@ -138,9 +138,9 @@ void OpenFile::synchronised(const Process& process) {
   goes_on(process);
 }
 
-void OpenFile::begin_anew(std::optional<Sight>* began) {
+void OpenFile::begin_anew(Looking* looking) {
   std::lock_guard lock(mutex_);
-  began->reset();
+  *looking = {};
 }
 
 void OpenFile::may_have_read(const std::vector<Process>& others) {

@@ -60,7 +60,7 @@ enum class ReadOf : uint8_t {
 // Who reads, and what takes note of the version that lies beneath what it reads.
 struct Reader {
   Process process;
-  bool exact = false;  // has read an older version, and a part of this one is not enough
+  Sights::How how;
   std::function<void(Version, ReadOf)> note;  // called under the file's lock
 };
 
@@ -97,13 +97,17 @@ class OpenFile {
     size_t bytes = 0;         // of the answer, in `out`
     std::vector<Range> gaps;  // of the answer, as file offsets: to be read from the base
   };
-  // Fills `out` (`size` zeros) with what is unsaved. None: clean. `began`: of the descriptor's
-  // reads; guarded by the file's lock.
+  // Fills `out` (`size` zeros) with what is unsaved. None: clean. `looking`: the descriptor's,
+  // guarded by the file's lock.
   Result<std::optional<Reading>> read(const Reader& reader, uint64_t offset, char* out, size_t size,
-                                      std::optional<Sight>* began);
-  // It is clean: this version, of that size, is read; perhaps cut off somewhere.
+                                      Looking* looking);
+  // It is clean: this version, of that size, is read.
   void read_committed(const Reader& reader, const ReadAt& at, Version version, uint64_t size,
-                      bool may_be_cut, std::optional<Sight>* began);
+                      Looking* looking);
+  // The process of this descriptor is told of that version, or of what is unsaved over it, as it
+  // was at `sight()`.
+  Sight sight(Version version, uint64_t size) const;
+  void told(const Sight& sight, Looking* looking);
 
   // The first byte of data (or of a hole) at or after `offset`, which `base` tells. None: what lies
   // beneath is not what `base` is about, or the file is clean.
@@ -122,7 +126,7 @@ class OpenFile {
   void may_have_read(const std::vector<Process>& others);
   // It got a lock: it goes on from what is there; so does this descriptor of it.
   void synchronised(const Process& process);
-  void begin_anew(std::optional<Sight>* began);
+  void begin_anew(Looking* looking);
   void closed(uint64_t handle);  // no edits come by it any more
   void times_were_set();         // utimensat came after the writes so far
 

@@ -47,15 +47,14 @@ std::optional<OpenFile::View> OpenFile::view_for(const Reader& reader) {
 }
 
 Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, uint64_t offset,
-                                                        char* out, size_t size,
-                                                        std::optional<Sight>* began) {
+                                                        char* out, size_t size, Looking* looking) {
   std::lock_guard lock(mutex_);
   if (reader.process) goes_on(reader.process);
   if (layers_.empty()) return std::optional<Reading>();
   Reading reading{base_, size_now(), 0, {}};
   if (offset < reading.size) reading.bytes = std::min<uint64_t>(size, reading.size - offset);
   const ReadAt at{offset, reading.bytes};
-  read_by(reader, sights_.read(reader.process, reader.exact, at, base_, reading.size, began));
+  read_by(reader, sights_.read(reader.process, reader.how, at, base_, reading.size, looking));
   if (reading.bytes == 0) return std::optional<Reading>(reading);
   reading.gaps = {Range{offset, offset + reading.bytes}};
   for (size_t i = layers_.size(); i-- > 0 && !reading.gaps.empty();) {
@@ -70,11 +69,21 @@ Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, ui
 }
 
 void OpenFile::read_committed(const Reader& reader, const ReadAt& at, Version version,
-                              uint64_t size, bool may_be_cut, std::optional<Sight>* began) {
+                              uint64_t size, Looking* looking) {
   std::lock_guard lock(mutex_);
-  const Sees sees = sights_.read(reader.process, reader.exact, at, version, size, began);
+  const Sees sees = sights_.read(reader.process, reader.how, at, version, size, looking);
   if (sees == Sees::nothing) return;
-  reader.note(version, may_be_cut || sees == Sees::half ? ReadOf::half : ReadOf::it);
+  reader.note(version, sees == Sees::half ? ReadOf::half : ReadOf::it);
+}
+
+Sight OpenFile::sight(Version version, uint64_t size) const {
+  std::lock_guard lock(mutex_);
+  return sights_.now(version, size);
+}
+
+void OpenFile::told(const Sight& sight, Looking* looking) {
+  std::lock_guard lock(mutex_);
+  looking->told = sight;
 }
 
 std::optional<Sought> OpenFile::seek(uint64_t offset, bool data, const DataMap& base) const {

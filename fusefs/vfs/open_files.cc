@@ -129,11 +129,18 @@ void OpenFiles::locks_lost(Ino ino) {
     if (handle->file->ino == ino && handle->locks) handle->locks_lost = true;
 }
 
+void OpenFiles::told(Ino ino, const Process& process, const Sight& sight) {
+  std::lock_guard lock(mutex_);
+  for (const auto& [h, handle] : handles_)
+    if (handle->file->ino == ino && handle->opener == process)
+      handle->file->told(sight, &handle->looking);
+}
+
 void OpenFiles::read_anew(Ino ino, const Process& opener) {
   std::lock_guard lock(mutex_);
   for (const auto& [h, handle] : handles_)
     if (handle->file->ino == ino && handle->opener == opener)
-      handle->file->begin_anew(&handle->began);
+      handle->file->begin_anew(&handle->looking);
 }
 
 bool OpenFiles::mapped_by_other(const FileHandle& asking, const Process& asker) const {

@@ -29,13 +29,12 @@ struct FileHandle {
   std::atomic<uint64_t> errors_seen{0};    // of the file's: when it was opened, or told by fsync
   std::atomic<bool> locks{false};          // somebody set a lock through it
   std::atomic<bool> locks_lost{false};     // and one was lost: it may not write any more
-  Version opened;                          // the version then, beneath what was unsaved
   bool direct = false;                     // Opened::direct
   std::atomic<bool> may_have_read{false};  // the kernel's pages were kept: a read may go unseen
   std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
   std::atomic<uint32_t> sequential{0};     // how many reads in a row were
   std::optional<cache::Name> name;         // by which it was opened, as far as known
-  std::optional<Sight> began;              // guarded by the file's lock
+  Looking looking;                         // guarded by the file's lock
   // Direct handles: what the last read was of, until one saw its end.
   std::optional<SizedVersion> going_on(bool in_sequence);
   void goes_on(const SizedVersion& with);
@@ -76,6 +75,9 @@ class OpenFiles {
 
   // Processes, but for this one, that have the file open for reading, and not past the pages.
   std::vector<Process> readers(Ino ino, const Process& but) const;
+
+  // The process is told of the file, as it was then.
+  void told(Ino ino, const Process& process, const Sight& sight);
 
   // What the process reads next through its handles of the file, it reads anew.
   void read_anew(Ino ino, const Process& opener);

@@ -77,15 +77,17 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
     emptied(file, process);
     commits_.schedule(ino, kBareTruncation);  // whoever opened it may write nothing for long
   }
+  Sight told = file.sight({}, 0);
   const auto view = file.view();
-  const Version version = view ? view->base : known.node.attr.version;
+  const Version version = told.version = view ? view->base : known.node.attr.version;
+  told.size = view ? view->size : known.node.attr.size;
+  file.told(told, &handle->looking);
   // What is in the kernel's pages may be read unseen, or not be read at all. A process that had
   // read another version is to be seen reading this one, or its next save would rest on the wrong
   // one.
   const auto last = reads && !truncates ? bases_.read_by(process, ino, tree_.last_name(ino))
                                         : std::optional<Version>();
   const bool behind = last && *last != version && matters(known.node.attr);
-  handle->opened = version;
   result.keep_cache = kernel_.pages_of(ino, version) && !behind && !file.mixed();
   // The kernel reads with the size that it knew when read(2) began; while others rewrite the file,
   // the bytes may be of a newer content by then, cut off at the older's size. Without its pages it
@@ -100,7 +102,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
     kernel_.pages_are_unknown(ino);
   // It may be read unseen that there is nothing, too, and what others read meanwhile. All else is
   // noted when it is read: that may be an older version than this.
-  const bool empty = (view ? view->size : known.node.attr.size) == 0;
+  const bool empty = told.size == 0;
   if (reads && !truncates && !result.direct && (result.keep_cache || empty)) {
     if ((writes && view) || !file.view_for(reader(c, ino))) note_read(c, ino, version);
   } else if (reads && !writes && !result.direct && !last) {
@@ -155,11 +157,12 @@ void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
 }
 
 Reader RouteVfs::reader(const Caller& c, Ino ino, const FileHandle* handle) {
-  if (!options_.route.writable()) return Reader{{}, false, [](Version, ReadOf) {}};
+  if (!options_.route.writable()) return Reader{{}, {}, [](Version, ReadOf) {}};
   const Process process = processes_.of_thread(c.tid);
-  const bool exact = handle && handle->direct && bases_.read_by(process, ino, tree_.last_name(ino));
+  Sights::How how{handle && handle->direct, false};
+  how.exact = how.direct && bases_.read_by(process, ino, tree_.last_name(ino));
   return Reader{
-      process, exact,
+      process, how,
       [this, process, ino, name = tree_.last_name(ino),
        former = handle ? handle->name : tree_.former_name(ino)](Version version, ReadOf what) {
         const Base base{ino, version};
@@ -194,7 +197,7 @@ Result<size_t> RouteVfs::read_view(const Caller& c, const Doing& doing, FileHand
                                    uint64_t offset, char* out, size_t size) {
   OpenFile& file = *handle.file;
   LINKSPAN_TRY(const auto unsaved,
-               file.read(reader(c, file.ino, &handle), offset, out, size, &handle.began));
+               file.read(reader(c, file.ino, &handle), offset, out, size, &handle.looking));
   if (!unsaved) return read_committed(c, doing, handle, offset, out, size);
   LINKSPAN_CHECK(read_gaps(doing, file.ino, *unsaved, offset, out));
   return unsaved->bytes;
@@ -218,16 +221,15 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
                            : 0;
   if (run == 0) handle.sequential.store(0, std::memory_order_relaxed);
   for (unsigned attempt = 0; attempt < kReadTries; ++attempt) {
-    const bool sized = handle.direct || kernel_.sizes().await_others(file.ino, c.tid);
+    if (!handle.direct) kernel_.sizes().await_others(file.ino, c.tid);
     LINKSPAN_TRY(const KnownNode known, tree_.node(doing, file.ino, /*want_content=*/true));
     // What goes on where the last read ended is of the same version until that one's end is seen.
     const auto told = handle.direct ? handle.going_on(run > 0) : kernel_.sizes().to_read(file.ino);
     const auto seen = told.value_or(SizedVersion{known.node.attr.version, known.node.attr.size});
     const size_t part = offset < seen.size ? std::min<uint64_t>(size, seen.size - offset) : 0;
-    const bool may_be_cut = !sized && seen.version != handle.opened;
     // First: our own commits go on from there meanwhile.
     file.read_committed(reader(c, file.ino, &handle), {offset, part}, seen.version, seen.size,
-                        may_be_cut, &handle.began);
+                        &handle.looking);
     if (part == 0) {
       handle.ended();
       return size_t{0};

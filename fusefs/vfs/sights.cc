@@ -34,14 +34,19 @@ bool Sights::changed(const Process& process, const Sight& began, Version version
                      [&](const Last& l) { return l.by != process && l.edit > began.edits; });
 }
 
-Sees Sights::read(const Process& process, bool exact, const ReadAt& at, Version version,
-                  uint64_t size, std::optional<Sight>* began) const {
-  if (at.offset == 0 || !*began)
-    *began = Sight{edits_, version, size, 0};
-  else if (process && changed(process, **began, version))
-    return at.offset >= size && at.offset >= (*began)->size ? Sees::nothing : Sees::half;
-  (*began)->bytes += at.bytes;
-  return exact && (*began)->bytes < size ? Sees::nothing : Sees::content;
+Sees Sights::read(const Process& process, const How& how, const ReadAt& at, Version version,
+                  uint64_t size, Looking* looking) const {
+  auto& began = looking->began;
+  if (at.offset == 0 || !began)
+    began = now(version, size);
+  else if (process && changed(process, *began, version))
+    return at.offset >= size && at.offset >= began->size ? Sees::nothing : Sees::half;
+  began->bytes += at.bytes;
+  const bool all = began->bytes >= size;
+  // It may stop where the other one ended. The kernel's reads tell nothing of that.
+  if (process && looking->told && changed(process, *looking->told, version))
+    return how.direct && all ? Sees::content : Sees::half;
+  return how.exact && !all ? Sees::nothing : Sees::content;
 }
 
 }  // namespace linkspan::vfs

@@ -20,6 +20,14 @@ struct Sight {
   uint64_t bytes = 0;  // that were read of it
 };
 
+// A descriptor's reads.
+struct Looking {
+  // Of when its process was told the size: as it opened the file, or looked at it since. Many read
+  // so many bytes, and seek no end. None: it has a lock since, and knows what is there.
+  std::optional<Sight> told;
+  std::optional<Sight> began;  // of when the first of its reads was
+};
+
 // One read, within the file.
 struct ReadAt {
   uint64_t offset = 0, bytes = 0;
@@ -39,10 +47,15 @@ class Sights {
   // What was seen over `before` is `now`, and nothing else.
   void became(Version before, Version now);
 
-  // The process reads of a file of that size. `exact`: it counts when it has read as many bytes as
-  // there are. `began`: what the first of its reads was of. One at 0 begins.
-  Sees read(const Process& process, bool exact, const ReadAt& at, Version version, uint64_t size,
-            std::optional<Sight>* began) const;
+  // What the process is told of a file of that size.
+  Sight now(Version version, uint64_t size) const { return {edits_, version, size, 0}; }
+  // The process reads of a file of that size; one at 0 begins.
+  struct How {
+    bool direct = false;  // no more than it asked for
+    bool exact = false;   // it counts when it has read as many bytes as there are
+  };
+  Sees read(const Process& process, const How& how, const ReadAt& at, Version version,
+            uint64_t size, Looking* looking) const;
 
  private:
   bool changed(const Process& process, const Sight& began, Version version) const;

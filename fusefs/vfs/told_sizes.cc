@@ -178,21 +178,19 @@ ToldSizes::Instant ToldSizes::taken_in_at(Ino ino, const Telling& telling) const
   return at;
 }
 
-bool ToldSizes::await_others(Ino ino, int32_t thread) {
+void ToldSizes::await_others(Ino ino, int32_t thread) {
   std::unique_lock lock(mutex_);
   const auto limit = Steady::now() + kOthersTakeIn;
   for (;;) {
     Telling* telling = told_.find(ino);
-    if (!changed_lately(ino)) return true;
-    if (!telling) return false;
-    if (!telling->before) return true;
+    if (!telling || !telling->before || !changed_lately(ino)) return;
     if (telling->plainly && thread != 0 && telling->plainly->thread == thread) {
       telling->before.reset();  // it took that in
-      return true;
+      return;
     }
-    if (telling->before->size >= telling->last.size) return true;
+    if (telling->before->size >= telling->last.size) return;
     const Instant at = std::min(taken_in_at(ino, *telling), limit);
-    if (at <= Steady::now()) return false;
+    if (at <= Steady::now()) return;
     changed_.wait_until(lock, at);
   }
 }

@@ -90,9 +90,8 @@ class ToldSizes {
   // Our own commit made it: the kernel's size is what was written.
   void made(Ino ino, const SizedVersion& what);
   // Before what is known of the file is looked at for a READ of this thread: waits for what others
-  // are taking in, for kOthersTakeIn at most. False: the kernel may still have a shorter size than
-  // what is read now has, and cut it off there.
-  bool await_others(Ino ino, int32_t thread);
+  // are taking in, for kOthersTakeIn at most.
+  void await_others(Ino ino, int32_t thread);
   // What a READ gets; nothing: the head.
   std::optional<SizedVersion> to_read(Ino ino);
   // Its versions were renumbered, or are of nobody knows what.

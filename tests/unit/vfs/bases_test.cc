@@ -221,26 +221,54 @@ TEST_F(Bases, ATruncationCutsWhatWasReadNotWhatIsThere) {
   }
 }
 
-// Another asked for the new size, and may not have taken it in when the reader's bytes are cut.
-TEST_F(Bases, WhatMayHaveBeenCutOffIsNoBase) {
+// Many programs read as many bytes as fstat(2) has said, and seek no end.
+TEST_F(Bases, WhoReadsWithTheSizeOfBeforeIsRefused) {
   const std::string longer = std::string(kFive) + "6\n";
-  for (const bool asks : {false, true}) {
-    OtherProcess reader, other;
-    begins(kFive);
-    const Handle r = opens(reader, O_RDONLY);
-    EXPECT_EQ(text(a.read("x")), kFive);
-    ASSERT_OK(a.write("x", longer));
+  const auto rewrites = [&](bool here, OtherProcess& other) {
     b.me.tid = other.tid();
-    ASSERT_OK(b.vfs->getattr(b.me, b.ino("x"), std::nullopt));
-    b.me.tid = reader.tid();
-    if (asks) {
-      ASSERT_OK(b.vfs->getattr(b.me, b.ino("x"), r));
-    }
-    EXPECT_EQ(text(b.pread(r, 0, 100)), longer);
-    ASSERT_OK(b.close(r));
-    EXPECT_EQ(b.write("x", kFive).ok(), asks);
-    EXPECT_EQ(text(a.read("x")), asks ? kFive : longer);
-  }
+    ASSERT_OK((here ? b : a).write("x", longer));
+  };
+  for (const bool here : {false, true})
+    for (const bool knew : {false, true})
+      for (const bool by_name : {false, true})
+        for (const bool asks : {false, true}) {
+          SCOPED_TRACE(::testing::PrintToString(std::vector<bool>{here, knew, by_name, asks}));
+          OtherProcess reader, other;
+          begins(kFive);
+          b.me.tid = reader.tid();
+          if (knew) {
+            EXPECT_EQ(text(b.read("x")), kFive);
+          }
+          EXPECT_EQ(text(a.read("x")), kFive);
+          const Handle r = opens(reader, O_RDONLY);
+          rewrites(here, other);
+          b.me.tid = reader.tid();
+          // read(2) asks, too, for its descriptor.
+          ASSERT_OK(b.vfs->getattr(b.me, b.ino("x"), asks ? std::nullopt : std::optional(r)));
+          EXPECT_OK(b.pread(r, 0, asks ? 100 : 10));
+          ASSERT_OK(b.close(r));
+          const std::string mine = "I\n2\n3\n4\n5\n";
+          const Status saved = by_name ? b.save("x", mine) : b.write("x", mine);
+          EXPECT_EQ(saved.ok(), asks);
+          EXPECT_EQ(text(a.read("x")), asks ? mine : longer);
+          if (asks) continue;
+          EXPECT_EQ(text(b.read("x")), longer);
+          EXPECT_OK(b.write("x", mine));
+        }
+}
+
+// What is read at the end of one content is of the other.
+TEST_F(Bases, WhoReadsTheEndOfALongerRewriteIsRefused) {
+  OtherProcess reader;
+  begins(kFive);
+  const Handle r = opens(reader, O_RDONLY);  // and has all of it from the kernel's pages
+  EXPECT_EQ(text(a.read("x")), kFive);
+  ASSERT_OK(a.write("x", "0\n1\n2\n3\n4\n5\n"));
+  ASSERT_OK(b.vfs->getattr(b.me, b.ino("x"), r));
+  EXPECT_OK(b.pread(r, 0, 4096));  // the page
+  ASSERT_OK(b.close(r));
+  EXPECT_TRUE(refused(b.write("x", "1\n2\n3\n4\n5\n5\n")));
+  EXPECT_EQ(text(a.read("x")), "0\n1\n2\n3\n4\n5\n");
 }
 
 }  // namespace

@@ -166,6 +166,7 @@ TEST_F(OneMount, ATruncationIsNotCarriedOutWhereItsProcessGoesOnFromAnothersText
     OtherProcess first, second;
     const Handle two = truncates_with(first, second);
     if (reads) {
+      ASSERT_OK(b.vfs->getattr(b.me, b.ino("x"), std::nullopt));
       EXPECT_EQ(text(b.pread(two, 0, 10)), "AAAA");
     }
     ASSERT_OK(b.pwrite(two, reads ? 0 : 4, "BB"));
