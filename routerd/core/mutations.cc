@@ -60,6 +60,21 @@ bool needs_successor(const Request&, const Result<store::Applied>& applied) {
   return false;
 }
 
+// What others must forget if it was applied, without what it wrote.
+template <class Request>
+auto plan_of(Request request) {
+  if constexpr (std::is_same_v<Request, CommitRequest>) request.extents = nullptr;
+  return [request = std::move(request)](const MutationReply& reply) {
+    return core::plan(request, reply);
+  };
+}
+
+template <class Request>
+Ino file_of(const Request& request) {
+  if constexpr (std::is_same_v<Request, CommitRequest>) return request.ino;
+  return {};
+}
+
 // What a commit changed beside its file: to its caller's caches that is another's change.
 template <class Request>
 Ino changed_beside(const Request& request, const Result<store::Applied>& applied) {
@@ -238,7 +253,6 @@ template <class Request>
 Plan RouterCore::plan_for(const Call& call, const Request& request, Ino new_ino,
                           const Result<store::Applied>& applied, View& view) {
   const Named names = named(request);
-  const bool unknown = !applied.ok() && outcome_unknown(applied.code());
   Plan plan;
   if (applied.ok()) {
     const Ino beside = changed_beside(request, applied);
@@ -246,14 +260,11 @@ Plan RouterCore::plan_for(const Call& call, const Request& request, Ino new_ino,
       if (!names_it(names, node.attr.ino) && node.attr.ino != new_ino && node.attr.ino != beside)
         view.told(node.attr.ino);
     plan = core::plan(request, applied->reply);
-  } else if (unknown) {
-    plan = core::plan(request, MutationReply{});
   } else if (applied.code() == Code::stale_node) {
     for (const Ino ino : names.dirs) forget_if_gone(call, view, ino);
     for (const Ino ino : names.nodes) forget_if_gone(call, view, ino);
   }
-  const bool used = applied.ok() ? tells(applied->reply, new_ino) : unknown;
-  if (new_ino && !used) view.is_gone(new_ino);
+  if (new_ino && !(applied.ok() && tells(applied->reply, new_ino))) view.is_gone(new_ino);
   return plan;
 }
 
@@ -268,7 +279,9 @@ void RouterCore::run(const Call& call, Request& request) {
   } catch (...) {
     RevokedBySlot revoked;
     if (under) {
-      const Plan plan = core::plan(request, MutationReply{});
+      MutationReply unknown;
+      unknown.created = true;
+      const Plan plan = core::plan(request, unknown);
       revoked = take_holders(*call.tenant, plan, under, call.session->holder(), {});
       call.tenant->sequencer.finish(under);
     }
@@ -347,6 +360,13 @@ void RouterCore::attempt(const Call& call, Request& request, bool also_successor
     note_moves(*call.session, request, applied->reply, clock_.boot());
   }
   reserved.reset();  // only now: what was used is counted, so nobody else is promised it
+  if (!applied.ok() && outcome_unknown(applied.code())) {
+    *under = {};
+    mutation.merged.reset();
+    mutation.successor.reset();
+    return settle_later({call, number, request.op.number, std::move(mutation), view.holder(),
+                         file_of(request), plan_of(request), applied.error()});
+  }
   const Plan plan = plan_for(call, request, mutation.new_ino, applied, view);
   // 3. The other holders, before any reply may claim to contain this change. A replay revokes once
   // more, under its own number: the first try may have ended without an answer from the store.

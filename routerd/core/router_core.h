@@ -1,14 +1,16 @@
 // The Router: sessions and tenants, and the way of each call through the parts of this folder.
 //
 // attach.cc: attaching, ending, tenants. streams.cc: leases and revocations. reads.cc.
-// restrict.cc: whose rules. mutations.cc: numbers, stores, revokes, answers. locking.cc. upkeep.cc:
-// retention, ownership. tokens.cc: their life.
+// restrict.cc: whose rules. mutations.cc: numbers, stores, revokes, answers. outcomes.cc: what the
+// store did not answer. locking.cc. upkeep.cc: retention, ownership. tokens.cc: their life.
 //
 // Locks: mutex_ guards the tables only. None is held while a sink, a reply or the store is called.
 // The order of all of them: ARCHITECTURE.md, Threads and locks.
 #pragma once
 
+#include <functional>
 #include <future>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -225,6 +227,22 @@ class RouterCore final : public Router {
   void answer(const Call& call, OpNumber number, Result<MutationReply> result,
               RevokedBySlot revoked);
 
+  // outcomes.cc
+  struct Unsettled {
+    Call call;
+    OpNumber operation;     // that is under way
+    OpNumber number;        // under which the store would know it
+    store::Mutation terms;  // its seq is not finished
+    std::optional<Holder> self;
+    Ino file;  // of a commit
+    std::function<Plan(const MutationReply&)> plan;
+    Error error;  // the answer
+  };
+  void settle_later(Unsettled mutation);
+  void look_after_outcomes(Boot now);  // the timer's
+  void settle_outcomes();
+  bool settle_outcome(Unsettled& mutation);
+
   const std::unique_ptr<store::Store> store_;
   const RouterOptions options_;
   const RouterClock& clock_;
@@ -244,12 +262,14 @@ class RouterCore final : public Router {
   };
   std::map<SessionId, Awaited> awaited_;
 
-  Tenant::Chore ownership_checks_, token_checks_;
+  Tenant::Chore ownership_checks_, token_checks_, outcome_questions_;
+  std::mutex unsettled_mutex_;  // leaf
+  std::list<Unsettled> unsettled_;
   std::map<store::TokenHash, Boot> renewed_;  // of the upkeep's thread: when, of those in use
 
   // Ended after the timer, which posts to them. Each has a thread of its own: what was held back
   // waits for none of the others, and ownership not for tokens or a long prune.
-  std::optional<Background> background_, ownership_, upkeep_, retention_;
+  std::optional<Background> background_, ownership_, upkeep_, retention_, settling_;
   std::optional<LeaseTimer> timer_;
 };
 

@@ -28,6 +28,7 @@ RouterCore::RouterCore(std::unique_ptr<store::Store> store, RouterOptions option
   ownership_.emplace();
   upkeep_.emplace();
   retention_.emplace();
+  settling_.emplace();
   timer_.emplace(options_.clock, std::clamp(options_.lease / 20, kShortestPeriod, kLongestPeriod),
                  [this](Boot now) { return tick(now); });
 }
@@ -38,6 +39,7 @@ RouterCore::~RouterCore() {
   ownership_.reset();
   upkeep_.reset();
   retention_.reset();
+  settling_.reset();
   background_.reset();
 }
 
@@ -45,6 +47,7 @@ void RouterCore::stop() {
   gate_.close();
   // What was held back was not begun: run() answers it with `unavailable`.
   for (const TenantPtr& tenant : all_tenants()) background_->post_all(tenant->hold.release());
+  settling_->post([this] { settle_outcomes(); });
   end_lock_waits();
   gate_.wait_until_empty();
 }
@@ -155,6 +158,7 @@ Boot RouterCore::tick(Boot now) {
   const Boot next = look_after_sessions(now);
   look_after_ownership(now);
   look_after_tokens(now);
+  look_after_outcomes(now);
   for (const TenantPtr& tenant : all_tenants()) {
     background_->post_all(tenant->hold.tick(now));
     background_->post_all(tenant->lock_hold.tick(now));

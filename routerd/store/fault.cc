@@ -140,6 +140,9 @@ Result<std::vector<std::string>> FaultStore::paths_of(const Scope& scope, Ino in
 Result<bool> FaultStore::is_applied(const Mutation& m, OpNumber number) {
   return run(StoreCall::is_applied, [&] { return base_->is_applied(m, number); });
 }
+Result<std::optional<MutationReply>> FaultStore::recall(const Mutation& m, OpNumber number) {
+  return run(StoreCall::recall, [&] { return base_->recall(m, number); });
+}
 Result<Ino> FaultStore::successor(const Scope& scope, Ino ino) {
   return run(StoreCall::successor, [&] { return base_->successor(scope, ino); });
 }

@@ -51,6 +51,7 @@ enum class StoreCall : uint8_t {
   paths_of,
   successor,
   is_applied,
+  recall,
   create,
   remove,
   rename,
@@ -120,6 +121,7 @@ class FaultStore final : public Store {
   Result<std::vector<std::string>> paths_of(const Scope& scope, Ino ino, uint32_t limit) override;
   Result<Ino> successor(const Scope& scope, Ino ino) override;
   Result<bool> is_applied(const Mutation& m, OpNumber number) override;
+  Result<std::optional<MutationReply>> recall(const Mutation& m, OpNumber number) override;
   Result<Applied> create(const Mutation& m, const CreateRequest& request) override;
   Result<Applied> remove(const Mutation& m, const RemoveRequest& request) override;
   Result<Applied> rename(const Mutation& m, const RenameRequest& request) override;

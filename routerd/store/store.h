@@ -161,6 +161,11 @@ class Store : public Tenancy {
   virtual Result<Ino> successor(const Scope& scope, Ino ino) = 0;
   // Is a result of the author's operation stored? Then a retry is answered with that.
   virtual Result<bool> is_applied(const Mutation& m, OpNumber number) = 0;
+  // What became of the author's operation, of which a call ended without saying so: its stored
+  // result, or nothing. Then what that call may have left under way will never be applied; the
+  // operation itself can be tried anew. Waits for a transaction that is about to decide it, within
+  // the bounds of a call. Mutation::seq: of the call that ended.
+  virtual Result<std::optional<MutationReply>> recall(const Mutation& m, OpNumber number) = 0;
 
   // -- mutations ---------------------------------------------------------------------------------
   virtual Result<Applied> create(const Mutation& m, const CreateRequest& request) = 0;

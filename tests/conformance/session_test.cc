@@ -189,6 +189,27 @@ TEST_P(Replay, NumberZeroIsNeverStored) {
   EXPECT_EQ(code_of(store_->create(creating(), request)), Code::exists);
 }
 
+// Asked for by who has heard nothing of it: then nothing of before is applied any more, and a retry
+// is a first try.
+TEST_P(Replay, WhatBecameOfAnOperation) {
+  const CreateRequest request = create("file");
+  const Mutation m = creating();
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(must(store_->recall(m, request.op.number)));
+  EXPECT_FALSE(must(store_->is_applied(m, request.op.number)));
+  CreateRequest again = request;
+  again.op.retry = true;
+  const Applied first = must(store_->create(creating(), again));
+  EXPECT_FALSE(first.replayed);
+  EXPECT_EQ(must(store_->recall(creating(), request.op.number)), first.reply);
+  EXPECT_TRUE(must(store_->is_applied(m, request.op.number)));
+  expect_replay(store_->create(creating(), again), first);
+
+  const CreateRequest other = create("other");
+  EXPECT_FALSE(must(store_->recall(creating(), other.op.number)));
+  must(store_->create(creating(), other));  // not said to be a retry
+  EXPECT_EQ(world().names(root()).size(), 2u);
+}
+
 TEST_P(Fence, AnOldOwnerChangesNothing) {
   const Ino ino = world().make_file(root(), "file", "x");
   CreateRequest request;
@@ -201,6 +222,7 @@ TEST_P(Fence, AnOldOwnerChangesNothing) {
 
   World owner = World::reopen(engine().open(), tenant_);
   EXPECT_EQ(code_of(store_->create(m, request)), Code::fenced) << "a retry as well";
+  EXPECT_EQ(code_of(store_->recall(m, request.op.number)), Code::fenced);
   EXPECT_EQ(code_of(world().create(root(), "a")), Code::fenced);
   EXPECT_EQ(code_of(world().append(ino, "y")), Code::fenced);
   EXPECT_EQ(code_of(world().truncate(ino, 0)), Code::fenced);

@@ -149,6 +149,17 @@ Result<bool> MemStore::is_applied(const Mutation& m, OpNumber number) {
   return results != tenant->results.end() && results->second.count(number) != 0;
 }
 
+// A call here is over when it has returned: nothing is left under way.
+Result<std::optional<MutationReply>> MemStore::recall(const Mutation& m, OpNumber number) {
+  const std::lock_guard lock(mutex_);
+  LINKSPAN_TRY(Tenant * tenant, scoped_tenant(m.scope));
+  LINKSPAN_CHECK(check_owner(m.scope.tenant, m.epoch));
+  const auto& results = tenant->results[m.author.session];
+  const auto found = results.find(number);
+  if (found == results.end()) return std::optional<MutationReply>();
+  return std::optional<MutationReply>(found->second);
+}
+
 Result<Ino> MemStore::successor(const Scope& scope, Ino ino) {
   const std::lock_guard lock(mutex_);
   LINKSPAN_TRY(Tenant * tenant, scoped_tenant(scope));

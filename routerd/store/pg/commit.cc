@@ -252,16 +252,6 @@ Result<Applied> PostgresStore::commit(const Mutation& m, const CommitRequest& re
   });
 }
 
-Result<bool> PostgresStore::is_applied(const Mutation& m, OpNumber number) {
-  const std::function<Result<bool>(Connection&)> use = [&](Connection& conn) -> Result<bool> {
-    Params params;
-    params.i32(static_cast<int32_t>(m.scope.tenant.value)).id(m.author.session).id(number);
-    LINKSPAN_TRY(const Rows found, conn.run(sql::kFindResult, params));
-    return !found.empty();
-  };
-  return with_connection<bool>(pool_, use);
-}
-
 Result<Ino> PostgresStore::successor(const Scope& scope, Ino ino) {
   const std::function<Result<Ino>(Connection&)> use = [&](Connection& conn) -> Result<Ino> {
     const auto params = [&] {

@@ -55,6 +55,7 @@ class PostgresStore final : public Store {
   Result<std::vector<std::string>> paths_of(const Scope& scope, Ino ino, uint32_t limit) override;
   Result<Ino> successor(const Scope& scope, Ino ino) override;
   Result<bool> is_applied(const Mutation& m, OpNumber number) override;
+  Result<std::optional<MutationReply>> recall(const Mutation& m, OpNumber number) override;
 
   Result<Applied> create(const Mutation& m, const CreateRequest& request) override;
   Result<Applied> remove(const Mutation& m, const RemoveRequest& request) override;

@@ -6,6 +6,7 @@ namespace linkspan::store::pg {
 namespace {
 
 constexpr uint64_t kFormat = 1;
+constexpr char kRuledOut = 0;  // where a reply has its format
 
 class Writer {
  public:
@@ -136,6 +137,17 @@ Result<MutationReply> decode_reply(std::string_view bytes) {
   if (!known || !r.done())
     return fail(Code::io, "a stored operation result cannot be read: made by a newer program?");
   return reply;
+}
+
+std::string ruled_out(Seq seq) {
+  Writer w;
+  w.out = kRuledOut;
+  w.number(seq.value);
+  return std::move(w.out);
+}
+
+bool is_ruled_out(std::string_view bytes) {
+  return !bytes.empty() && bytes.front() == kRuledOut;
 }
 
 }  // namespace linkspan::store::pg

@@ -59,11 +59,27 @@ inline constexpr Statement kFindResult{
 inline constexpr Statement kAddResult{"add_result",
                                       "INSERT INTO linkspan.result (tenant, session, op, reply) "
                                       "VALUES ($1::integer, $2::bigint, $3::bigint, $4::bytea)"};
+// (tenant, session, op, bytes): in place of no result, or of older such bytes (reply_codec.h),
+// which stay until no transaction of before can be under way: until the tenant's next owner.
+#define LS_RULED_OUT "reply < '\\x01'::bytea"
+inline constexpr Statement kRuleOut{
+    "rule_out",
+    "INSERT INTO linkspan.result AS r (tenant, session, op, reply) "
+    "VALUES ($1::integer, $2::bigint, $3::bigint, $4::bytea) ON CONFLICT (tenant, session, op) "
+    "DO UPDATE SET reply = EXCLUDED.reply WHERE r." LS_RULED_OUT};
+// (tenant, session, op, bytes)
+inline constexpr Statement kTryAnew{
+    "try_anew",
+    "DELETE FROM linkspan.result WHERE tenant = $1::integer AND session = $2::bigint "
+    "AND op = $3::bigint AND reply = $4::bytea"};
+// (tenant)
+inline constexpr Statement kForgetRuledOut{
+    "forget_ruled_out", "DELETE FROM linkspan.result WHERE tenant = $1::integer AND " LS_RULED_OUT};
 // (tenant, session, answered_below)
 inline constexpr Statement kForgetResults{
     "forget_results",
     "DELETE FROM linkspan.result WHERE tenant = $1::integer AND session = $2::bigint "
-    "AND op < $3::bigint"};
+    "AND op < $3::bigint AND NOT " LS_RULED_OUT};
 
 // -- nodes and names -----------------------------------------------------------------------------
 // (tenant, ino) -> node

@@ -122,7 +122,7 @@ inline constexpr Statement kDropSession{"drop_session",
 // (tenant, session): its results
 inline constexpr Statement kDropResults{"drop_results",
                                         "DELETE FROM linkspan.result WHERE tenant = $1::integer "
-                                        "AND session = $2::bigint"};
+                                        "AND session = $2::bigint AND NOT " LS_RULED_OUT};
 inline constexpr Statement kPing{"ping", "SELECT 1"};
 
 }  // namespace linkspan::store::pg::sql

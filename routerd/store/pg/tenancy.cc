@@ -10,13 +10,6 @@ namespace {
 
 constexpr uint32_t kRootMode = 0755;
 
-// The answer of sql::kEpoch.
-Status check_epoch(const Rows& rows, TenantId tenant, Epoch epoch) {
-  if (rows.empty()) return no_tenant(std::to_string(tenant.value));
-  if (rows.u64(0, 0) == epoch.value) return ok();
-  return fail(Code::fenced, "tenant '" + rows.text(0, 1) + "' is owned by another router now");
-}
-
 int32_t tenant_number(TenantId tenant) {
   return static_cast<int32_t>(tenant.value);
 }
@@ -101,6 +94,7 @@ Result<TenantState> open_in(Connection& conn, const std::string& name,
   const uint64_t counted = tenant.u64(0, 3);
   state.earlier_lease = std::chrono::milliseconds(tenant.i64(0, 4));
   state.last_seq = Seq{std::max(counted, rows[3].u64(0, 0))};
+  conn.queue(sql::kForgetRuledOut, Params().i32(id));
   conn.queue(sql::kCountUsage, Params().i32(id).u64(counted));
   conn.queue(sql::kTakeTenant,
              Params().i32(id).id(state.epoch).id(state.last_seq).i64(lease.count()));

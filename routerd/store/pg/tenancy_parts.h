@@ -19,6 +19,13 @@ inline Error no_tenant(const std::string& name) {
   return fail(Code::not_found, "there is no tenant '" + name + "'");
 }
 
+// The answer of sql::kEpoch.
+inline Status check_epoch(const Rows& rows, TenantId tenant, Epoch epoch) {
+  if (rows.empty()) return no_tenant(std::to_string(tenant.value));
+  if (rows.u64(0, 0) == epoch.value) return ok();
+  return fail(Code::fenced, "tenant '" + rows.text(0, 1) + "' is owned by another router now");
+}
+
 template <size_t N>
 std::string_view view(const std::array<uint8_t, N>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -52,6 +52,10 @@ Status Transaction::check_fence(const Rows& epoch) const {
 
 Status Transaction::take_result(const Rows& result) {
   if (result.empty()) return ok();
+  if (is_ruled_out(result.bytes(0, 0))) {
+    ruled_out_ = result.bytes(0, 0);
+    return ok();
+  }
   LINKSPAN_TRY(MutationReply stored, decode_reply(result.bytes(0, 0)));
   replay_ = Applied{std::move(stored), {}, true};
   return ok();
@@ -146,6 +150,8 @@ Status Transaction::commit(const Applied& applied) {
   std::string stored;
   if (op_.number) {
     stored = encode_reply(applied.reply);
+    if (!ruled_out_.empty())
+      write(sql::kTryAnew, params().id(m_.author.session).id(op_.number).bytes(ruled_out_));
     write(sql::kAddResult, params().id(m_.author.session).id(op_.number).bytes(stored));
     if (op_.number.value % kForgetEvery == 0 && op_.answered_below.value > 1)
       write(sql::kForgetResults, params().id(m_.author.session).id(op_.answered_below));

@@ -98,6 +98,7 @@ class Transaction {
   size_t queued_ = 0;
   std::vector<Rows> answers_;
   std::optional<Applied> replay_;
+  std::string ruled_out_;  // what stands where the result goes, if anything does
   UsageDelta usage_;
 };
 

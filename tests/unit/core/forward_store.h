@@ -116,6 +116,9 @@ class ForwardStore final : public Store {
   Result<bool> is_applied(const store::Mutation& m, OpNumber number) override {
     return pass<bool>("is_applied", [&] { return inner_->is_applied(m, number); });
   }
+  Result<std::optional<MutationReply>> recall(const store::Mutation& m, OpNumber number) override {
+    return pass<std::optional<MutationReply>>("recall", [&] { return inner_->recall(m, number); });
+  }
   Result<Ino> successor(const Scope& s, Ino ino) override {
     return pass<Ino>("successor", [&] { return inner_->successor(s, ino); });
   }

@@ -32,15 +32,18 @@ class ReplacedTest : public SaveTest {
     EXPECT_EQ(holder.m.content(old_), kText);
     return holder;
   }
-  // Revocations are there when start() has returned.
   Outcome done(const Pending& pending) {
-    for (auto& live : lives_)
-      while (!live->sink->empty()) {
-        const Frame frame = live->sink->next();
-        const auto& nodes = frame.revocation.nodes;
-        live->heard.insert(live->heard.end(), nodes.begin(), nodes.end());
-        live->m.ack(frame.revocation.number);
-      }
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    do {
+      for (auto& live : lives_)
+        while (!live->sink->empty()) {
+          const Frame frame = live->sink->next();
+          const auto& nodes = frame.revocation.nodes;
+          live->heard.insert(live->heard.end(), nodes.begin(), nodes.end());
+          live->m.ack(frame.revocation.number);
+        }
+      std::this_thread::yield();
+    } while (!pending.answered() && std::chrono::steady_clock::now() < end);
     return pending.get();
   }
   template <class Request>

@@ -1,5 +1,6 @@
 // What happens to a mutation when its transaction is refused, cut off, or its fate unknown.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <thread>
 
@@ -206,6 +207,128 @@ TEST_F(PgRetry, ARetryThatMeetsItsOwnFirstTryIsAnsweredWithThat) {
   }));
   EXPECT_TRUE(applied.replayed);
   EXPECT_EQ(attempts, 2);
+}
+
+// A server process that stands still when it is to COMMIT, and goes on long after.
+class PgStopped : public PgRetry {
+ protected:
+  void TearDown() override { go_on(); }
+
+  static Limits impatient() {
+    Limits limits;
+    limits.answer = std::chrono::milliseconds(500) * test::kSlowdown;
+    limits.lock = std::chrono::milliseconds(300) * test::kSlowdown;
+    limits.attempts = 2;
+    return limits;
+  }
+  // Each that is applied leaves a mark.
+  Result<Applied> run(const store::Mutation& m, const OpHeader& op, bool stops) {
+    static constexpr Statement kMark{"mark", "INSERT INTO linkspan.mark VALUES (1)"};
+    Pool pool(cluster().conninfo(database_), 2, impatient());
+    int attempts = 0;
+    return store::pg::run_mutation(pool, m, op, [&](Transaction& tx) -> Result<Applied> {
+      if (stops && ++attempts > 1) tx.ask(kFail40001, {});
+      LINKSPAN_CHECK(tx.fetch());
+      tx.write(kMark, {});
+      if (stops) stop_whose_transaction_it_is();
+      Applied applied;
+      applied.reply.seq = m.seq;
+      return applied;
+    });
+  }
+  void stop_whose_transaction_it_is() {
+    pid_ = std::stoi(Outside(database_).run(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND "
+        "database = (SELECT oid FROM pg_database WHERE datname = current_database())"));
+    ASSERT_EQ(::kill(pid_, SIGSTOP), 0);
+  }
+  void go_on() {
+    if (pid_ != 0) ::kill(pid_, SIGCONT);
+  }
+  void goes_on_and_ends() {
+    go_on();
+    Outside looks(database_);
+    while (looks.run("SELECT count(*) FROM pg_stat_activity WHERE pid = " + std::to_string(pid_)) !=
+           "0") {
+    }
+  }
+  std::string marks() { return Outside(database_).run("SELECT count(*) FROM linkspan.mark"); }
+
+  World world_{open_store(cluster().conninfo(database_), impatient()), "tenant"};
+  const std::string made_ = Outside(database_).run("CREATE TABLE linkspan.mark (x integer)");
+  int pid_ = 0;
+};
+
+TEST_F(PgStopped, WhatWasRuledOutIsNeverAppliedAndCanBeTriedAgain) {
+  OpHeader op = world_.op();
+  const store::Mutation m = world_.next();
+  EXPECT_EQ(code_of(run(m, op, true)), Code::unavailable);
+  // The server has not read of the COMMIT yet.
+  EXPECT_FALSE(must(world_.store().recall(m, op.number)));
+  EXPECT_FALSE(must(world_.store().is_applied(m, op.number)));
+  goes_on_and_ends();
+  EXPECT_EQ(marks(), "0");
+  op.retry = true;
+  EXPECT_FALSE(must(run(world_.next(), op, false)).replayed);
+  EXPECT_TRUE(must(run(world_.next(), op, false)).replayed);
+  EXPECT_EQ(marks(), "1");
+  EXPECT_TRUE(must(world_.store().recall(world_.next(), op.number)));
+}
+
+// It has made the result, and not committed it.
+TEST_F(PgStopped, WhoIsAboutToCommitIsWaitedFor) {
+  const OpHeader op = world_.op();
+  must(world_.create(world_.root(), "somebody's result"));
+  Outside committing(database_);
+  committing.run("BEGIN");
+  committing.run("INSERT INTO linkspan.result SELECT tenant, session, " +
+                 std::to_string(op.number.value) + ", reply FROM linkspan.result");
+  const store::Mutation m = world_.next();
+  EXPECT_EQ(code_of(world_.store().recall(m, op.number)), Code::timed_out);
+  std::thread commits([&] {
+    Outside looks(database_);
+    while (looks.run("SELECT count(*) FROM pg_locks WHERE NOT granted") == "0") {
+    }
+    committing.run("COMMIT");
+  });
+  Result<std::optional<MutationReply>> found = fail(Code::timed_out);
+  while (!found.ok() && found.code() == Code::timed_out)
+    found = world_.store().recall(m, op.number);
+  commits.join();
+  ASSERT_TRUE(must(std::move(found)));
+}
+
+// A try of after it was ruled out, that stands still in its turn.
+TEST_F(PgStopped, SoIsTheNextTry) {
+  OpHeader op = world_.op();
+  EXPECT_FALSE(must(world_.store().recall(world_.next(), op.number)));
+  op.retry = true;
+  EXPECT_EQ(code_of(run(world_.next(), op, true)), Code::unavailable);
+  EXPECT_FALSE(must(world_.store().recall(world_.next(), op.number)));
+  goes_on_and_ends();
+  EXPECT_EQ(marks(), "0");
+}
+
+// Until no transaction of before can be under way: not by the session's own later operations.
+TEST_F(PgStopped, ItStaysRuledOutUntilTheNextOwner) {
+  const OpHeader op = world_.op();
+  EXPECT_FALSE(must(world_.store().recall(world_.next(), op.number)));
+  const auto count = [&] {
+    return Outside(database_).run("SELECT count(*) FROM linkspan.result WHERE op = " +
+                                  std::to_string(op.number.value));
+  };
+  for (int i = 0; i < 130; ++i) {
+    SetAttrRequest touch;
+    touch.op = world_.op();
+    touch.op.answered_below = touch.op.number;
+    touch.ino = world_.root();
+    touch.mtime = Time{i};
+    must(world_.store().set_attributes(world_.next(), touch));
+  }
+  must(world_.store().end_session(world_.state().id, world_.session(), world_.state().epoch));
+  EXPECT_EQ(count(), "1");
+  World::reopen(open_store(cluster().conninfo(database_)), "tenant");
+  EXPECT_EQ(count(), "0");
 }
 
 TEST_F(PgRetry, ExtentsAreReadAgain) {
