@@ -144,6 +144,11 @@ RouterCore::SessionPtr RouterCore::find_session(SessionId id) const {
   return at == sessions_.end() ? nullptr : at->second;
 }
 
+bool RouterCore::is_ending(SessionId id) const {
+  const std::shared_lock lock(mutex_);
+  return ending_.count(id) != 0;
+}
+
 // The sessions of a configured token, and of all that were narrowed from it, are bounded; the one
 // that lost its lease the longest ago makes room.
 Status RouterCore::make_room(const store::TokenHash& root) {
@@ -255,6 +260,7 @@ Result<RouterCore::Resumed> RouterCore::resume_session(const AttachRequest& requ
     session->pump();
     return session->ended() ? Resumed{} : Resumed{session, kept};
   }
+  if (is_ending(request.resume)) return Resumed{};
   auto record = store_->find_session(request.resume);
   if (!record.ok() && record.code() == Code::not_found) return Resumed{};
   if (!record.ok()) return record.error();
@@ -342,15 +348,18 @@ void RouterCore::end_locks(Session& session) {
 }
 
 void RouterCore::end_session(const SessionPtr& session, const Error& why, bool wait_for_store) {
+  bool idle = false;
   {
     const std::unique_lock lock(mutex_);
     const auto at = sessions_.find(session->id());
     if (at == sessions_.end() || at->second != session) return;  // somebody else does it
     sessions_.erase(at);
+    // With a mutation under way its result must still find the session, and it may rest on the
+    // session's locks: answer() does the rest then. Until then nobody takes the session up again:
+    // its results would be forgotten as the new one's are answered.
+    idle = session->operations().close();
+    if (!idle) ending_.insert(session->id());
   }
-  // With a mutation under way its result must still find the session, and it may rest on the
-  // session's locks: answer() does the rest then.
-  const bool idle = session->operations().close();
   if (idle) {
     end_locks(*session);
   } else {

@@ -102,7 +102,8 @@ Result<ReclaimLocksReply> RouterCore::reclaim_locks(const Credentials& who,
   return reply;
 }
 
-void RouterCore::end_lock_waits() {
+void RouterCore::end_waits() {
+  end_outcome_waits();
   for (const TenantPtr& tenant : all_tenants()) {
     LockAnswers answers;
     tenant->locks.stop(&answers);

@@ -13,12 +13,6 @@
 namespace linkspan::core {
 namespace {
 
-// After these the store may have applied the mutation all the same.
-bool outcome_unknown(Code code) {
-  return code == Code::internal || code == Code::io || code == Code::timed_out ||
-         code == Code::unavailable;
-}
-
 Footprint footprint(const Named& named, Ino new_ino) {
   Footprint footprint{named.dirs, named.others};
   footprint.nodes.insert(footprint.nodes.end(), named.nodes.begin(), named.nodes.end());
@@ -228,6 +222,10 @@ void RouterCore::answer(const Call& call, OpNumber number, Result<MutationReply>
         }
         if (!operations.closed_and_idle()) return;
         end_locks(*call.session);
+        {
+          const std::unique_lock lock(mutex_);
+          ending_.erase(call.session->id());
+        }
         background_->post([this, id = call.session->id(), tenant = call.tenant] {
           forget_in_store(tenant->id, tenant->epoch, id);
         });
@@ -279,9 +277,7 @@ void RouterCore::run(const Call& call, Request& request) {
   } catch (...) {
     RevokedBySlot revoked;
     if (under) {
-      MutationReply unknown;
-      unknown.created = true;
-      const Plan plan = core::plan(request, unknown);
+      const Plan plan = core::plan(request, MutationReply{});
       revoked = take_holders(*call.tenant, plan, under, call.session->holder(), {});
       call.tenant->sequencer.finish(under);
     }
@@ -311,6 +307,8 @@ void RouterCore::attempt(const Call& call, Request& request, bool also_successor
   store::Mutation mutation{
       call.grant->scope, tenant.epoch, {},           {},           call.session->author(),
       clock_.now(),      std::nullopt, std::nullopt, terms.bounds, {}};
+  bool unanswered = false;
+  mutation.unanswered = &unanswered;
   // By now it may be refused what was done at its first try: the store, which does nothing where
   // nothing is writable, answers that.
   if (!permitted.ok()) mutation.scope.writable.clear();
@@ -352,7 +350,8 @@ void RouterCore::attempt(const Call& call, Request& request, bool also_successor
     request.op.number = number;
     return attempt(call, request, true, under);
   }
-  if (!permitted.ok() && !(applied.ok() && applied->replayed) && !was_kept(applied))
+  unanswered &= !applied.ok();
+  if (!permitted.ok() && !unanswered && !(applied.ok() && applied->replayed) && !was_kept(applied))
     applied = permitted.error();
   if (!applied.ok()) applied = name_rule(terms, applied.error());
   if (applied.ok()) {
@@ -360,12 +359,14 @@ void RouterCore::attempt(const Call& call, Request& request, bool also_successor
     note_moves(*call.session, request, applied->reply, clock_.boot());
   }
   reserved.reset();  // only now: what was used is counted, so nobody else is promised it
-  if (!applied.ok() && outcome_unknown(applied.code())) {
-    *under = {};
+  if (unanswered) {
     mutation.merged.reset();
     mutation.successor.reset();
-    return settle_later({call, number, request.op.number, std::move(mutation), view.holder(),
-                         file_of(request), plan_of(request), applied.error()});
+    mutation.unanswered = nullptr;
+    settle_later({call, number, request.op.number, std::move(mutation), view.holder(),
+                  file_of(request), plan_of(request), applied.error()});
+    *under = {};
+    return ask_for_outcomes();
   }
   const Plan plan = plan_for(call, request, mutation.new_ino, applied, view);
   // 3. The other holders, before any reply may claim to contain this change. A replay revokes once
@@ -414,6 +415,9 @@ void RouterCore::mutate(const Credentials& who, Request request, MutationDone do
     case Operations::Begin::first:
       break;
   }
+  // The store keeps the results of what is under way, though the mount may have given it up: they
+  // may be what tells others of it.
+  request.op.answered_below = call.session->operations().lowest(request.op.answered_below);
   if (!call.tenant->hold.active()) return run(call, request);
   const auto held = std::make_shared<std::pair<Call, Request>>(call, std::move(request));
   Hold::Task task = [this, held] {

@@ -1,5 +1,6 @@
 #include "routerd/core/operations.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace linkspan::core {
@@ -39,6 +40,11 @@ std::vector<MutationDone> Operations::finish(OpNumber number) {
   const std::lock_guard lock(mutex_);
   auto node = running_.extract(number);
   return node ? std::move(node.mapped()) : std::vector<MutationDone>();
+}
+
+OpNumber Operations::lowest(OpNumber most) const {
+  const std::lock_guard lock(mutex_);
+  return running_.empty() ? most : std::min(most, running_.begin()->first);
 }
 
 bool Operations::hold_back() {

@@ -2,9 +2,9 @@
 // instead of running beside it.
 #pragma once
 
+#include <map>
 #include <mutex>
 #include <set>
-#include <unordered_map>
 #include <vector>
 
 #include "linkspan/limits.h"
@@ -32,6 +32,9 @@ class Operations {
   // All who wait for this number; it is not under way any more.
   std::vector<MutationDone> finish(OpNumber number);
 
+  // Of those under way; or `most`, if that is lower.
+  OpNumber lowest(OpNumber most) const;
+
   // Others are to get what this session's mutations may rest on: nothing new begins before go_on().
   // True: nothing is under way either.
   bool hold_back();
@@ -45,7 +48,7 @@ class Operations {
 
  private:
   mutable std::mutex mutex_;  // leaf
-  std::unordered_map<OpNumber, std::vector<MutationDone>> running_;
+  std::map<OpNumber, std::vector<MutationDone>> running_;
   std::set<OpNumber> given_up_;  // the latest of them: answered_below covers those before
   bool closed_ = false;
   bool held_back_ = false;

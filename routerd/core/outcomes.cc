@@ -1,7 +1,9 @@
-// Mutations of which the store has not said whether it applied them: its COMMIT got no answer, say.
-// It may do so yet, or a server process that stands still with it may do so much later. Until it is
-// known they are under way: nothing that they may have changed is told as if it contained them, the
-// locks that they were made under are not given on, and who tries again, or has given up, waits.
+// Mutations whose COMMIT was sent and got no answer: the store may have applied them, or do so yet,
+// a server process that stands still with it much later. Until it is known they are under way:
+// nothing that they may have changed is told as if it contained them, the locks that they were made
+// under are not given on, and who tries again, or has given up, waits.
+#include <algorithm>
+#include <set>
 #include <utility>
 
 #include "routerd/core/router_core.h"
@@ -13,74 +15,97 @@ constexpr std::chrono::milliseconds kAskAgain{200};
 
 }  // namespace
 
+// Under no number no store can say; a router that ends asks none.
 void RouterCore::settle_later(Unsettled mutation) {
   {
     const std::lock_guard lock(unsettled_mutex_);
-    unsettled_.push_back(std::move(mutation));
+    if (mutation.number && !outcome_waits_ended_) {
+      unsettled_.push_back(std::move(mutation));
+      return;
+    }
   }
-  settling_->post([this] { settle_outcomes(); });
+  conclude(std::move(mutation), fail(Code::unavailable));
 }
 
 void RouterCore::look_after_outcomes(Boot now) {
-  {
-    const std::lock_guard lock(unsettled_mutex_);
-    if (unsettled_.empty()) return;
-  }
-  if (outcome_questions_.begin(now, kAskAgain))
-    settling_->post([this] {
-      settle_outcomes();
-      outcome_questions_.under_way = false;
-    });
+  if (outcome_questions_.begin(now, kAskAgain)) settling_->post([this] { settle_outcomes(); });
 }
 
-// Each once; after a failure, which may have taken the whole of the store's patience, the one that
-// met it is the last next time.
+void RouterCore::ask_for_outcomes() {
+  if (!outcome_questions_.under_way.exchange(true)) settling_->post([this] { settle_outcomes(); });
+}
+
+// Asks for each once. Where one gets no answer, which takes time, the others of its tenant are left
+// for the next round, in which it comes last: so no tenant waits for long for another's.
 void RouterCore::settle_outcomes() {
-  std::list<Unsettled> open;
+  struct Question {
+    TenantPtr tenant;
+    store::Mutation terms;
+    OpNumber number;
+  };
+  std::vector<Question> questions;
   {
     const std::lock_guard lock(unsettled_mutex_);
-    open.swap(unsettled_);
+    for (const Unsettled& m : unsettled_) questions.push_back({m.call.tenant, m.terms, m.number});
   }
-  while (!open.empty()) {
-    if (!settle_outcome(open.front())) {
-      open.splice(open.end(), open, open.begin());
-      break;
+  std::set<TenantPtr> silent;
+  for (const auto& [tenant, terms, number] : questions) {
+    if (silent.count(tenant)) continue;
+    Found found = fail(Code::fenced);
+    if (!tenant->fenced) found = store_->recall(terms, number);
+    if (!found.ok() && found.code() == Code::fenced) fence(tenant);
+    std::list<Unsettled> known;
+    {
+      const std::lock_guard lock(unsettled_mutex_);
+      const auto at = std::find_if(unsettled_.begin(), unsettled_.end(), [&](const auto& m) {
+        return m.call.tenant == tenant && m.terms.seq == terms.seq;
+      });
+      if (at == unsettled_.end()) return;  // the router ends
+      if (found.ok() || found.code() == Code::fenced) {
+        known.splice(known.end(), unsettled_, at);
+      } else {
+        unsettled_.splice(unsettled_.end(), unsettled_, at);
+        silent.insert(tenant);
+      }
     }
-    open.pop_front();
+    if (!known.empty()) conclude(std::move(known.front()), found);
   }
-  const std::lock_guard lock(unsettled_mutex_);
-  unsettled_.splice(unsettled_.begin(), open);
+  outcome_questions_.under_way = false;
 }
 
-// False: nobody says. The caller has its error in any case: a retry is answered by the store.
-bool RouterCore::settle_outcome(Unsettled& mutation) {
+// Tells the others of it, then its caller, which has its error in any case: a retry is answered by
+// the store. Nothing was found where another router owns the tenant now: that one has told all.
+void RouterCore::conclude(Unsettled mutation, const Found& found) {
   Tenant& tenant = *mutation.call.tenant;
   Plan plan;
   Ino beside;
   bool made = false;
-  if (gate_.closed() || !mutation.number) {  // it has to end without
-    MutationReply unknown;
-    unknown.created = true;
-    plan = mutation.plan(unknown);
-    made = true;
-  } else if (!tenant.fenced) {
-    const auto found = store_->recall(mutation.terms, mutation.number);
-    if (!found.ok() && found.code() != Code::fenced) return false;
-    if (!found.ok()) fence(mutation.call.tenant);
-    if (found.ok() && *found) {
-      plan = mutation.plan(**found);
-      for (const Node& node : (*found)->nodes) {
-        made |= node.attr.ino == mutation.terms.new_ino;
-        if (mutation.file && node.attr.ino != mutation.file) beside = node.attr.ino;
-      }
+  if (found.ok() && *found) {
+    plan = mutation.plan(**found);
+    for (const Node& node : (*found)->nodes) {
+      made |= node.attr.ino == mutation.terms.new_ino;
+      if (mutation.file && node.attr.ino != mutation.file) beside = node.attr.ino;
     }
+  } else if (!found.ok() && found.code() != Code::fenced) {  // it has to end without
+    plan = mutation.plan(MutationReply{});
+    made = true;
   }
   if (mutation.terms.new_ino && mutation.self && !made)
     tenant.interests.withdraw(mutation.terms.new_ino, *mutation.self);
   auto revoked = take_holders(tenant, plan, mutation.terms.seq, mutation.self, beside);
   tenant.sequencer.finish(mutation.terms.seq);
   answer(mutation.call, mutation.operation, std::move(mutation.error), std::move(revoked));
-  return true;
+}
+
+// Whatever the store is doing meanwhile, and the thread that asks it.
+void RouterCore::end_outcome_waits() {
+  std::list<Unsettled> open;
+  {
+    const std::lock_guard lock(unsettled_mutex_);
+    outcome_waits_ended_ = true;
+    open.swap(unsettled_);
+  }
+  for (Unsettled& mutation : open) conclude(std::move(mutation), fail(Code::unavailable));
 }
 
 }  // namespace linkspan::core

@@ -146,8 +146,9 @@ class Router {
                                               const CancelLockRequest& request) = 0;
   virtual Result<ReclaimLocksReply> reclaim_locks(const Credentials& who,
                                                   const ReclaimLocksRequest& request) = 0;
-  // Whoever waits for a lock gets `unavailable`, now and from now on. Before stop().
-  virtual void end_lock_waits() = 0;
+  // Whoever waits for a lock gets `unavailable`, and whoever waits for what became of a mutation
+  // its error, now and from now on. Before stop().
+  virtual void end_waits() = 0;
 
   // Stops taking new calls (`unavailable`), finishes what was accepted. Idempotent.
   virtual void stop() = 0;

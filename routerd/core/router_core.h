@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
@@ -80,7 +81,7 @@ class RouterCore final : public Router {
                                       const CancelLockRequest& request) override;
   Result<ReclaimLocksReply> reclaim_locks(const Credentials& who,
                                           const ReclaimLocksRequest& request) override;
-  void end_lock_waits() override;
+  void end_waits() override;
 
   void stop() override;
 
@@ -130,6 +131,7 @@ class RouterCore final : public Router {
                                  std::optional<uint64_t> last_revocation);
   Status make_room(const store::TokenHash& root);
   SessionPtr find_session(SessionId id) const;
+  bool is_ending(SessionId id) const;
   // Removes it from the tables and ends it; the store hears of it when no mutation is under way.
   void end_session(const SessionPtr& session, const Error& why, bool wait_for_store);
   void end_locks(Session& session);
@@ -238,10 +240,13 @@ class RouterCore final : public Router {
     std::function<Plan(const MutationReply&)> plan;
     Error error;  // the answer
   };
+  using Found = Result<std::optional<MutationReply>>;  // by Store::recall
   void settle_later(Unsettled mutation);
   void look_after_outcomes(Boot now);  // the timer's
+  void ask_for_outcomes();
   void settle_outcomes();
-  bool settle_outcome(Unsettled& mutation);
+  void conclude(Unsettled mutation, const Found& found);
+  void end_outcome_waits();
 
   const std::unique_ptr<store::Store> store_;
   const RouterOptions options_;
@@ -250,7 +255,7 @@ class RouterCore final : public Router {
   const Boot started_boot_;
   Gate gate_;
 
-  mutable std::shared_mutex mutex_;  // leaf
+  mutable std::shared_mutex mutex_;  // before a session's operations'
   std::unordered_map<SessionId, SessionPtr> sessions_;
   using TenantFuture = std::shared_future<Result<TenantPtr>>;
   std::map<std::string, TenantFuture> tenants_;
@@ -261,10 +266,12 @@ class RouterCore final : public Router {
     Epoch epoch;  // of our ownership
   };
   std::map<SessionId, Awaited> awaited_;
+  std::set<SessionId> ending_;  // ended here, with mutations under way: not to be taken up again
 
   Tenant::Chore ownership_checks_, token_checks_, outcome_questions_;
   std::mutex unsettled_mutex_;  // leaf
   std::list<Unsettled> unsettled_;
+  bool outcome_waits_ended_ = false;
   std::map<store::TokenHash, Boot> renewed_;  // of the upkeep's thread: when, of those in use
 
   // Ended after the timer, which posts to them. Each has a thread of its own: what was held back

@@ -47,8 +47,7 @@ void RouterCore::stop() {
   gate_.close();
   // What was held back was not begun: run() answers it with `unavailable`.
   for (const TenantPtr& tenant : all_tenants()) background_->post_all(tenant->hold.release());
-  settling_->post([this] { settle_outcomes(); });
-  end_lock_waits();
+  end_waits();
   gate_.wait_until_empty();
 }
 

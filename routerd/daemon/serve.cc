@@ -22,9 +22,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Of the store's pool, beside one for each worker: the core's background, upkeep and retention, the
-// health check.
-constexpr unsigned kOtherConnections = 4;
+// Of the store's pool, beside one for each worker: the core's background, upkeep, retention and
+// outcomes, the health check.
+constexpr unsigned kOtherConnections = 5;
 constexpr std::chrono::seconds kMetricsPeriod = 60s;  // of the debug line
 constexpr std::chrono::seconds kStoreRetry = 1s;
 // After the grace: answers and ended streams on their way, the store's own end.

@@ -136,7 +136,7 @@ class GrpcServer final : public Server {
     if (!server_) return drained_;
     if (health_) health_->stop();
     admission_.close();
-    front_.router->end_lock_waits();
+    front_.router->end_waits();
     const auto deadline = std::chrono::steady_clock::now() + grace;
     drained_ = admission_.wait_idle(deadline);
     if (!drained_)

@@ -38,7 +38,7 @@ std::optional<Fault> FaultStore::strike(StoreCall call) {
 }
 
 template <class Make>
-auto FaultStore::run(StoreCall call, Make&& make) -> decltype(make()) {
+auto FaultStore::run(StoreCall call, Make&& make, const Mutation* m) -> decltype(make()) {
   const std::optional<Fault> fault = strike(call);
   if (!fault) return make();
   if (fault->hook) fault->hook();
@@ -47,6 +47,7 @@ auto FaultStore::run(StoreCall call, Make&& make) -> decltype(make()) {
   if (fault->applied) {
     // The call's own failure is told: there is no reply to lose then.
     if (auto result = make(); !result.ok()) return result;
+    if (m && m->unanswered) *m->unanswered = true;
   }
   return *fault->error;
 }
@@ -147,31 +148,40 @@ Result<Ino> FaultStore::successor(const Scope& scope, Ino ino) {
   return run(StoreCall::successor, [&] { return base_->successor(scope, ino); });
 }
 Result<Applied> FaultStore::create(const Mutation& m, const CreateRequest& request) {
-  return run(StoreCall::create, [&] { return base_->create(m, request); });
+  return run(
+      StoreCall::create, [&] { return base_->create(m, request); }, &m);
 }
 Result<Applied> FaultStore::remove(const Mutation& m, const RemoveRequest& request) {
-  return run(StoreCall::remove, [&] { return base_->remove(m, request); });
+  return run(
+      StoreCall::remove, [&] { return base_->remove(m, request); }, &m);
 }
 Result<Applied> FaultStore::rename(const Mutation& m, const RenameRequest& request) {
-  return run(StoreCall::rename, [&] { return base_->rename(m, request); });
+  return run(
+      StoreCall::rename, [&] { return base_->rename(m, request); }, &m);
 }
 Result<Applied> FaultStore::link(const Mutation& m, const LinkRequest& request) {
-  return run(StoreCall::link, [&] { return base_->link(m, request); });
+  return run(
+      StoreCall::link, [&] { return base_->link(m, request); }, &m);
 }
 Result<Applied> FaultStore::set_attributes(const Mutation& m, const SetAttrRequest& request) {
-  return run(StoreCall::set_attributes, [&] { return base_->set_attributes(m, request); });
+  return run(
+      StoreCall::set_attributes, [&] { return base_->set_attributes(m, request); }, &m);
 }
 Result<Applied> FaultStore::commit(const Mutation& m, const CommitRequest& request) {
-  return run(StoreCall::commit, [&] { return base_->commit(m, request); });
+  return run(
+      StoreCall::commit, [&] { return base_->commit(m, request); }, &m);
 }
 Result<Applied> FaultStore::set_xattr(const Mutation& m, const SetXattrRequest& request) {
-  return run(StoreCall::set_xattr, [&] { return base_->set_xattr(m, request); });
+  return run(
+      StoreCall::set_xattr, [&] { return base_->set_xattr(m, request); }, &m);
 }
 Result<Conflict> FaultStore::keep(const Mutation& m, const KeepRequest& request) {
-  return run(StoreCall::keep, [&] { return base_->keep(m, request); });
+  return run(
+      StoreCall::keep, [&] { return base_->keep(m, request); }, &m);
 }
 Result<Applied> FaultStore::settle(const Mutation& m, const SettleRequest& request) {
-  return run(StoreCall::settle, [&] { return base_->settle(m, request); });
+  return run(
+      StoreCall::settle, [&] { return base_->settle(m, request); }, &m);
 }
 Result<uint64_t> FaultStore::prune(TenantId tenant, Time now) {
   return run(StoreCall::prune, [&] { return base_->prune(tenant, now); });

@@ -138,7 +138,7 @@ class FaultStore final : public Store {
   // Counts the call and takes the fault that hits it, if any.
   std::optional<Fault> strike(StoreCall call);
   template <class Make>
-  auto run(StoreCall call, Make&& make) -> decltype(make());
+  auto run(StoreCall call, Make&& make, const Mutation* m = nullptr) -> decltype(make());
 
   const std::shared_ptr<Store> base_;
   mutable std::mutex mutex_;  // guards all below; never held across a call or a hook

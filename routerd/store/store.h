@@ -101,6 +101,9 @@ struct Mutation {
     Version version;
   };
   std::optional<MovedAway> continues;
+  // Set when the call that failed has sent a COMMIT which nobody answered: the change may be there,
+  // or come at any time, until recall() has said what became of it. May be null.
+  bool* unanswered = nullptr;
 };
 
 // What a mutation added to or took from its volume: `allocated` bytes of the heads of nodes that
@@ -161,10 +164,11 @@ class Store : public Tenancy {
   virtual Result<Ino> successor(const Scope& scope, Ino ino) = 0;
   // Is a result of the author's operation stored? Then a retry is answered with that.
   virtual Result<bool> is_applied(const Mutation& m, OpNumber number) = 0;
-  // What became of the author's operation, of which a call ended without saying so: its stored
-  // result, or nothing. Then what that call may have left under way will never be applied; the
-  // operation itself can be tried anew. Waits for a transaction that is about to decide it, within
-  // the bounds of a call. Mutation::seq: of the call that ended.
+  // What became of the author's operation, of which a call ended without saying so
+  // (Mutation::unanswered): its stored result, or nothing. Then what that call may have left under
+  // way will never be applied; the operation itself can be tried anew. Where a transaction is about
+  // to decide it, it waits for that shortly: `timed_out`, ask again. Mutation::seq: of the call
+  // that ended.
   virtual Result<std::optional<MutationReply>> recall(const Mutation& m, OpNumber number) = 0;
 
   // -- mutations ---------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class RouterProcess {
     server_->stop(0ms);
     core_->stop();
   }
-  void stop_gracefully() { server_->stop(5s * test::kSlowdown); }
+  bool stop_gracefully() { return server_->stop(5s * test::kSlowdown); }
 
   ForwardStore* store;
 
@@ -523,6 +523,23 @@ TEST_F(RouterClientTest, ATokenIsNarrowedWithAndWithoutASession) {
   const auto nobody = narrow_token(options, {});
   EXPECT_EQ(nobody.code(), Code::unavailable);
   EXPECT_NE(nobody.error().message.find("nobody.sock"), std::string::npos);
+}
+
+// Nor does the server wait for the store, when it stops, to say what became of a mutation.
+TEST_F(RouterClientTest, AServerStopsThoughTheStoreHasNotSaidWhatItApplied) {
+  start();
+  Mount& m = mount();
+  const auto silent = [] { return Status(fail(Code::io, "no answer")); };
+  router->store->no_answer("create", silent);
+  router->store->no_answer("recall", silent);
+  auto made = std::async(std::launch::async, [&] { return create(m, "x"); });
+  while (router->store->calls("recall") == 0) std::this_thread::yield();
+  auto over =
+      std::async(std::launch::async, [&] { return m.client->give_up(within(20s), OpNumber{1}); });
+  EXPECT_TRUE(router->stop_gracefully()) << "all that was accepted was answered";
+  EXPECT_EQ(made.get().code(), Code::io);
+  m.client->detach();
+  over.wait();
 }
 
 TEST_F(RouterClientTest, AWrongTokenIsRefused) {

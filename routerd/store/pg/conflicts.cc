@@ -6,6 +6,7 @@
 #include "routerd/store/logged_path.h"
 #include "routerd/store/pg/commit.h"
 #include "routerd/store/pg/postgres_store.h"
+#include "routerd/store/pg/reply_codec.h"
 #include "routerd/store/pg/statements_content.h"
 #include "routerd/store/pg/statements_history.h"
 
@@ -51,6 +52,8 @@ class Keep {
     const Mutation& m = tx_.mutation();
     const size_t old =
         tx_.ask(sql::kConflictOf, tx_.params().id(m.author.session).id(request_.operation));
+    const size_t result =
+        tx_.ask(sql::kFindResult, tx_.params().id(m.author.session).id(request_.operation));
     const size_t from = tx_.ask(sql::kNode, tx_.params().id(request_.from));
     const size_t held =
         tx_.ask(sql::kHoldVersion, tx_.params().id(request_.from).id(request_.from_version));
@@ -66,6 +69,7 @@ class Keep {
     if (request_.recall) return fail(Code::not_found, "the operation left no conflict");
     LINKSPAN_TRY(from_, look_at(tx_.answer(from)));
     volume_ = tx_.answer(volume).text(0, 0);
+    if (!tx_.answer(result).empty()) ruled_out_ = tx_.answer(result).bytes(0, 0);
     const Rows version = tx_.answer(held);
     LINKSPAN_CHECK(find_place(tx_.answer(dir), tx_.answer(path)));
     LINKSPAN_TRY(state_, hold(version));
@@ -221,13 +225,28 @@ class Keep {
     meant.attr.ino = request_.ino;
     meant.attr.size = conflict.size;
     tx_.log({"conflict", &meant, dir_, {}, path_, {}});
+    heed_recall();
     *out_ = conflict;
     return tx_.finish(node.volume, {});
+  }
+
+  // It leaves no result, for a retry finds the conflict. But what Store::recall has ruled out since
+  // this was begun must not come about, and what it ruled out before stays so: sql::kRuleOut.
+  void heed_recall() {
+    const auto put = [this](const Statement& statement) {
+      Params p = tx_.params();
+      p.id(tx_.mutation().author.session).id(request_.operation).bytes(ruled_out_);
+      tx_.write(statement, p);
+    };
+    if (!ruled_out_.empty()) put(sql::kTryAnew);
+    put(sql::kAddResult);
+    if (ruled_out_.empty()) put(sql::kTryAnew);
   }
 
   Transaction& tx_;
   const KeepRequest& request_;
   Conflict* out_;
+  std::string ruled_out_;  // what stands where the operation's result would, if anything does
   NodeRow from_;
   State state_;
   std::string volume_, path_;

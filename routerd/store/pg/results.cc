@@ -23,12 +23,13 @@ Result<bool> PostgresStore::is_applied(const Mutation& m, OpNumber number) {
 // A transaction whose COMMIT was sent can be anywhere: its server process stopped with all of it
 // still to be read, or about to commit. It ends with the row of the result. So that row is made
 // here: who comes later cannot make it again, and is undone; who has made it, and not committed
-// yet, is waited for.
+// yet, is waited for, not long: others want to know, too.
 Result<std::optional<MutationReply>> PostgresStore::recall(const Mutation& m, OpNumber number) {
   const std::string out = ruled_out(m.seq);
   using Found = std::optional<MutationReply>;
   return transact<Found>(pool_, [&](Connection& conn) -> Result<Found> {
     const auto tenant = static_cast<int32_t>(m.scope.tenant.value);
+    conn.queue(sql::kLockBriefly);
     conn.queue(sql::kLockShared, Params().i32(kFenceLock).i32(tenant));
     conn.queue(sql::kEpoch, Params().i32(tenant));
     LINKSPAN_TRY(const std::vector<Rows> owner, conn.flush());

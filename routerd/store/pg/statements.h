@@ -59,6 +59,8 @@ inline constexpr Statement kFindResult{
 inline constexpr Statement kAddResult{"add_result",
                                       "INSERT INTO linkspan.result (tenant, session, op, reply) "
                                       "VALUES ($1::integer, $2::bigint, $3::bigint, $4::bytea)"};
+inline constexpr Statement kLockBriefly{"lock_briefly",
+                                        "SELECT set_config('lock_timeout', '200', true)"};
 // (tenant, session, op, bytes): in place of no result, or of older such bytes (reply_codec.h),
 // which stay until no transaction of before can be under way: until the tenant's next owner.
 #define LS_RULED_OUT "reply < '\\x01'::bytea"

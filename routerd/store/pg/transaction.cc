@@ -220,8 +220,11 @@ Result<Applied> run_mutation(Pool& pool, const Mutation& m, const OpHeader& op,
       }
     }
     const Verdict verdict = again ? Verdict::retry : judge(why);
-    if (verdict == Verdict::give_up || !attempts.again())
-      return unanswered && !decided ? outcome_unknown(error) : error;
+    if (verdict == Verdict::give_up || !attempts.again()) {
+      if (!unanswered || decided) return error;
+      if (m.unanswered) *m.unanswered = true;
+      return outcome_unknown(error);
+    }
     if (verdict == Verdict::find_result) ask_result = true;
   }
 }

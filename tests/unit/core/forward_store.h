@@ -20,8 +20,10 @@ class ForwardStore final : public Store {
   explicit ForwardStore(Store* inner) : inner_(inner) {}
 
   // Called before and after the named call ("commit", ...) of the inner store; an error from
-  // `before` is the answer instead, one from `after` replaces the answer.
+  // `before` is the answer instead, one from `after` replaces the answer: the reply is lost. So is
+  // what `no_answer` gives to a mutation, which is not made, or only later.
   using Hook = std::function<Status()>;
+  void no_answer(const std::string& call, Hook hook) { set(no_answer_, call, std::move(hook)); }
   void before(const std::string& call, Hook hook) { set(before_, call, std::move(hook)); }
   void after(const std::string& call, Hook hook) { set(after_, call, std::move(hook)); }
   int calls(const std::string& call) {
@@ -29,7 +31,8 @@ class ForwardStore final : public Store {
     return calls_[call];
   }
 
-  std::atomic<bool> served{false};  // another router lives
+  std::atomic<bool> served{false};   // another router lives
+  std::atomic<TenantId> recalled{};  // for whom recall was called last
 
   Result<TenantId> provision(const TenantSpec& s, Time now) override {
     return inner_->provision(s, now);
@@ -117,37 +120,47 @@ class ForwardStore final : public Store {
     return pass<bool>("is_applied", [&] { return inner_->is_applied(m, number); });
   }
   Result<std::optional<MutationReply>> recall(const store::Mutation& m, OpNumber number) override {
+    recalled = m.scope.tenant;
     return pass<std::optional<MutationReply>>("recall", [&] { return inner_->recall(m, number); });
   }
   Result<Ino> successor(const Scope& s, Ino ino) override {
     return pass<Ino>("successor", [&] { return inner_->successor(s, ino); });
   }
   Result<Applied> create(const Mutation& m, const CreateRequest& r) override {
-    return pass<Applied>("create", [&] { return inner_->create(m, r); });
+    return pass<Applied>(
+        "create", [&] { return inner_->create(m, r); }, &m);
   }
   Result<Applied> remove(const Mutation& m, const RemoveRequest& r) override {
-    return pass<Applied>("remove", [&] { return inner_->remove(m, r); });
+    return pass<Applied>(
+        "remove", [&] { return inner_->remove(m, r); }, &m);
   }
   Result<Applied> rename(const Mutation& m, const RenameRequest& r) override {
-    return pass<Applied>("rename", [&] { return inner_->rename(m, r); });
+    return pass<Applied>(
+        "rename", [&] { return inner_->rename(m, r); }, &m);
   }
   Result<Applied> link(const Mutation& m, const LinkRequest& r) override {
-    return pass<Applied>("link", [&] { return inner_->link(m, r); });
+    return pass<Applied>(
+        "link", [&] { return inner_->link(m, r); }, &m);
   }
   Result<Applied> set_attributes(const Mutation& m, const SetAttrRequest& r) override {
-    return pass<Applied>("set_attributes", [&] { return inner_->set_attributes(m, r); });
+    return pass<Applied>(
+        "set_attributes", [&] { return inner_->set_attributes(m, r); }, &m);
   }
   Result<Applied> commit(const Mutation& m, const CommitRequest& r) override {
-    return pass<Applied>("commit", [&] { return inner_->commit(m, r); });
+    return pass<Applied>(
+        "commit", [&] { return inner_->commit(m, r); }, &m);
   }
   Result<Applied> set_xattr(const Mutation& m, const SetXattrRequest& r) override {
-    return pass<Applied>("set_xattr", [&] { return inner_->set_xattr(m, r); });
+    return pass<Applied>(
+        "set_xattr", [&] { return inner_->set_xattr(m, r); }, &m);
   }
   Result<Conflict> keep(const Mutation& m, const KeepRequest& r) override {
-    return pass<Conflict>("keep", [&] { return inner_->keep(m, r); });
+    return pass<Conflict>(
+        "keep", [&] { return inner_->keep(m, r); }, &m);
   }
   Result<Applied> settle(const Mutation& m, const SettleRequest& r) override {
-    return pass<Applied>("settle", [&] { return inner_->settle(m, r); });
+    return pass<Applied>(
+        "settle", [&] { return inner_->settle(m, r); }, &m);
   }
   Result<uint64_t> prune(TenantId t, Time now) override {
     return pass<uint64_t>("prune", [&] { return inner_->prune(t, now); });
@@ -170,16 +183,21 @@ class ForwardStore final : public Store {
     return hook ? hook() : ok();
   }
   template <class T, class F>
-  Result<T> pass(const char* call, F&& inner) {
+  Result<T> pass(const char* call, F&& inner, const Mutation* m = nullptr) {
     LINKSPAN_CHECK(run(before_, call));
+    LINKSPAN_CHECK(left_open(m, run(no_answer_, call)));
     Result<T> result = inner();
-    LINKSPAN_CHECK(run(after_, call));
+    LINKSPAN_CHECK(left_open(m, run(after_, call)));
     return result;
+  }
+  static Status left_open(const Mutation* m, Status status) {
+    if (m && m->unanswered && !status.ok()) *m->unanswered = true;
+    return status;
   }
 
   Store* inner_;
   std::mutex mutex_;
-  Hooks before_, after_;
+  Hooks before_, no_answer_, after_;
   std::map<std::string, int> calls_;
 };
 

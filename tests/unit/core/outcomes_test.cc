@@ -1,4 +1,6 @@
 // Of mutations whose outcome the store did not say: they are under way until it does.
+#include <algorithm>
+
 #include "fixture.h"
 
 namespace linkspan::core::testing {
@@ -19,7 +21,7 @@ class OutcomesTest : public CoreTest {
   }
 
   void no_answer_from(const std::string& call) {
-    store_->before(call, [] { return Status(fail(Code::timed_out, "no answer")); });
+    store_->no_answer(call, [] { return Status(fail(Code::timed_out, "no answer")); });
   }
   // The database does what it did not answer.
   void apply_late() {
@@ -70,7 +72,7 @@ TEST_F(OutcomesTest, WhatIsAppliedLateIsRevokedThen) {
   EXPECT_TRUE(before.as_of) << "it may be kept: whoever does is told";
   apply_late();
   EXPECT_FALSE(made.answered());
-  store_->before("recall", nullptr);
+  store_->no_answer("recall", nullptr);
   const auto told = pass_until([&] { return made.answered(); });
   ASSERT_TRUE(told);
   EXPECT_EQ(told->names, (std::vector<RevokedName>{{b_->root(), "x"}}));
@@ -82,6 +84,68 @@ TEST_F(OutcomesTest, WhatIsAppliedLateIsRevokedThen) {
   ASSERT_EQ(over.wait_for(kPatience), std::future_status::ready);
   EXPECT_TRUE(over.get().ok());
   EXPECT_TRUE(b_->look(b_->root(), "x").node);
+}
+
+// The mount has given it up, and all that it does later says so to the store.
+TEST_F(OutcomesTest, WhatWasGivenUpKeepsItsResultUntilItWasLookedFor) {
+  EXPECT_FALSE(b_->look(b_->root(), "x").node);
+  store_->after("create", [] { return Status(fail(Code::io, "connection lost")); });
+  no_answer_from("recall");
+  const Pending made = a_->start(request_);
+  auto over = give_up(request_.op.number);
+  store_->after("create", nullptr);
+  CreateRequest other = request_;
+  other.op = a_->op();
+  other.op.answered_below = other.op.number;
+  other.name = "y";
+  const Pending next = a_->start(other);
+  const auto of_other = pass_until([&] { return next.answered(); });
+  ASSERT_TRUE(of_other);
+  b_->ack(of_other->number);
+  ASSERT_TRUE(next.get().ok());
+  store_->no_answer("recall", nullptr);
+  const auto told = pass_until([&] { return made.answered(); });
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->names, (std::vector<RevokedName>{{b_->root(), "x"}}));
+  b_->ack(told->number);
+  EXPECT_EQ(made.get().code(), Code::io);
+}
+
+// Not taken up again either: as a new one it would answer, and forget, for itself.
+TEST_F(OutcomesTest, AnEndedSessionKeepsItsResultsUntilTheyWereLookedFor) {
+  EXPECT_FALSE(b_->look(b_->root(), "x").node);
+  store_->after("create", [] { return Status(fail(Code::io, "connection lost")); });
+  no_answer_from("recall");
+  const Pending made = a_->start(request_);
+  ASSERT_TRUE(router_->detach(a_->who).ok());
+  const auto again = resume(*a_, 0);
+  ASSERT_TRUE(again.ok());
+  EXPECT_NE(again->session, a_->who.session);
+  ASSERT_TRUE(router_->detach({again->session, again->secret}).ok());
+  store_->no_answer("recall", nullptr);
+  std::optional<Revocation> told;
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!told && !made.answered() && std::chrono::steady_clock::now() < end) {
+    clock_.advance(1ms);
+    b_->renew();
+    for (Frame frame = hears_[1]->next(); frame.kind != Frame::renewed; frame = hears_[1]->next())
+      if (frame.kind == Frame::revoke) told = frame.revocation;
+  }
+  ASSERT_TRUE(told);
+  b_->ack(told->number);
+  EXPECT_EQ(made.get().code(), Code::io);
+}
+
+// Refused a lock or a connection, say: nothing is there, or will be.
+TEST_F(OutcomesTest, WhatWasNotSentToBeCommittedFailsAtOnce) {
+  for (const Code code : {Code::timed_out, Code::unavailable, Code::io, Code::internal}) {
+    store_->before("create", [code] { return Status(fail(code)); });
+    request_.op = a_->op();
+    const Pending made = a_->start(request_);
+    EXPECT_TRUE(made.answered());
+    EXPECT_EQ(made.get().code(), code);
+  }
+  EXPECT_EQ(store_->calls("recall"), 0);
 }
 
 // Applied in time, the answer lost, and nobody tries again.
@@ -101,7 +165,7 @@ TEST_F(OutcomesTest, WhatWasNeverAppliedIsOverAndCanBeTriedAgain) {
   b_->look(b_->root(), "x");
   EXPECT_EQ(a_->start(request_).get().code(), Code::timed_out);
   EXPECT_TRUE(hears_[1]->empty()) << "nothing has changed";
-  store_->before("create", nullptr);
+  store_->no_answer("create", nullptr);
   request_.op.retry = true;
   const Pending again = a_->start(request_);
   const auto told = pass_until([&] { return again.answered(); });
@@ -118,17 +182,17 @@ TEST_F(OutcomesTest, ARetryWaitsForTheOutcome) {
   request_.op.retry = true;
   const Pending again = a_->start(request_);
   EXPECT_EQ(store_->calls("create"), 1);
-  store_->before("recall", nullptr);
+  store_->no_answer("recall", nullptr);
   pass_until([&] { return made.answered() && again.answered(); });
   EXPECT_EQ(again.get().code(), Code::timed_out);
 }
 
-// One that nobody answers holds up no other.
+// Those that nobody answers hold up no other of their tenant.
 TEST_F(OutcomesTest, EachIsAskedForThoughOneGetsNoAnswer) {
   std::atomic<bool> let_go{false};
   std::atomic<int> asked{0};
   no_answer_from("create");
-  store_->before("recall", [&]() -> Status {
+  store_->no_answer("recall", [&]() -> Status {
     if (let_go || asked++ % 2 == 1) return ok();
     return fail(Code::timed_out);
   });
@@ -139,6 +203,54 @@ TEST_F(OutcomesTest, EachIsAskedForThoughOneGetsNoAnswer) {
   pass_until([&] { return first.answered() || second.answered(); });
   let_go = true;
   pass_until([&] { return first.answered() && second.answered(); });
+}
+
+// Nor, however many they are, another tenant's for longer than one of them.
+TEST_F(OutcomesTest, ATenantWaitsForOneQuestionOfAnother) {
+  ASSERT_TRUE(memory_->provision({"other", {{"memory"}}}, clock_.now()).ok());
+  add_token("other-token", [](store::TokenRecord& token) {
+    token.tenant = "other";
+    token.principal = "other";
+    token.routes.resize(1);
+  });
+  Mount other = mount("other-token");
+  const auto hears = other.stream();
+  no_answer_from("create");
+  Barrier silence;
+  std::mutex mutex;
+  std::vector<TenantId> asked;
+  store_->no_answer("recall", [&]() -> Status {
+    {
+      const std::lock_guard lock(mutex);
+      asked.push_back(store_->recalled);
+      if (asked.back() != TenantId{1}) return ok();
+    }
+    silence.pass();
+    return fail(Code::timed_out);
+  });
+  std::vector<Pending> stuck;
+  for (const char* name : {"1", "2", "3"}) {
+    request_.op = a_->op();
+    request_.name = name;
+    stuck.push_back(a_->start(request_));
+  }
+  silence.await_arrivals(1);
+  const Pending made = other.start_create(other.root(), "x");
+  const auto before = [&] {
+    const std::lock_guard lock(mutex);
+    return asked.size();
+  }();
+  silence.open();
+  pass_until([&] { return made.answered(); });
+  EXPECT_EQ(made.get().code(), Code::timed_out);
+  {
+    const std::lock_guard lock(mutex);
+    const auto others = std::find_if(asked.begin(), asked.end(),
+                                     [](TenantId tenant) { return tenant != TenantId{1}; });
+    ASSERT_NE(others, asked.end());
+    EXPECT_LE(others - asked.begin(), static_cast<ptrdiff_t>(before) + 1);
+  }
+  store_->no_answer("recall", nullptr);
 }
 
 TEST_F(OutcomesTest, TheLocksOfAMountThatIsGoneWaitForIt) {
@@ -157,7 +269,7 @@ TEST_F(OutcomesTest, TheLocksOfAMountThatIsGoneWaitForIt) {
   router_->stream_closed(a_->who.session, hears_[0].get());
   clock_.advance(kLease * 2);
   EXPECT_EQ(set(*b_).code(), Code::would_block);
-  store_->before("recall", nullptr);
+  store_->no_answer("recall", nullptr);
   const auto end = std::chrono::steady_clock::now() + kPatience;
   while (!set(*b_).ok()) {
     ASSERT_LT(std::chrono::steady_clock::now(), end);
@@ -166,12 +278,24 @@ TEST_F(OutcomesTest, TheLocksOfAMountThatIsGoneWaitForIt) {
   EXPECT_TRUE(written.answered());
 }
 
-TEST_F(OutcomesTest, ARouterThatStopsAnswers) {
+// Also while the store stands still with the question.
+TEST_F(OutcomesTest, ARouterThatIsToStopAnswers) {
+  Barrier silence;
   no_answer_from("create");
-  no_answer_from("recall");
+  store_->no_answer("recall", [&]() -> Status {
+    silence.pass();
+    return fail(Code::timed_out);
+  });
   const Pending made = a_->start(request_);
-  router_->stop();
+  auto over = give_up(request_.op.number);
+  silence.await_arrivals(1);
+  router_->end_waits();
   EXPECT_EQ(made.get().code(), Code::timed_out);
+  ASSERT_EQ(over.wait_for(kPatience), std::future_status::ready);
+  request_.op = a_->op();
+  EXPECT_EQ(a_->start(request_).get().code(), Code::timed_out) << "from now on";
+  router_->stop();
+  silence.open();
 }
 
 }  // namespace

@@ -36,10 +36,12 @@ constexpr Statement kFail22000{"fail_22000",
 // Runs an operation that fails with a statement the first few times.
 Result<Applied> run_failing(Pool& pool, World& world, const Statement& failing, int failures,
                             int& attempts) {
-  const store::Mutation m = world.next();
+  store::Mutation m = world.next();
+  bool unanswered = false;
+  m.unanswered = &unanswered;
   const OpHeader op = world.op();
   attempts = 0;
-  return store::pg::run_mutation(pool, m, op, [&](Transaction& tx) -> Result<Applied> {
+  auto result = store::pg::run_mutation(pool, m, op, [&](Transaction& tx) -> Result<Applied> {
     ++attempts;
     if (attempts <= failures) tx.ask(failing, {});
     LINKSPAN_CHECK(tx.fetch());
@@ -47,6 +49,8 @@ Result<Applied> run_failing(Pool& pool, World& world, const Statement& failing, 
     applied.reply.seq = m.seq;
     return applied;
   });
+  EXPECT_FALSE(unanswered);
+  return result;
 }
 
 TEST_F(PgRetry, BySqlstateAndBounded) {
@@ -262,7 +266,11 @@ class PgStopped : public PgRetry {
 TEST_F(PgStopped, WhatWasRuledOutIsNeverAppliedAndCanBeTriedAgain) {
   OpHeader op = world_.op();
   const store::Mutation m = world_.next();
-  EXPECT_EQ(code_of(run(m, op, true)), Code::unavailable);
+  bool unanswered = false;
+  store::Mutation told = m;
+  told.unanswered = &unanswered;
+  EXPECT_EQ(code_of(run(told, op, true)), Code::unavailable);
+  EXPECT_TRUE(unanswered);
   // The server has not read of the COMMIT yet.
   EXPECT_FALSE(must(world_.store().recall(m, op.number)));
   EXPECT_FALSE(must(world_.store().is_applied(m, op.number)));
@@ -273,6 +281,51 @@ TEST_F(PgStopped, WhatWasRuledOutIsNeverAppliedAndCanBeTriedAgain) {
   EXPECT_TRUE(must(run(world_.next(), op, false)).replayed);
   EXPECT_EQ(marks(), "1");
   EXPECT_TRUE(must(world_.store().recall(world_.next(), op.number)));
+}
+
+// What its transaction reads as content, when all of it is there but what follows from that.
+class StopsMeanwhile final : public ExtentSource {
+ public:
+  explicit StopsMeanwhile(std::function<void()> stop) : stop_(std::move(stop)) {}
+  Result<bool> next(Extent* out) override {
+    if (stop_) std::exchange(stop_, nullptr)();
+    *out = {0, 4, "mine"};
+    return !std::exchange(given_, true);
+  }
+  void rewind() override { given_ = false; }
+
+ private:
+  std::function<void()> stop_;
+  bool given_ = false;
+};
+
+TEST_F(PgStopped, WhatARefusalKeepsIsRuledOutToo) {
+  const Ino file = world_.make_file(world_.root(), "file", "x");
+  store::KeepRequest keep;
+  keep.operation = world_.op().number;
+  keep.what = "write";
+  keep.ino = keep.base_ino = keep.from = file;
+  keep.base = keep.from_version = Version{2};
+  keep.keep_below = 0;
+  keep.size = 4;
+  keep.extents = std::make_shared<StopsMeanwhile>([this] { stop_whose_transaction_it_is(); });
+  store::Mutation m = world_.next();
+  m.new_ino = world_.unused_ino();
+  bool unanswered = false;
+  m.unanswered = &unanswered;
+  EXPECT_EQ(code_of(world_.store().keep(m, keep)), Code::unavailable);
+  EXPECT_TRUE(unanswered);
+  EXPECT_FALSE(must(world_.store().recall(m, keep.operation)));
+  goes_on_and_ends();
+  const auto kept = [&] {
+    return must(world_.store().conflicts(world_.scope, {{}, 10})).conflicts.size();
+  };
+  EXPECT_EQ(kept(), 0u);
+  m = world_.next();
+  m.new_ino = world_.unused_ino();
+  must(world_.store().keep(m, keep));
+  EXPECT_EQ(kept(), 1u) << "tried anew";
+  EXPECT_FALSE(must(world_.store().is_applied(m, keep.operation)));
 }
 
 // It has made the result, and not committed it.

@@ -216,7 +216,7 @@ class FakeRouter final : public core::Router {
     }
     mutate(who, std::move(done));
   }
-  // A lock that is waited for is kept until end_lock_waits().
+  // A lock that is waited for is kept until end_waits().
   void set_lock(const core::Credentials& who, const SetLockRequest& request,
                 core::LockDone done) override {
     if (auto known = check(who); !known.ok()) return done(known.error());
@@ -240,7 +240,7 @@ class FakeRouter final : public core::Router {
     LINKSPAN_CHECK(check(who));
     return ReclaimLocksReply{{static_cast<uint32_t>(request.locks.size() - 1)}};
   }
-  void end_lock_waits() override {
+  void end_waits() override {
     std::vector<core::LockDone> waiting;
     {
       const std::lock_guard lock(mutex_);
