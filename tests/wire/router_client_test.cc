@@ -534,12 +534,8 @@ TEST_F(RouterClientTest, AServerStopsThoughTheStoreHasNotSaidWhatItApplied) {
   router->store->no_answer("recall", silent);
   auto made = std::async(std::launch::async, [&] { return create(m, "x"); });
   while (router->store->calls("recall") == 0) std::this_thread::yield();
-  auto over =
-      std::async(std::launch::async, [&] { return m.client->give_up(within(20s), OpNumber{1}); });
   EXPECT_TRUE(router->stop_gracefully()) << "all that was accepted was answered";
   EXPECT_EQ(made.get().code(), Code::io);
-  m.client->detach();
-  over.wait();
 }
 
 TEST_F(RouterClientTest, AWrongTokenIsRefused) {
