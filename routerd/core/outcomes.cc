@@ -49,16 +49,17 @@ void RouterCore::settle_outcomes() {
     for (const Unsettled& m : unsettled_) questions.push_back({m.call.tenant, m.terms, m.number});
   }
   std::set<TenantPtr> silent;
-  for (const auto& [tenant, terms, number] : questions) {
+  for (const Question& asked : questions) {
+    const TenantPtr& tenant = asked.tenant;
     if (silent.count(tenant)) continue;
     Found found = fail(Code::fenced);
-    if (!tenant->fenced) found = store_->recall(terms, number);
+    if (!tenant->fenced) found = store_->recall(asked.terms, asked.number);
     if (!found.ok() && found.code() == Code::fenced) fence(tenant);
     std::list<Unsettled> known;
     {
       const std::lock_guard lock(unsettled_mutex_);
       const auto at = std::find_if(unsettled_.begin(), unsettled_.end(), [&](const auto& m) {
-        return m.call.tenant == tenant && m.terms.seq == terms.seq;
+        return m.call.tenant == tenant && m.terms.seq == asked.terms.seq;
       });
       if (at == unsettled_.end()) return;  // the router ends
       if (found.ok() || found.code() == Code::fenced) {
