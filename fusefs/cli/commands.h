@@ -135,6 +135,7 @@ struct ResolveOptions {
   std::string conflict;  // as parse_conflict() takes it
   bool ours = false, theirs = false;
   std::string merged;  // a file; "-": standard input
+  uint64_t over = 0;   // the version that it was made from; 0: that of the conflict
   std::string mount;
 };
 int resolve_command(const ResolveOptions& options);

@@ -1,11 +1,65 @@
 #include "fusefs/cli/conflict_choice.h"
 
-#include <algorithm>
+#include <sys/stat.h>
 
-#include "fusefs/cli/rewrite.h"
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+
+#include "fusefs/cli/history_words.h"
+#include "fusefs/cli/mount_report.h"
 #include "fusefs/cli/system.h"
 
 namespace linkspan::cli {
+
+namespace {
+
+std::string text_of(Version version) {
+  return std::to_string(version.value);
+}
+
+Error changed_since(const Conflict& conflict, Version over, const VersionInfo& now, bool in_history,
+                    bool theirs, const std::string& path) {
+  const std::string number = std::to_string(conflict.number.value);
+  const Version seen = over ? over : conflict.head;
+  std::string was = "the file was gone when conflict " + number + " was kept";
+  if (seen) was = "another file was there when conflict " + number + " was kept";
+  if (in_history) was = "conflict " + number + " was held against version " + text_of(seen);
+  if (over) was = "--over says version " + text_of(over);
+  const std::string here = shell_word(path);
+  const std::string look =
+      in_history ? "linkspan diff " + shell_word(path + "@" + text_of(seen)) + " " + here
+                 : "cat " + here;
+  const std::string with = " --over " + text_of(now.version);
+  return fail(Code::conflict,
+              path + " is version " + text_of(now.version) + " now, which " + now.principal + "@" +
+                  now.sandbox + " wrote at " + format_time(now.at) + "; " + was +
+                  ". Nothing was changed. Look at it (" + look +
+                  "), put it into FILE, too, and say: linkspan resolve " + number +
+                  " --merged FILE" + with + (theirs ? " (--theirs" + with + " if it may go)" : ""));
+}
+
+// Nothing is lost where nothing is.
+Status check_unchanged(const Conflict& conflict, Version over, bool theirs,
+                       const std::string& path) {
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0) return errno == ENOENT ? ok() : system_error(path, errno);
+  LINKSPAN_TRY(const auto place, locate(path));
+  const Version seen = over ? over : conflict.head;
+  std::optional<VersionInfo> now;
+  bool in_history = false;
+  LINKSPAN_CHECK(QueryClient(place.mount)
+                     .versions(place.route.path, Ino{st.st_ino}, [&](const VersionInfo& version) {
+                       if (!now) now = version;
+                       in_history =
+                           version.version == seen && (over || version.ino == conflict.ino);
+                       return version.version > seen;
+                     }));
+  if (!now || (in_history && now->version == seen)) return ok();
+  return changed_since(conflict, over, *now, in_history, theirs, path);
+}
+
+}  // namespace
 
 Result<ConflictName> parse_conflict(const std::string& text) {
   constexpr size_t kDigits = 18;  // so that it cannot overflow
@@ -36,16 +90,23 @@ Result<FoundConflict> find_conflict(const std::string& mount, const std::string&
   return found;
 }
 
-Status write_theirs(const FoundConflict& found, const std::string& path, bool must_be_new) {
-  Rewrite rewrite;
-  rewrite.path = path;
-  rewrite.origin = {Origin::Kind::conflict, found.conflict.number.value};
-  rewrite.must_be_new = must_be_new;
-  rewrite.fill = [&](const Sink& sink) {
+Rewrite theirs(const FoundConflict& found) {
+  Rewrite what;
+  what.path = found.file;
+  what.origin = {Origin::Kind::conflict, found.conflict.number.value};
+  what.fill = [&found](const Sink& sink) {
     return QueryClient(found.mount)
         .content(found.route.path, found.conflict.theirs, Version{1}, sink);
   };
-  return linkspan::cli::rewrite(rewrite);
+  return what;
+}
+
+Status save_over(const FoundConflict& found, Version over, Rewrite what) {
+  const bool theirs = what.origin.kind == Origin::Kind::conflict;
+  what.may_replace = [&found, over, theirs](const std::string& path) {
+    return check_unchanged(found.conflict, over, theirs, path);
+  };
+  return rewrite(what);
 }
 
 Status settle(const FoundConflict& found) {

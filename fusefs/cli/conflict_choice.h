@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fusefs/cli/query_client.h"
+#include "fusefs/cli/rewrite.h"
 
 namespace linkspan::cli {
 
@@ -25,8 +26,11 @@ struct FoundConflict {
 };
 // `mount`: a path on the mount, or empty (that of the folder, else find_mount_root).
 Result<FoundConflict> find_conflict(const std::string& mount, const std::string& name);
-// Writes what was refused to `path`, all at once.
-Status write_theirs(const FoundConflict& found, const std::string& path, bool must_be_new);
+// What was refused, to be the content of the file. `found` outlives it.
+Rewrite theirs(const FoundConflict& found);
+// Gives the file content that was made of its version `over` (0: of that which the conflict was
+// held against). `conflict` with the mend: it is another one by now, which would be gone from it.
+Status save_over(const FoundConflict& found, Version over, Rewrite what);
 // With the file as it was chosen to be.
 Status settle(const FoundConflict& found);
 

@@ -33,7 +33,7 @@ std::string name_of(const std::string& merged) {
   return merged == "-" ? "standard input" : printable(merged);
 }
 
-Status write_merged(const std::string& merged, const FoundConflict& found) {
+Status write_merged(const std::string& merged, const FoundConflict& found, Version over) {
   UniqueFd from;
   if (merged != "-") {
     from.reset(::open(merged.c_str(), O_RDONLY | O_CLOEXEC));
@@ -45,7 +45,7 @@ Status write_merged(const std::string& merged, const FoundConflict& found) {
   what.fill = [&](const Sink& sink) {
     return copy(from ? from.get() : STDIN_FILENO, sink, name_of(merged));
   };
-  return rewrite(what);
+  return save_over(found, over, std::move(what));
 }
 
 }  // namespace
@@ -57,6 +57,11 @@ int resolve_command(const ResolveOptions& options) {
         "--merged FILE; see: linkspan resolve --help");
     return kUsage;
   }
+  if (options.ours && options.over != 0) {
+    complain("--over goes with --theirs or --merged: --ours replaces nothing");
+    return kUsage;
+  }
+  const Version over{options.over};
   RouterWatch watch(options.mount);
   const auto found = find_conflict(options.mount, options.conflict);
   if (!found.ok()) return complain(watch.explain(found.error()));
@@ -65,10 +70,10 @@ int resolve_command(const ResolveOptions& options) {
   std::string did = file + " stays as it is";
   Status done = ok();
   if (options.theirs) {
-    done = write_theirs(*found, found->file, false);
+    done = save_over(*found, over, theirs(*found));
     did = file + " has what was refused, as a new version";
   } else if (!options.merged.empty()) {
-    done = write_merged(options.merged, *found);
+    done = write_merged(options.merged, *found, over);
     did = file + " has what came from " + name_of(options.merged) + ", as a new version";
   }
   if (done.ok()) done = settle(*found);

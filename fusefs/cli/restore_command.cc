@@ -93,12 +93,15 @@ Status restore_conflict(const RestoreOptions& options, RouterWatch* watch) {
   watch->stop();
   if (!options.to.empty()) {
     const std::string path = absolute_path(options.to);
-    LINKSPAN_CHECK(write_theirs(found, path, true));
+    Rewrite what = theirs(found);
+    what.path = path;
+    what.must_be_new = true;
+    LINKSPAN_CHECK(rewrite(what));
     say("what conflict " + number + " refused is in " + printable(path) +
         "; it stays open until: linkspan resolve " + number + " --ours|--theirs|--merged FILE");
     return ok();
   }
-  LINKSPAN_CHECK(write_theirs(found, found.file, false));
+  LINKSPAN_CHECK(save_over(found, Version{}, theirs(found)));
   LINKSPAN_CHECK(settle(found));
   say(printable(found.file) + " has what conflict " + number +
       " refused, as a new version; the conflict is settled");

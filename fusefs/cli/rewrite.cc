@@ -182,6 +182,11 @@ Error taken(const std::string& path) {
   return fail(Code::exists, path + " is there already; give it another place with --to");
 }
 
+bool is_something_at(const std::string& path) {
+  struct stat st;
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
 Status put_in_place(const std::string& temporary, const std::string& path, bool must_be_new) {
   if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(),
                   must_be_new ? RENAME_NOREPLACE : 0) == 0)
@@ -197,8 +202,7 @@ Status put_in_place(const std::string& temporary, const std::string& path, bool 
 
 // Before anything is made. Of what comes later, put_in_place() says so.
 Status may_be_made(const std::string& path, bool must_be_new) {
-  struct stat st;
-  return must_be_new && ::lstat(path.c_str(), &st) == 0 ? Status(taken(path)) : ok();
+  return must_be_new && is_something_at(path) ? Status(taken(path)) : ok();
 }
 
 }  // namespace
@@ -209,9 +213,16 @@ Status rewrite(const Rewrite& asked) {
   LINKSPAN_CHECK(may_be_made(what.path, what.must_be_new));
   LINKSPAN_TRY(const auto original, what.must_be_new ? Result<std::optional<Original>>(std::nullopt)
                                                      : open_original(what.path));
+  const auto may_replace = [&] { return what.may_replace ? what.may_replace(what.path) : ok(); };
+  LINKSPAN_CHECK(may_replace());
+  // Where nothing is, nothing was read that the rename would be held against.
+  const bool to_free_name = what.must_be_new || (what.may_replace && !is_something_at(what.path));
   Temporary temporary(dir_name(what.path) + "/" + restore_temporary(what.origin, ::getpid()));
   LINKSPAN_CHECK(write_temporary(what, original, &temporary));
-  LINKSPAN_CHECK(put_in_place(temporary.path(), what.path, what.must_be_new));
+  LINKSPAN_CHECK(may_replace());
+  const Status put = put_in_place(temporary.path(), what.path, to_free_name);
+  if (!put.ok() && put.code() == Code::exists) LINKSPAN_CHECK(may_replace());
+  LINKSPAN_CHECK(put);
   temporary.put_in_place();
   return ok();
 }

@@ -19,6 +19,9 @@ struct Rewrite {
   unsigned mode = 0644;
   bool must_be_new = false;  // `exists` if something is there
   Origin origin;             // what the content was: for the log
+  // Whether what is at `path` may be replaced: asked when its head was read, which the save rests
+  // on, and once more before the rename, for routes where the last writer wins. Empty: it may.
+  std::function<Status(const std::string& path)> may_replace;
   // Tells the content, piece by piece. The temporary file is made with the first: what cannot be
   // had leaves no trace in the log.
   std::function<Status(const Sink&)> fill;

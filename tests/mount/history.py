@@ -219,7 +219,10 @@ def test_editors_that_move_the_file_away_go_on_with_its_history(lab):
     check("1st" in (a / ".linkspan/conflicts" / found[0] / "theirs").read_text())
     os.rename(b / (name + "~"), b / name)  # as the editor does then
     check((a / name).read_text().startswith("ONE"))
-    run("resolve", found[0].split("-")[0], "--theirs", "--mount", str(a))
+    # That was a change since the conflict, which had found the empty file.
+    run("resolve", found[0].split("-")[0], "--theirs", "--mount", str(a), code=1)
+    now = versions_of(str(a / name))[-1]["version"]
+    run("resolve", found[0].split("-")[0], "--theirs", "--over", str(now), "--mount", str(a))
     check((b / name).read_text().startswith("1st"))
 
 
@@ -899,6 +902,95 @@ def test_theirs_and_merged(lab):
     equal(os.listdir(a / ".linkspan/conflicts"), [])
     texts = [run("cat", f"{a}/memory/back.md@{v['version']}").text for v in log(str(a / "memory/back.md"))]
     equal(texts[-2:], ["the plan of A\n", "the plan of B\n"], "what was replaced stays in the history")
+
+
+def open_conflicts(tree):
+    return [int(name.split("-")[0]) for name in os.listdir(tree / ".linkspan/conflicts")]
+
+
+def version_now(path):
+    return versions_of(str(path))[-1]["version"]
+
+
+def test_what_others_saved_since_the_conflict_is_not_taken_out(lab):
+    """Whatever the merge was made of: it is refused until it was made of what the file is now."""
+    a, b = trees(lab)
+    path = "memory/since.md"
+    number = conflict(a, b, path, "1\n2\n3\n", "1 of A\n2\n3\n", "1 of B\n2\n3\n")
+    held = version_now(a / path)
+    with open(a / path, "a") as file:
+        file.write("late\n")
+    save(a / path, (a / path).read_text().replace("3", "3 of A"))
+    late, seen = "1 of A\n2\n3 of A\nlate\n", version_now(a / path)
+    for how in (("--merged", "-"), ("--theirs",)):
+        said = run("resolve", str(number), *how, "--mount", str(b), code=1, stdin=b"1 of both\n2\n3\n").said
+        at = b / path
+        for word in (f"is version {seen} now", "agent-1@sandbox-1", f"held against version {held}",
+                     f"linkspan diff {at}@{held} {at}", f"resolve {number} --merged FILE --over {seen}"):
+            check(word in said, said)
+    check(f"--over {seen}" in run("restore", "--conflict", str(number), "--mount", str(b), code=1).said)
+    equal(((a / path).read_text(), version_now(a / path)), (late, seen))
+    check(number in open_conflicts(a))
+    check("+late" in run("diff", f"{b / path}@{held}", str(b / path), code=1).text)  # as was said
+    # A still later change is refused again.
+    with open(a / path, "a") as file:
+        file.write("later\n")
+    both = late.replace("1 of A", "1 of both")
+    merged = ("resolve", str(number), "--merged", "-", "--mount", str(b), "--over")
+    said = run(*merged, str(seen), code=1, stdin=both.encode()).said
+    check(f"--over says version {seen}" in said and f"--over {seen + 1}" in said, said)
+    equal((b / path).read_text(), late + "later\n")
+    run("resolve", str(number), "--ours", "--over", str(seen + 1), "--mount", str(b), code=2)
+    run(*merged, str(seen + 1), stdin=(both + "later\n").encode())
+    equal(((a / path).read_text(), open_conflicts(a)), (both + "later\n", []))
+
+
+def test_a_change_while_the_merge_is_saved_is_not_taken_out(lab):
+    """The merge comes through a pipe, so that others save when the file was looked at already: where edits are
+    merged, where the last writer wins (a link leads there), and where the file is gone."""
+    a, b = trees(lab)
+    for name, at in (("between.md", "memory"), ("linked.md", "scratch"), ("missing.md", "memory")):
+        number = conflict(a, b, f"memory/{name}")
+        path, folder = f"{at}/{name}", a / at
+        over = ()
+        if at == "scratch":
+            (a / path).write_text("the plan of A\n")
+            os.unlink(a / "memory" / name)
+            os.symlink(a / path, a / "memory" / name)
+            over = ("--over", str(version_now(a / path)))
+        if name == "missing.md":
+            os.unlink(a / path)
+        command = [LINKSPAN, "resolve", str(number), "--merged", "-", "--mount", str(a), *over]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        child.stdin.write(b"merged\n")
+        child.stdin.flush()
+        eventually(lambda: any(n.startswith(".linkspan-restore-") for n in os.listdir(folder)), 20, "it saves")
+        text = (b / path).read_text() if (b / path).exists() else ""
+        save(b / path, text + "late\n")
+        _, said = child.communicate(timeout=60)
+        check(child.returncode == 1 and b"--over" in said, said)
+        equal((a / path).read_text(), text + "late\n")
+        check(not any(n.startswith(".linkspan-restore-") for n in os.listdir(folder)))
+        run("resolve", str(number), "--ours", "--mount", str(a))
+
+
+def test_a_file_that_is_gone_or_another_since_the_conflict(lab):
+    a, b = trees(lab)
+    path = "memory/gone.md"
+    number = conflict(a, b, path)
+    os.unlink(a / path)
+    run("resolve", str(number), "--merged", "-", "--mount", str(b), stdin=b"back\n")
+    equal((a / path).read_text(), "back\n")
+    path = "memory/another.md"
+    number = conflict(a, b, path)
+    os.rename(a / path, a / "memory/moved.md")
+    (a / path).write_text("another\n")
+    said = run("resolve", str(number), "--theirs", "--mount", str(b), code=1).said
+    check("another file was there" in said and f"cat {b / path}" in said, said)
+    equal((a / path).read_text(), "another\n")
+    run("resolve", str(number), "--theirs", "--over", str(version_now(a / path)), "--mount", str(b))
+    equal((a / path).read_text(), "the plan of B\n")
+    equal((a / "memory/moved.md").read_text(), "the plan of A\n")
 
 
 if __name__ == "__main__":
