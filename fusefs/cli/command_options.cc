@@ -364,13 +364,10 @@ void add_resolve(CLI::App& app, CommandLine& line) {
   command->add_flag("--theirs", resolve.theirs, "what was refused becomes its new content");
   command->add_option("--merged", resolve.merged, "FILE becomes its new content; - is stdin")
       ->type_name("FILE");
-  command
-      ->add_option(
-          "--over", resolve.over,
-          "the file's version that --merged or --theirs shall replace, when others changed "
-          "it since the conflict (else that is refused, and says which version it is now)")
-      ->type_name("V")
-      ->check(CLI::PositiveNumber);
+  add_version(command, "--over", resolve.over)
+      ->description(
+          "the version that --merged or --theirs shall replace, when others changed the file since "
+          "the conflict (else that is refused, and says which version it is now)");
   command->add_option("--mount", resolve.mount, "the mount (the one at hand)")->type_name("DIR");
   command->footer(std::string("Examples:\n"
                               "  ls /mnt/linkspan/.linkspan/conflicts      # 1048619-MEMORY.md\n"
