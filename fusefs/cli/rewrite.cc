@@ -182,7 +182,7 @@ Error taken(const std::string& path) {
   return fail(Code::exists, path + " is there already; give it another place with --to");
 }
 
-bool is_something_at(const std::string& path) {
+bool has_entry(const std::string& path) {
   struct stat st;
   return ::lstat(path.c_str(), &st) == 0;
 }
@@ -202,7 +202,7 @@ Status put_in_place(const std::string& temporary, const std::string& path, bool 
 
 // Before anything is made. Of what comes later, put_in_place() says so.
 Status may_be_made(const std::string& path, bool must_be_new) {
-  return must_be_new && is_something_at(path) ? Status(taken(path)) : ok();
+  return must_be_new && has_entry(path) ? Status(taken(path)) : ok();
 }
 
 }  // namespace
@@ -216,7 +216,7 @@ Status rewrite(const Rewrite& asked) {
   const auto may_replace = [&] { return what.may_replace ? what.may_replace(what.path) : ok(); };
   LINKSPAN_CHECK(may_replace());
   // Where nothing is, nothing was read that the rename would be held against.
-  const bool to_free_name = what.must_be_new || (what.may_replace && !is_something_at(what.path));
+  const bool to_free_name = what.must_be_new || (what.may_replace && !has_entry(what.path));
   Temporary temporary(dir_name(what.path) + "/" + restore_temporary(what.origin, ::getpid()));
   LINKSPAN_CHECK(write_temporary(what, original, &temporary));
   LINKSPAN_CHECK(may_replace());
