@@ -404,7 +404,7 @@ void add_token(CLI::App& app, CommandLine& line) {
                    "what it may see: a route or a path below one, with =ro, =append, =no-delete or "
                    "=rw; may be repeated (default: all routes of the token, with its rights)")
       ->type_name("PATH[=RIGHTS]")
-      ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--rights", narrow.rights, "at most these in all routes")
       ->type_name("RIGHTS")

@@ -97,11 +97,17 @@ MountQueries MountSession::queries() {
           .ownership = options_.ownership,
           .owner = ::getuid(),
           .read_only = options_.read_only,
-          .drop_everything = [this] { drop_everything(); }};
+          .drop_everything = [this] { drop_everything(); },
+          .settled = [this] { count_conflicts_anew(); }};
 }
 
-// Cheap enough for `status`: the last number seen, asked anew now and then while the router is
-// there, and not for long.
+void MountSession::count_conflicts_anew() {
+  const std::lock_guard lock(mutex_);
+  conflicts_asked_ = {};
+}
+
+// Cheap enough for `status`: the last number seen, asked anew after what this mount did, and now
+// and then, while the router is there, and not for long.
 std::optional<uint64_t> MountSession::conflicts() const {
   const auto now = std::chrono::steady_clock::now();
   const bool connected = client_->link().link == client::Link::connected;

@@ -240,6 +240,7 @@ Result<Answer> Asking::settle() {
   const uint64_t number = get_number(request_, "number");
   if (number == 0) return fail(Code::invalid, "\"number\" is missing: that of a conflict");
   LINKSPAN_TRY(const auto reply, mount_.client->settle(call_, {{}, Seq{number}}));
+  mount_.settled();
   return Answer{};
 }
 

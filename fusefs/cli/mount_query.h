@@ -37,6 +37,7 @@ struct MountQueries {
   bool read_only = false;  // nothing may be written through this mount
   // Drops what this mount and the kernel cached; returns when that is done.
   std::function<void()> drop_everything;
+  std::function<void()> settled = [] {};  // a conflict was
 
   // Any thread, several at once. Waits at most the route's timeout (while the router is away 10 s,
   // counted from when it went), or until caller.cancel.

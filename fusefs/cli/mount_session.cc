@@ -125,10 +125,13 @@ Status MountSession::attach(client::CancelToken* cancel) {
     vfs.on_loss = [](const std::string& text) {
       fuse::log(fuse::LogLevel::error, printable(text));
     };
-    vfs.on_conflict = [](const std::string& text) {
+    vfs.on_wal_refused = [](const std::string& text) {
       fuse::log(fuse::LogLevel::warning, printable(text));
     };
-    vfs.on_wal_refused = vfs.on_conflict;
+    vfs.on_conflict = [this](const std::string& text) {
+      count_conflicts_anew();
+      fuse::log(fuse::LogLevel::warning, printable(text));
+    };
     part.vfs = vfs::make_vfs(client_.get(), part.notifier.get(), vfs);
     part.own = std::make_unique<fuse::OwnCalls>(part.vfs.get(), part.notifier.get());
     routes->push_back(std::move(part));

@@ -110,6 +110,7 @@ class MountSession final : public client::SessionListener {
   std::string changes(bool json);
   MountQueries queries();
   std::optional<uint64_t> conflicts() const;
+  void count_conflicts_anew();
 
   void drop_everything();
   void sync(client::CancelToken* cancel, std::vector<Error>* failures);

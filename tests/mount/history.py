@@ -904,6 +904,18 @@ def test_theirs_and_merged(lab):
     equal(texts[-2:], ["the plan of A\n", "the plan of B\n"], "what was replaced stays in the history")
 
 
+def test_status_counts_conflicts_at_once(lab):
+    a, b = trees(lab)
+
+    def count():
+        return json.loads((b / ".linkspan/status.json").read_text())["conflicts"]
+    before = count()
+    number = conflict(a, b, "memory/counted.md")
+    equal(count(), before + 1, "where it was refused")
+    run("resolve", str(number), "--ours", "--mount", str(b))
+    equal(count(), before, "where it was settled")
+
+
 def open_conflicts(tree):
     return [int(name.split("-")[0]) for name in os.listdir(tree / ".linkspan/conflicts")]
 

@@ -43,8 +43,8 @@ def test_narrowed_for_sub_agents(lab):
            f"echo theirs > {tree}/projects/y/a; echo top > {tree}/top")
 
         # Through the mount, as root or whoever mounted.
-        made = json.loads(narrow("--route", "memory/projects/x", "--sandbox", "reviewer", "--expires", "1h", "--json",
-                                 "--out", f"{base}/child.token", top))
+        made = json.loads(narrow("--sandbox", "reviewer", "--expires", "1h", "--json", "--out", f"{base}/child.token",
+                                 "--route", "memory/projects/x", top))
         equal("token" in made, False, "it is in the file only")
         equal((made["file"], made["principal"], made["sandbox"]), (f"{base}/child.token", "agent", "box/reviewer"))
         equal([(route["path"], route["rights"], [r["path"] for r in route["reaches"]]) for route in made["routes"]],
