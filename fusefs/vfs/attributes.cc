@@ -9,6 +9,8 @@ namespace linkspan::vfs {
 
 namespace {
 
+constexpr std::chrono::seconds kLooks{1};  // after it was changed, if it does at all
+
 void lay_over(Attr* attr, const OpenFile& file, const OpenFile::View& view) {
   attr->size = view.size;
   // Nobody shall take an unsaved file for one hole.
@@ -88,20 +90,27 @@ Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino, std::optional<Hand
   const Doing doing = begin(c);
   std::optional<ToldSizes::Asking> asking;
   if (handle) asking.emplace(&kernel_.sizes(), ino, c.tid);
-  // With a handle it is read(2) that asks; its process hears nothing.
-  const auto file = handle || !options_.route.writable() ? nullptr : files_.find(ino);
+  const bool tracked = options_.route.writable();
+  const auto open = tracked && handle ? files_.handle(*handle) : nullptr;
+  const auto file = open ? open->file : tracked ? files_.find(ino) : nullptr;
   Sight told = file ? file->sight({}, 0) : Sight{};
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   forget_evicted();
-  LINKSPAN_TRY(const AttrReply reply,
-               attr_reply(doing, std::move(known), asked,
-                          ToldSizes::Asker{c.tid, asking ? &*asking : nullptr}));
-  const auto view = file ? file->view() : std::nullopt;
-  if (view || (file && reply.timeout > 0)) {  // else the kernel may ignore it
-    told.version = view ? view->base : reply.attr.version;
-    told.size = reply.attr.size;
-    files_.told(ino, processes_.of_thread(c.tid), told);
-  }
+  LINKSPAN_TRY(AttrReply reply, attr_reply(doing, std::move(known), asked,
+                                           ToldSizes::Asker{c.tid, asking ? &*asking : nullptr}));
+  if (!file) return reply;
+  const auto view = file->view();
+  const bool sure = view || reply.timeout > 0;  // else the kernel may ignore it
+  told.version = view ? view->base : reply.attr.version;
+  told.size = reply.attr.size;
+  const Process process = processes_.of_thread(c.tid);
+  // With a handle read(2) asks, or lseek(2), and its process may not hear the size: an fstat(2)
+  // that follows shall come here, too.
+  if (open && !file->knows_size(process, told.version, open->looking) &&
+      kernel_.sizes().changed_within(ino, kLooks))
+    reply.timeout = 0;
+  else if (!open && sure)
+    files_.told(*file, process, told);
   return reply;
 }
 

@@ -108,6 +108,7 @@ class OpenFile {
   // was at `sight()`.
   Sight sight(Version version, uint64_t size) const;
   void told(const Sight& sight, Looking* looking);
+  bool knows_size(const Process& process, Version version, const Looking& looking) const;
 
   // The first byte of data (or of a hole) at or after `offset`, which `base` tells. None: what lies
   // beneath is not what `base` is about, or the file is clean.

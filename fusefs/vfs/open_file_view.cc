@@ -81,6 +81,11 @@ Sight OpenFile::sight(Version version, uint64_t size) const {
   return sights_.now(version, size);
 }
 
+bool OpenFile::knows_size(const Process& process, Version version, const Looking& looking) const {
+  std::lock_guard lock(mutex_);
+  return sights_.knows_size(process, version, looking);
+}
+
 void OpenFile::told(const Sight& sight, Looking* looking) {
   std::lock_guard lock(mutex_);
   looking->told = sight;

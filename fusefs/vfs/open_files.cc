@@ -129,11 +129,14 @@ void OpenFiles::locks_lost(Ino ino) {
     if (handle->file->ino == ino && handle->locks) handle->locks_lost = true;
 }
 
-void OpenFiles::told(Ino ino, const Process& process, const Sight& sight) {
-  std::lock_guard lock(mutex_);
-  for (const auto& [h, handle] : handles_)
-    if (handle->file->ino == ino && handle->opener == process)
-      handle->file->told(sight, &handle->looking);
+void OpenFiles::told(OpenFile& file, const Process& process, const Sight& sight) {
+  std::vector<std::shared_ptr<FileHandle>> its;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [h, handle] : handles_)
+      if (handle->file.get() == &file && handle->opener == process) its.push_back(handle);
+  }
+  for (const auto& handle : its) file.told(sight, &handle->looking);
 }
 
 void OpenFiles::read_anew(Ino ino, const Process& opener) {

@@ -77,7 +77,7 @@ class OpenFiles {
   std::vector<Process> readers(Ino ino, const Process& but) const;
 
   // The process is told of the file, as it was then.
-  void told(Ino ino, const Process& process, const Sight& sight);
+  void told(OpenFile& file, const Process& process, const Sight& sight);
 
   // What the process reads next through its handles of the file, it reads anew.
   void read_anew(Ino ino, const Process& opener);

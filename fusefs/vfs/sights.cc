@@ -44,7 +44,7 @@ Sees Sights::read(const Process& process, const How& how, const ReadAt& at, Vers
   began->bytes += at.bytes;
   const bool all = began->bytes >= size;
   // It may stop where the other one ended. The kernel's reads tell nothing of that.
-  if (process && looking->told && changed(process, *looking->told, version))
+  if (!knows_size(process, version, *looking))
     return how.direct && all ? Sees::content : Sees::half;
   return how.exact && !all ? Sees::nothing : Sees::content;
 }

@@ -49,6 +49,10 @@ class Sights {
 
   // What the process is told of a file of that size.
   Sight now(Version version, uint64_t size) const { return {edits_, version, size, 0}; }
+  // It was told the size that the version, and what is unsaved over it, has.
+  bool knows_size(const Process& process, Version version, const Looking& looking) const {
+    return !process || !looking.told || !changed(process, *looking.told, version);
+  }
   // The process reads of a file of that size; one at 0 begins.
   struct How {
     bool direct = false;  // no more than it asked for

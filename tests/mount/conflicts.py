@@ -305,6 +305,25 @@ def test_a_refused_process_goes_on_after_it_has_read(lab):
     with_eyes.end()
 
 
+def test_who_reads_with_the_size_of_before_is_refused(lab):
+    """Many programs read as many bytes as fstat said, and seek no end."""
+    for looks in (False, True):
+        mine, theirs = (f"{mount}/memory/size-{looks}" for mount in lab.mounts[:2])
+        put(mine, TEXT)
+        fd = os.open(mine, os.O_RDWR)
+        size = os.fstat(fd).st_size
+        put(theirs, slurp(theirs) + b"four\n")
+        if looks:
+            os.lseek(fd, 0, os.SEEK_END)  # the kernel asks for itself
+            size = os.fstat(fd).st_size
+        read = os.pread(fd, size, 0)
+        equal(read, TEXT + b"four\n" if looks else TEXT)
+        os.pwrite(fd, read.replace(b"one", b"ONE"), 0)
+        os.ftruncate(fd, size)
+        equal(errno_of(os.close, fd), 0 if looks else errno.ESTALE, f"looks: {looks}")
+        equal(slurp(theirs), b"ONE\ntwo\nthree\nfour\n" if looks else TEXT + b"four\n")
+
+
 def test_the_mount_says_where_the_bytes_are(lab):
     a, b = both(lab, "told", TEXT)
     equal(a.do("rewrite", b"theirs\n"), ("", 0))
