@@ -582,7 +582,10 @@ def test_eight_writers_by_save_in_the_middle(lab):
 
 
 def test_eight_writers_in_place(lab):
-    equal(eight_writers(lab, "eight-place.md", ["add_in_place"], b"# Memory\n"), 0, "additions were refused")
+    # Who has opened the file, and not read it yet, as another rewrites it, is refused, since he may stop at the size of
+    # before: only as they all begin, before descriptors are opened past the pages.
+    refused = eight_writers(lab, "eight-place.md", ["add_in_place"], b"# Memory\n")
+    check(refused <= 3, f"{refused} additions were refused")
 
 
 def test_eight_writers_of_one_mount_and_of_two(lab):
