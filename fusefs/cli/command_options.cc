@@ -258,7 +258,8 @@ void add_log(CLI::App& app, CommandLine& line) {
           "only later ones: how long ago (90s, 15m, 2h, 3d, 1w), today, yesterday, or a date "
           "like 2026-11-20T14:30 (local; UTC with a Z)")
       ->type_name("TIME");
-  command->add_option("--author", log.author, "only those of this principal")->type_name("NAME");
+  command->add_option("--author", log.author, "only those of this principal, or PRINCIPAL@SANDBOX")
+      ->type_name("NAME");
   command->add_flag("--deleted", log.deleted,
                     "files that were deleted under PATH, and what brings each back");
   command

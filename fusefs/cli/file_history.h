@@ -29,6 +29,7 @@ struct HistoryLine {
   bool after_deletion = false;  // version
 
   Time at() const { return version ? version->at : change->at; }
+  const std::string& sandbox() const { return version ? version->sandbox : change->sandbox; }
   const std::string& principal() const { return version ? version->principal : change->principal; }
 };
 

@@ -77,7 +77,7 @@ class Log {
  private:
   // Asks for the newest; `take` says whether one counts.
   Status collect(const std::string& what, const std::function<bool(const Change&)>& take);
-  bool is_asked_for(Time at, const std::string& principal) const;
+  bool is_asked_for(Time at, const std::string& principal, const std::string& sandbox) const;
   bool is_about(const Change& change) const;
   Status read(FileHistory* history);
   Status read_renames(FileHistory* history);
@@ -99,6 +99,7 @@ class Log {
   void print_deleted(const Change& change, const Deleted& is);
   Status tell_others(const FileHistory& shown);
   Status known();
+  void say_nothing() const;
 
   const LogCommandOptions& options_;
   const Place place_;
@@ -106,7 +107,8 @@ class Log {
   QueryClient client_;
   std::vector<Change> found_;  // ascending
   bool nothing_ = true;        // was found
-  bool more_ = false;          // is older than what is shown
+  bool none_asked_for_ = false;
+  bool more_ = false;  // is older than what is shown
   bool told_more_ = false;
 };
 
@@ -160,8 +162,11 @@ void Log::print_change(const Change& change) {
   print_line(change.at, who(change.principal, change.sandbox), what, rest + from);
 }
 
-bool Log::is_asked_for(Time at, const std::string& principal) const {
-  return at >= since_ && (options_.author.empty() || principal == options_.author);
+// As the log prints them, too: NAME@SANDBOX. (A principal's name may have an @ of its own.)
+bool Log::is_asked_for(Time at, const std::string& principal, const std::string& sandbox) const {
+  const std::string& author = options_.author;
+  return at >= since_ &&
+         (author.empty() || author == principal || author == principal + "@" + sandbox);
 }
 
 // As many of the newest versions as may be shown, and one more if there are more.
@@ -170,7 +175,7 @@ Status Log::read(FileHistory* history) {
   history->whole = true;
   LINKSPAN_CHECK(client_.versions(place_.route.path, history->ino, [&](const VersionInfo& info) {
     history->versions.push_back(info);
-    counted += is_asked_for(info.at, info.principal);
+    counted += is_asked_for(info.at, info.principal, info.sandbox);
     return history->whole = info.at >= since_ && counted <= options_.limit;
   }));
   return read_renames(history);
@@ -199,9 +204,11 @@ Status Log::read_renames(FileHistory* history) {
 
 Status Log::print_file(FileHistory history) {
   auto lines = lines_of(history);
-  std::erase_if(lines,
-                [&](const auto& line) { return !is_asked_for(line.at(), line.principal()); });
+  std::erase_if(lines, [&](const auto& line) {
+    return !is_asked_for(line.at(), line.principal(), line.sandbox());
+  });
   nothing_ = false;
+  none_asked_for_ = lines.empty();
   more_ = lines.size() > options_.limit;
   if (more_) lines.erase(lines.begin(), lines.end() - options_.limit);
   for (const auto& line : lines) {
@@ -277,16 +284,17 @@ Status Log::tell_others(const FileHistory& shown) {
 }
 
 Status Log::collect(const std::string& what, const std::function<bool(const Change&)>& take) {
-  const LogQuery query{place_.route.path, place_.inside, options_.author, what, since_, {},
-                       SIZE_MAX};
+  const bool plain = options_.author.find('@') == std::string::npos;  // the router looks for it
+  const LogQuery query{
+      place_.route.path, place_.inside, plain ? options_.author : "", what, since_, {}, SIZE_MAX};
   LINKSPAN_CHECK(client_.changes(query, [&](const Change& change) {
-    if (!is_asked_for(change.at, change.principal) || !take(change)) return true;
+    if (!is_asked_for(change.at, change.principal, change.sandbox) || !take(change)) return true;
     more_ = found_.size() == options_.limit;
     if (!more_) found_.push_back(change);
     return !more_;
   }));
   std::reverse(found_.begin(), found_.end());
-  nothing_ = found_.empty();
+  none_asked_for_ = nothing_ = found_.empty();
   return ok();
 }
 
@@ -426,12 +434,22 @@ Status Log::deleted() {
   return ok();
 }
 
+void Log::say_nothing() const {
+  std::string of;
+  if (!options_.author.empty()) of += " by " + printable(options_.author);
+  if (since_.ns != 0) of += " since " + format_time(since_);
+  say("no " + std::string(options_.deleted ? "deletion" : "change") + " of " +
+      printable(place_.file) + of);
+}
+
 Status Log::close() {
   std::cout << std::flush;
   if (more_ && !options_.json)
     say("these are the newest " + std::to_string(options_.limit) + "; there are more: -n " +
         std::to_string(options_.limit * 10) + " shows more of them");
-  return known();
+  LINKSPAN_CHECK(known());
+  if (none_asked_for_ && !options_.json) say_nothing();
+  return ok();
 }
 
 }  // namespace

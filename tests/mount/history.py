@@ -85,6 +85,11 @@ def test_saves_on_one_mount_are_read_in_the_log_of_the_other(lab):
     text = run("log", "-n", "1", str(b / path)).text
     check("agent-2@sandbox-2" in text and f"v{numbers[-1]}" in text and text.count("\n") == 1, text)
     equal([v["version"] for v in log("--author", "agent-1", str(a / path))][-1], numbers[-2])
+    equal(log("--author", "agent-1@sandbox-1", str(a / path)), log("--author", "agent-1", str(a / path)))
+    equal(log("--author", "agent-1@sandbox-1", str(a / "memory")), log("--author", "agent-1", str(a / "memory")))
+    for of in (path, "memory"):
+        done = run("log", "--author", "agent-1@sandbox-2", "--since", "1h", str(a / of))
+        check(not done.text and f"no change of {a / of} by agent-1@sandbox-2 since 20" in done.said, done.said)
     equal(log("--since", "2030-01-01", str(a / path)), [])
     equal(len(log("--since", "1h", "-n", "1000", str(a / path))), len(log("-n", "1000", str(a / path))))
 
@@ -226,8 +231,8 @@ def test_editors_that_move_the_file_away_go_on_with_its_history(lab):
     check((b / name).read_text().startswith("1st"))
 
 
-def test_what_is_written_to_a_file_that_the_mount_replaced_meanwhile_is_kept(lab):
-    """As a version of that file, which has no name any more. (Replaced by another mount: conflicts.py.)"""
+def test_what_is_written_to_a_file_that_its_writer_replaced_meanwhile_is_kept(lab):
+    """As a version of that file, which has no name any more. (Replaced by another process: conflicts.py.)"""
     a, b = trees(lab)
     name = "memory/replaced"
     (a / name).write_text("before")
@@ -349,6 +354,7 @@ def test_a_name_that_never_was(lab):
     equal(log("--author", "nobody-at-all", str(path)), [])
     os.mkdir(a / "memory/quiet")
     equal(log("--deleted", str(a / "memory/quiet")), [])
+    check(f"no deletion of {a / 'memory/quiet'}\n" in run("log", "--deleted", str(a / "memory/quiet")).said)
 
 
 def test_restore_a_version(lab):
