@@ -133,10 +133,10 @@ class MountSession final : public client::SessionListener {
   std::atomic<bool> asking_changes_{false};  // somebody asks the router for them
   mutable std::mutex mutex_;  // leaf, of the next five; not held during any call but of mountinfo
   std::vector<std::pair<std::string, dev_t>> binds_;  // the workspace and what is exposed
-  std::shared_ptr<const Routes> routes_;
-  std::vector<Change> changes_;                                    // as last seen
-  mutable std::optional<uint64_t> conflicts_;                      // as last seen
+  std::vector<Change> changes_;                       // as last seen
+  mutable std::optional<uint64_t> conflicts_;         // as last seen
   mutable std::chrono::steady_clock::time_point conflicts_asked_;  // begun
+  std::shared_ptr<const Routes> routes_;  // after these: its background threads tell them
 
   fuse::MountSet mounts_;  // after what it serves: goes first
   bool closed_ = false;

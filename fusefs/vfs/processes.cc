@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <string>
 
 namespace linkspan::vfs {
@@ -45,28 +44,39 @@ uint64_t start_of(const std::string& stat) {
   return std::strtoull(stat.c_str() + at, nullptr, 10);
 }
 
-// A number that no other process has, where pidfds have a file system of their own (Linux 6.9).
-std::optional<uint64_t> number_of(int32_t pid) {
+// Whether pidfds have a file system of their own, so that a pidfd's inode is a number that no other
+// process has (Linux 6.9).
+bool has_pidfs() {
   constexpr decltype(statfs::f_type) kPidFs = 0x50494446;  // PID_FS_MAGIC
-  const auto fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  if (fd < 0) return std::nullopt;
+  const auto fd = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  if (fd < 0) return false;
   struct statfs fs {};
-  struct stat file {};
-  const bool known = ::fstatfs(fd, &fs) == 0 && fs.f_type == kPidFs && ::fstat(fd, &file) == 0;
+  const bool known = ::fstatfs(fd, &fs) == 0;
   ::close(fd);
-  return known ? std::optional<uint64_t>(file.st_ino) : std::nullopt;
+  return known && fs.f_type == kPidFs;
+}
+
+// 0: it is gone, or no descriptor is free.
+uint64_t pidfd_inode(int32_t pid) {
+  const auto fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) return 0;
+  struct stat file {};
+  const bool known = ::fstat(fd, &file) == 0;
+  ::close(fd);
+  return known ? file.st_ino : 0;
 }
 
 // /proc/PID/stat only on kernels of before: on later ones it waits while the process is in an
 // execve(2), which closes its descriptors, and so waits for us.
 Process look_up(int32_t tid) {
+  static const bool pidfs = has_pidfs();
   const std::string status = slurp("/proc/" + std::to_string(tid) + "/status");
   Process process;
   process.pid = static_cast<int32_t>(field(status, "\nTgid:"));
   if (process.pid == 0) return {};
-  const auto number = number_of(process.pid);
-  process.start =
-      number ? *number : start_of(slurp("/proc/" + std::to_string(process.pid) + "/stat"));
+  process.start = pidfs ? pidfd_inode(process.pid)
+                        : start_of(slurp("/proc/" + std::to_string(process.pid) + "/stat"));
+  if (pidfs && process.start == 0) return {};
   return process;
 }
 
