@@ -1,5 +1,4 @@
-// A thread for what may block for the store but belongs to no caller: ending sessions, mutations
-// that were held back, sweeping.
+// A thread for what may block for the store but belongs to no caller.
 #pragma once
 
 #include <condition_variable>
