@@ -90,28 +90,33 @@ Result<AttrReply> RouteVfs::getattr(const Caller& c, Ino ino, std::optional<Hand
   const Doing doing = begin(c);
   std::optional<ToldSizes::Asking> asking;
   if (handle) asking.emplace(&kernel_.sizes(), ino, c.tid);
-  const bool tracked = options_.route.writable();
-  const auto open = tracked && handle ? files_.handle(*handle) : nullptr;
-  const auto file = open ? open->file : tracked ? files_.find(ino) : nullptr;
-  Sight told = file ? file->sight({}, 0) : Sight{};
+  const auto file = options_.route.writable() ? files_.find(ino) : nullptr;
+  const Sight before = file ? file->sight({}, 0) : Sight{};
   LINKSPAN_TRY(KnownNode known, tree_.node(doing, ino));
   forget_evicted();
   LINKSPAN_TRY(AttrReply reply, attr_reply(doing, std::move(known), asked,
                                            ToldSizes::Asker{c.tid, asking ? &*asking : nullptr}));
-  if (!file) return reply;
-  const auto view = file->view();
-  const bool sure = view || reply.timeout > 0;  // else the kernel may ignore it
-  told.version = view ? view->base : reply.attr.version;
-  told.size = reply.attr.size;
+  if (file) tells_size(c, *file, handle, before, &reply);
+  return reply;
+}
+
+// Who has the file open hears its size, as it was at `seen` or later.
+void RouteVfs::tells_size(const Caller& c, OpenFile& file, std::optional<Handle> handle, Sight seen,
+                          AttrReply* reply) {
+  const auto view = file.view();
+  const bool kernel_takes_it = view || reply->timeout > 0;  // else it may ignore it
+  seen.version = view ? view->base : reply->attr.version;
+  seen.size = reply->attr.size;
   const Process process = processes_.of_thread(c.tid);
   // With a handle read(2) asks, or lseek(2), and its process may not hear the size: an fstat(2)
   // that follows shall come here, too.
-  if (open && !file->knows_size(process, told.version, open->looking) &&
-      kernel_.sizes().changed_within(ino, kLooks))
-    reply.timeout = 0;
-  else if (!open && sure)
-    files_.told(*file, process, told);
-  return reply;
+  if (const auto open = handle ? files_.handle(*handle) : nullptr) {
+    if (!file.knows_size(process, seen.version, open->read_state) &&
+        kernel_.sizes().changed_within(file.ino, kLooks))
+      reply->timeout = 0;
+  } else if (kernel_takes_it) {
+    files_.told_size(file, process, seen);
+  }
 }
 
 // ---- setattr --------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "linkspan/forked.h"
+
 namespace linkspan::vfs {
 namespace {
 
@@ -25,34 +27,53 @@ void BaseVersions::read(const Process& process, const Base& what,
   std::lock_guard lock(mutex_);
   if (process) note(process, {what, true}, name);
   note(Process{}, {what}, name);
-  if (!process || !former || name == former) return;
-  // The numbers go on from one save to the next, so a later one is of a later file of that name.
-  const Known known = newest(process, {what, true});
-  const Known* older = by_name_.find(NameKey{process, *former});
-  if (!older || newest(process, *older).base.version < known.base.version)
+  if (process && name != former) note_former(process, newest(process, {what, true}), former);
+}
+
+// The numbers go on from one save to the next, so a later one is of a later file of that name;
+// those of a file that was replaced are counted apart from then on.
+void BaseVersions::note_former(const Process& process, const Known& known,
+                               const std::optional<cache::Name>& former) {
+  if (!former) return;
+  const auto later = [](Version a, Version b) { return a.value % kForked > b.value % kForked; };
+  const Known* last = by_name_.find(NameKey{process, *former});
+  if (!last || last->base.ino == known.base.ino ||
+      later(known.base.version, newest(process, *last).base.version))
     by_name_.put(NameKey{process, *former}, known);
 }
 
 void BaseVersions::wrote(const Process& process, const Base& what,
-                         const std::optional<cache::Name>& name) {
+                         const std::optional<cache::Name>& name,
+                         const std::optional<cache::Name>& former) {
   std::lock_guard lock(mutex_);
-  if (process) note(process, {what}, name);
-  note(Process{}, {what}, name);
+  // A file that was replaced has the name no more, though that may not be known here.
+  const bool named = name && what.version.value < kForked;
+  const auto& had = named ? former : name ? name : former;
+  if (process) note(process, {what}, named ? name : std::nullopt);
+  note(Process{}, {what}, named ? name : std::nullopt);
+  if (!process || !had || (named && name == had)) return;
+  const Known* last = by_name_.find(NameKey{process, *had});
+  note_former(process, {what, last && last->read}, had);
 }
 
 void BaseVersions::read_rewrite(const Process& process, const Base& of,
-                                const std::optional<cache::Name>& name) {
+                                const std::optional<cache::Name>& name,
+                                const std::optional<cache::Name>& former) {
   std::lock_guard lock(mutex_);
   if (!process) return;
   const Known known{of, true, !of.version};
   by_node_.put(NodeKey{process, of.ino}, known);
   if (name) by_name_.put(NameKey{process, *name}, known);
+  if (name != former) note_former(process, known, former);
 }
 
 void BaseVersions::read_half(const Process& process, const Base& what,
-                             const std::optional<cache::Name>& name) {
+                             const std::optional<cache::Name>& name,
+                             const std::optional<cache::Name>& former) {
   std::lock_guard lock(mutex_);
-  if (process) note(process, {what, true, true}, name);
+  if (!process) return;
+  note(process, {what, true, true}, name);
+  if (name != former) note_former(process, {what, true, true}, former);
 }
 
 void BaseVersions::changed_here(const Base& before, const Base& now) {
@@ -62,11 +83,13 @@ void BaseVersions::changed_here(const Base& before, const Base& now) {
   own_.put(now.ino, Run{goes_on ? last->from : before.version, now.version});
 }
 
-Basis BaseVersions::basis(const Process& process, Ino ino, const std::optional<cache::Name>& name) {
+Basis BaseVersions::basis(const Process& process, Ino ino, const std::optional<cache::Name>& name,
+                          const std::optional<cache::Name>& former) {
   std::lock_guard lock(mutex_);
   for (const Process& who : {process, Process{}}) {
     const Known* known = by_node_.find(NodeKey{who, ino});
     if (!known && name) known = by_name_.find(NameKey{who, *name});
+    if (!known && former && who) known = by_name_.find(NameKey{who, *former});
     if (known) return {last_of(ino, newest(who, *known)), known->read};
   }
   return {};

@@ -49,18 +49,23 @@ class BaseVersions {
   void read(const Process& process, const Base& what, const std::optional<cache::Name>& name,
             const std::optional<cache::Name>& former = std::nullopt);
   // A commit whose outcome the process knows: it wrote all of it, or a part of what it had read.
-  void wrote(const Process& process, const Base& what, const std::optional<cache::Name>& name);
+  void wrote(const Process& process, const Base& what, const std::optional<cache::Name>& name,
+             const std::optional<cache::Name>& former = std::nullopt);
   // What another process of this mount is making of this version, in place. It may not have what
   // the process had read, or written, since that version: a commit comes of both. Version 0:
   // nothing came of it.
-  void read_rewrite(const Process& process, const Base& of, const std::optional<cache::Name>& name);
+  void read_rewrite(const Process& process, const Base& of, const std::optional<cache::Name>& name,
+                    const std::optional<cache::Name>& former = std::nullopt);
   // The process had read a part of what another process of this mount made into this version.
-  void read_half(const Process& process, const Base& what, const std::optional<cache::Name>& name);
+  void read_half(const Process& process, const Base& what, const std::optional<cache::Name>& name,
+                 const std::optional<cache::Name>& former = std::nullopt);
   // A change of this mount's, whoever made it, by which `before` became `now` and nothing else did.
   void changed_here(const Base& before, const Base& now);
 
-  // What a commit by this process to the node is based on.
-  Basis basis(const Process& process, Ino ino, const std::optional<cache::Name>& name);
+  // What a commit by this process to the node is based on. (`former`: as in `read`. What others
+  // know by it is of the other file.)
+  Basis basis(const Process& process, Ino ino, const std::optional<cache::Name>& name,
+              const std::optional<cache::Name>& former = std::nullopt);
   std::optional<Version> of_node(const Process& process, Ino ino,
                                  const std::optional<cache::Name>& name) {
     return basis(process, ino, name).version;
@@ -132,6 +137,8 @@ class BaseVersions {
   Known newest(const Process& process, const Known& known);
   Version last_of(Ino ino, const Known& known);
   void note(const Process& process, const Known& known, const std::optional<cache::Name>& name);
+  void note_former(const Process& process, const Known& known,
+                   const std::optional<cache::Name>& former);
 
   const Clock* const clock_;
   std::mutex mutex_;  // leaf

@@ -80,6 +80,7 @@ Status Commits::commit_layer(const Doing& doing, OpenFile& file,
   if (!request.append) request.base = file.base_of(*layer);
   request.mtime = layer->mtime;
   request.keep_mtime = layer->keep_mtime;
+  request.follow = file.follow(*layer);
   const cache::Ticket ticket = parts_.tree->ticket();
   const auto longer = time_for(layer->buffer->bytes());
   auto reply =
@@ -100,12 +101,13 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   const Attr& result = reply.nodes.front().attr;
   parts_.tree->changed(ticket, reply);
   count_.fetch_add(1);
-  const auto name = parts_.tree->last_name(file.ino);
+  const bool here = file.replaced_here();
   const auto outcome =
       file.committed(layer, result, reply.merged, [&](const OpenFile::Outcome& of) {
         // Before the file is clean: a READ of then must not be answered as what was told before.
         parts_.kernel->sizes().made(file.ino, {result.version, result.size});
-        learn_bases(Base{file.ino, result.version}, name, layer, of, reply.merged);
+        learn_bases(Base{file.ino, result.version}, layer, of, reply.merged);
+        if (reply.nodes.size() > 1) learn_successor(reply.nodes[1].attr, layer, of, here);
       });
   const auto content = content_of(file, layer, outcome, result.size);
   parts_.content->drop(file.ino, result.version);
@@ -143,9 +145,10 @@ std::optional<std::string> Commits::content_of(const OpenFile& file, const Layer
   return content;
 }
 
-void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& name,
-                          const Layer& layer, const OpenFile::Outcome& outcome, bool merged) {
-  for (const Process& process : outcome.half) parts_.bases->read_half(process, base, name);
+void Commits::learn_bases(const Base& base, const Layer& layer, const OpenFile::Outcome& outcome,
+                          bool merged) {
+  const auto name = parts_.tree->last_name(base.ino), former = parts_.tree->former_name(base.ino);
+  for (const Process& process : outcome.half) parts_.bases->read_half(process, base, name, former);
   if (outcome.as_seen) {
     std::vector<Process> know;  // all of it: they wrote all, or had read what their part went into
     for (const Process& process : outcome.knowers)
@@ -153,14 +156,27 @@ void Commits::learn_bases(const Base& base, const std::optional<cache::Name>& na
         know.push_back(process);
     parts_.bases->changed_here({base.ino, outcome.before}, base);
     for (const Process& process : know) {
-      parts_.bases->wrote(process, base, name);
+      parts_.bases->wrote(process, base, name, former);
       // The kernel wrote a shared mapping back, for nobody in particular.
       if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);
     }
   } else if (!merged && layer.buffer->whole()) {
-    for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, name);
+    for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, name, former);
   }
   // Else others' changes are in it that nobody here has read.
+}
+
+// The file that took its place got what was written, too. It is known to who wrote all of it; and
+// who has only ever written goes on overwriting what this mount did (`here`), as BaseVersions says.
+void Commits::learn_successor(const Attr& now, const Layer& layer, const OpenFile::Outcome& outcome,
+                              bool here) {
+  const Base made{now.ino, now.version};
+  const auto name = parts_.tree->last_name(now.ino);
+  parts_.bases->changed_here({now.ino, Version{now.version.value - 1}}, made);
+  const bool all = !layer.base && layer.buffer->whole();  // no merge, nor a part
+  for (const Process& process : outcome.knowers)
+    if (all || (here && !parts_.bases->read_by(process, now.ino, name)))
+      parts_.bases->wrote(process, made, name);
 }
 
 Status Commits::drop_doomed(OpenFile& file) {
@@ -203,10 +219,10 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
 // The layer's bytes are the router's, or nobody's.
 void Commits::let_go(OpenFile& file, const Layer& layer) {
   parts_.tree->client()->forget_operation(layer.operation);
-  const auto name = parts_.tree->last_name(file.ino);
+  const auto name = parts_.tree->last_name(file.ino), former = parts_.tree->former_name(file.ino);
   file.drop_lowest([&](const std::vector<Process>& misled) {
     for (const Process& process : misled)
-      parts_.bases->read_rewrite(process, Base{file.ino, Version{}}, name);
+      parts_.bases->read_rewrite(process, Base{file.ino, Version{}}, name, former);
   });
   parts_.kernel->drop_content(file.ino);
   parts_.files->retire(file.ino);
@@ -309,6 +325,8 @@ void Commits::commit_in_background(Ino ino, client::CancelToken* stop) {
   const auto file = parts_.files->find(ino);
   if (!file) return;
   if (const auto wait = writer_may_need(*file); wait.count() > 0) return schedule(ino, wait);
+  // (OpenFile::last_layer)
+  if (file->only_truncated() && file->replaced_here() && parts_.files->handles_of(ino) > 0) return;
   const CommitPart part{{}, /*bare=*/file->only_truncated()};
   const auto status = commit(Doing::until_timeout(*parts_.options, stop), *file, part);
   if (status.ok() || status.code() == Code::conflict) {  // told to whom it concerns

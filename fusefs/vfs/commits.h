@@ -82,8 +82,10 @@ class Commits {
                  const MutationReply& reply);
   std::optional<std::string> content_of(const OpenFile& file, const Layer& layer,
                                         const OpenFile::Outcome& outcome, uint64_t size);
-  void learn_bases(const Base& base, const std::optional<cache::Name>& name, const Layer& layer,
-                   const OpenFile::Outcome& outcome, bool merged);
+  void learn_bases(const Base& base, const Layer& layer, const OpenFile::Outcome& outcome,
+                   bool merged);
+  void learn_successor(const Attr& now, const Layer& layer, const OpenFile::Outcome& outcome,
+                       bool here);
   Status drop_doomed(OpenFile& file);  // with the turn
   void failed(OpenFile& file, const Layer& layer, const Error& error);
   void let_go(OpenFile& file, const Layer& layer);

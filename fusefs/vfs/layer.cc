@@ -56,6 +56,13 @@ bool Layer::known_writers() const {
                      [](const Part& p) { return p.party.process || !(p.wrote || p.truncated); });
 }
 
+bool Layer::has_known_writer(const std::optional<Process>& but) const {
+  if (but && !*but) return false;
+  return std::any_of(parts.begin(), parts.end(), [&](const Part& p) {
+    return (p.wrote || p.truncated) && p.party.process && p.party.process != but;
+  });
+}
+
 bool Layer::rests_on(const Layer& beneath) const {
   return std::all_of(parts.begin(), parts.end(), [&](const Part& p) {
     return !(p.wrote || p.truncated) || p.blind || beneath.knows(p.party.process);

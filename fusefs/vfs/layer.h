@@ -61,9 +61,11 @@ struct Layer {
   // What is in it by now was read, or may have been; `half`: with parts of something else.
   void read_by(const Process& process, bool half = false);
 
-  bool has_part(const Party& party) const;      // it wrote or truncated
-  bool others_have(const Party& than) const;    // others wrote or truncated
-  bool known_writers() const;                   // nobody wrote that is not known
+  bool has_part(const Party& party) const;    // it wrote or truncated
+  bool others_have(const Party& than) const;  // others wrote or truncated
+  bool known_writers() const;                 // nobody wrote that is not known
+  // Somebody wrote or truncated who is known, and is not that process; which may be any, unknown.
+  bool has_known_writer(const std::optional<Process>& but) const;
   bool knows(const Process& process) const;     // what is in it: wrote it, or read all of it
   bool knows(const Party& party) const;         // or whoever shares its descriptor
   bool has_read(const Process& process) const;  // some of it

@@ -148,10 +148,11 @@ Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
 
 // What was removed need not be committed: only its own open handles can see it. What was replaced
 // is committed all the same: who writes to it may not know, and the router keeps it.
-void RouteVfs::without_names(const MutationReply& reply, bool removed) {
+void RouteVfs::without_names(const MutationReply& reply, const std::optional<Process>& replacing) {
   for (const Node& node : reply.nodes) {
     if (node.attr.nlink > 0) continue;
-    if (const auto file = files_.find(node.attr.ino); file && removed) file->set_orphan();
+    if (const auto file = files_.find(node.attr.ino))
+      replacing ? file->replaced_by(*replacing) : file->set_orphan();
     if (files_.handles_of(node.attr.ino) == 0) content_.drop(node.attr.ino);
   }
 }
@@ -170,7 +171,7 @@ Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bo
   LINKSPAN_TRY(const MutationReply reply, std::move(answer));
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, Ino{}}}, {parent}});
   names_moved({{parent, name}});
-  without_names(reply, /*removed=*/true);
+  without_names(reply, /*replacing=*/{});
   bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
   return ok();
 }
@@ -301,7 +302,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   tree_.changed(ticket, reply,
                 {{{target, moved.ino}, {source, source_after}}, {source.parent, target.parent}});
   names_moved({source, target});
-  without_names(reply, /*removed=*/false);
+  without_names(reply, process);
   const auto read = bases_.of_name(process, source, moved.ino);
   bases_.forget_name(process, source);
 

@@ -33,6 +33,7 @@ bool OpenFile::lay(const Beneath& beneath) {
   if (beneath.moment != moment_) return false;
   base_ = beneath.version;
   base_size_ = beneath.size;
+  clean_edits_ = sights_.now({}, 0).edits;
   return true;
 }
 
@@ -138,9 +139,9 @@ void OpenFile::synchronised(const Process& process) {
   goes_on(process);
 }
 
-void OpenFile::begin_anew(Looking* looking) {
+void OpenFile::begin_anew(ReadState* read_state) {
   std::lock_guard lock(mutex_);
-  *looking = {};
+  *read_state = {};
 }
 
 void OpenFile::may_have_read(const std::vector<Process>& others) {
@@ -305,10 +306,14 @@ std::optional<Time> OpenFile::unsaved_since() const {
 uint64_t OpenFile::last_layer(const CommitPart& part) const {
   std::lock_guard lock(mutex_);
   if (layers_.empty()) return 0;
+  // Of a replaced file a truncation waits for what is written over it, or for the last close: it
+  // would be in the old file alone, and what comes next rest on that.
+  const auto stays = [this](const Layer& layer) { return replaced_by_ && layer.bare(); };
   if (part.whose)
     for (auto at = layers_.rbegin(); at != layers_.rend(); ++at)
-      if ((*at)->has_part(*part.whose)) return (*at)->number;
-  if (part.whose ? waits(*part.whose) : part.bare) return layers_.back()->number;
+      if ((*at)->has_part(*part.whose) && !stays(**at)) return (*at)->number;
+  if (part.whose ? waits(*part.whose) && !stays(*layers_.back()) : part.bare)
+    return layers_.back()->number;
   for (auto at = layers_.rbegin(); at != layers_.rend(); ++at)
     if (!(*at)->bare()) return (*at)->number;
   return layers_.front()->sealed ? layers_.front()->number : 0;
@@ -336,7 +341,7 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bo
     else if (layer.knows(process))
       outcome.knowers.push_back(process);
   }
-  outcome.as_seen ? sights_.became(base_, result.version) : sights_.replaced();
+  outcome.as_seen ? sights_.became(base_, result.version) : sights_.lost();
   learn(outcome);
   if (!layers_.empty() && layers_.front().get() == &layer) pop_lowest();
   for (const auto& above : layers_) {
@@ -368,7 +373,7 @@ void OpenFile::drop_lowest(const std::function<void(const std::vector<Process>&)
                       [&](const Process& process) { return above->has_part(Party{process}); }))
         above->base = Version{};
     unlearn(misled);
-    sights_.replaced();
+    sights_.lost();
   }
   ++moment_;
 }
@@ -379,7 +384,7 @@ std::vector<OpNumber> OpenFile::drop_all() {
   for (const auto& layer : layers_)
     if (layer->operation.value != 0) operations.push_back(layer->operation);
   layers_.clear();
-  sights_.replaced();
+  sights_.lost();
   mixed_ = false;
   ++moment_;
   return operations;
@@ -425,6 +430,21 @@ bool OpenFile::orphan() const {
 void OpenFile::set_orphan() {
   std::lock_guard lock(mutex_);
   orphan_ = true;
+}
+
+void OpenFile::replaced_by(const Process& process) {
+  std::lock_guard lock(mutex_);
+  replaced_by_ = process;
+}
+
+bool OpenFile::replaced_here() const {
+  std::lock_guard lock(mutex_);
+  return replaced_by_.has_value();
+}
+
+bool OpenFile::follow(const Layer& layer) const {
+  std::lock_guard lock(mutex_);
+  return !layer.bare() && layer.has_known_writer(replaced_by_);
 }
 
 }  // namespace linkspan::vfs

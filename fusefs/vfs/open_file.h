@@ -97,18 +97,18 @@ class OpenFile {
     size_t bytes = 0;         // of the answer, in `out`
     std::vector<Range> gaps;  // of the answer, as file offsets: to be read from the base
   };
-  // Fills `out` (`size` zeros) with what is unsaved. None: clean. `looking`: the descriptor's,
+  // Fills `out` (`size` zeros) with what is unsaved. None: clean. `read_state`: the descriptor's,
   // guarded by the file's lock.
   Result<std::optional<Reading>> read(const Reader& reader, uint64_t offset, char* out, size_t size,
-                                      Looking* looking);
-  // It is clean: this version, of that size, is read.
+                                      ReadState* read_state);
+  // It was clean a moment ago: this version, of that size, is read.
   void read_committed(const Reader& reader, const ReadAt& at, Version version, uint64_t size,
-                      Looking* looking);
+                      ReadState* read_state);
   // The process of this descriptor is told of that version, or of what is unsaved over it, as it
   // was at `sight()`.
   Sight sight(Version version, uint64_t size) const;
-  void told(const Sight& sight, Looking* looking);
-  bool knows_size(const Process& process, Version version, const Looking& looking) const;
+  void told_size(const Sight& sight, ReadState* read_state);
+  bool knows_size(const Process& process, Version version, const ReadState& read_state) const;
 
   // The first byte of data (or of a hole) at or after `offset`, which `base` tells. None: what lies
   // beneath is not what `base` is about, or the file is clean.
@@ -127,7 +127,7 @@ class OpenFile {
   void may_have_read(const std::vector<Process>& others);
   // It got a lock: it goes on from what is there; so does this descriptor of it.
   void synchronised(const Process& process);
-  void begin_anew(Looking* looking);
+  void begin_anew(ReadState* read_state);
   void closed(uint64_t handle);  // no edits come by it any more
   void times_were_set();         // utimensat came after the writes so far
 
@@ -186,6 +186,13 @@ class OpenFile {
   bool orphan() const;  // was removed: nothing of it need be committed
   void set_orphan();
 
+  // A rename by this process of our mount gave its last name to another file. What others write
+  // goes to that file, too (CommitRequest::follow); but a bare truncation, which has nothing to
+  // lose, and what was mapped, by whoever.
+  void replaced_by(const Process& process);
+  bool replaced_here() const;
+  bool follow(const Layer& layer) const;
+
   // -- handles, for the table of open files ---------------------------------------------------
   unsigned handles = 0;  // under the table's lock
 
@@ -218,7 +225,7 @@ class OpenFile {
 
   SpoolPlace* place_;  // not owned
   // After OpenFiles'. Under it only leaves: BaseVersions' (Editor::base, Reader::note, `learn`),
-  // KernelView's of pages (`learn`), SpoolPlace's (a buffer that goes).
+  // KernelView's of pages and TreeCache's (`learn`), SpoolPlace's (a buffer that goes).
   mutable std::mutex mutex_;
   std::condition_variable turn_free_;
   bool turn_taken_ = false;
@@ -228,9 +235,11 @@ class OpenFile {
   uint64_t base_size_ = 0;
   std::deque<std::shared_ptr<Layer>> layers_;
   Sights sights_;
+  uint64_t clean_edits_ = 0;  // before the first of the layers, or of those that were last there
   std::vector<Waiting> truncated_;  // these, too, and have written nothing since: see begin_rewrite
   bool mixed_ = false;              // layers of several rewriters are, or were, over one another
   bool orphan_ = false;
+  std::optional<Process> replaced_by_;
   bool doomed_ = false;
 };
 

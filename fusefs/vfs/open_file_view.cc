@@ -47,14 +47,16 @@ std::optional<OpenFile::View> OpenFile::view_for(const Reader& reader) {
 }
 
 Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, uint64_t offset,
-                                                        char* out, size_t size, Looking* looking) {
+                                                        char* out, size_t size,
+                                                        ReadState* read_state) {
   std::lock_guard lock(mutex_);
   if (reader.process) goes_on(reader.process);
   if (layers_.empty()) return std::optional<Reading>();
   Reading reading{base_, size_now(), 0, {}};
   if (offset < reading.size) reading.bytes = std::min<uint64_t>(size, reading.size - offset);
   const ReadAt at{offset, reading.bytes};
-  read_by(reader, sights_.read(reader.process, reader.how, at, base_, reading.size, looking));
+  const Sight now = sights_.now(base_, reading.size);
+  read_by(reader, sights_.read(reader.process, reader.how, at, now, read_state));
   if (reading.bytes == 0) return std::optional<Reading>(reading);
   reading.gaps = {Range{offset, offset + reading.bytes}};
   for (size_t i = layers_.size(); i-- > 0 && !reading.gaps.empty();) {
@@ -69,9 +71,12 @@ Result<std::optional<OpenFile::Reading>> OpenFile::read(const Reader& reader, ui
 }
 
 void OpenFile::read_committed(const Reader& reader, const ReadAt& at, Version version,
-                              uint64_t size, Looking* looking) {
+                              uint64_t size, ReadState* read_state) {
   std::lock_guard lock(mutex_);
-  const Sees sees = sights_.read(reader.process, reader.how, at, version, size, looking);
+  Sight of = sights_.now(version, size);
+  // Edits came while it was being read, and may be committed already.
+  if (!layers_.empty() || version < base_) of.edits = clean_edits_;
+  const Sees sees = sights_.read(reader.process, reader.how, at, of, read_state);
   if (sees == Sees::nothing) return;
   reader.note(version, sees == Sees::half ? ReadOf::half : ReadOf::it);
 }
@@ -81,14 +86,15 @@ Sight OpenFile::sight(Version version, uint64_t size) const {
   return sights_.now(version, size);
 }
 
-bool OpenFile::knows_size(const Process& process, Version version, const Looking& looking) const {
+bool OpenFile::knows_size(const Process& process, Version version,
+                          const ReadState& read_state) const {
   std::lock_guard lock(mutex_);
-  return sights_.knows_size(process, version, looking);
+  return sights_.knows_size(process, version, read_state);
 }
 
-void OpenFile::told(const Sight& sight, Looking* looking) {
+void OpenFile::told_size(const Sight& sight, ReadState* read_state) {
   std::lock_guard lock(mutex_);
-  looking->told = sight;
+  read_state->sized = sight;
 }
 
 std::optional<Sought> OpenFile::seek(uint64_t offset, bool data, const DataMap& base) const {

@@ -129,21 +129,21 @@ void OpenFiles::locks_lost(Ino ino) {
     if (handle->file->ino == ino && handle->locks) handle->locks_lost = true;
 }
 
-void OpenFiles::told(OpenFile& file, const Process& process, const Sight& sight) {
+void OpenFiles::told_size(OpenFile& file, const Process& process, const Sight& sight) {
   std::vector<std::shared_ptr<FileHandle>> its;
   {
     std::lock_guard lock(mutex_);
     for (const auto& [h, handle] : handles_)
       if (handle->file.get() == &file && handle->opener == process) its.push_back(handle);
   }
-  for (const auto& handle : its) file.told(sight, &handle->looking);
+  for (const auto& handle : its) file.told_size(sight, &handle->read_state);
 }
 
 void OpenFiles::read_anew(Ino ino, const Process& opener) {
   std::lock_guard lock(mutex_);
   for (const auto& [h, handle] : handles_)
     if (handle->file->ino == ino && handle->opener == opener)
-      handle->file->begin_anew(&handle->looking);
+      handle->file->begin_anew(&handle->read_state);
 }
 
 bool OpenFiles::mapped_by_other(const FileHandle& asking, const Process& asker) const {

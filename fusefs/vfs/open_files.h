@@ -34,7 +34,7 @@ struct FileHandle {
   std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
   std::atomic<uint32_t> sequential{0};     // how many reads in a row were
   std::optional<cache::Name> name;         // by which it was opened, as far as known
-  Looking looking;                         // guarded by the file's lock
+  ReadState read_state;                    // guarded by the file's lock
   // Direct handles: what the last read was of, until one saw its end.
   std::optional<SizedVersion> going_on(bool in_sequence);
   void goes_on(const SizedVersion& with);
@@ -77,7 +77,7 @@ class OpenFiles {
   std::vector<Process> readers(Ino ino, const Process& but) const;
 
   // The process is told of the file, as it was then.
-  void told(OpenFile& file, const Process& process, const Sight& sight);
+  void told_size(OpenFile& file, const Process& process, const Sight& sight);
 
   // What the process reads next through its handles of the file, it reads anew.
   void read_anew(Ino ino, const Process& opener);

@@ -81,7 +81,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   const auto view = file.view();
   const Version version = told.version = view ? view->base : known.node.attr.version;
   told.size = view ? view->size : known.node.attr.size;
-  file.told(told, &handle->looking);
+  file.told_size(told, &handle->read_state);
   // What is in the kernel's pages may be read unseen, or not be read at all. A process that had
   // read another version is to be seen reading this one, or its next save would rest on the wrong
   // one.
@@ -170,9 +170,9 @@ Reader RouteVfs::reader(const Caller& c, Ino ino, const FileHandle* handle) {
           case ReadOf::it:
             return bases_.read(process, base, name, former);
           case ReadOf::rewrite:
-            return bases_.read_rewrite(process, base, name);
+            return bases_.read_rewrite(process, base, name, former);
           case ReadOf::half:
-            return bases_.read_half(process, base, name);
+            return bases_.read_half(process, base, name, former);
         }
       }};
 }
@@ -197,7 +197,7 @@ Result<size_t> RouteVfs::read_view(const Caller& c, const Doing& doing, FileHand
                                    uint64_t offset, char* out, size_t size) {
   OpenFile& file = *handle.file;
   LINKSPAN_TRY(const auto unsaved,
-               file.read(reader(c, file.ino, &handle), offset, out, size, &handle.looking));
+               file.read(reader(c, file.ino, &handle), offset, out, size, &handle.read_state));
   if (!unsaved) return read_committed(c, doing, handle, offset, out, size);
   LINKSPAN_CHECK(read_gaps(doing, file.ino, *unsaved, offset, out));
   return unsaved->bytes;
@@ -229,7 +229,7 @@ Result<size_t> RouteVfs::read_committed(const Caller& c, const Doing& doing, Fil
     const size_t part = offset < seen.size ? std::min<uint64_t>(size, seen.size - offset) : 0;
     // First: our own commits go on from there meanwhile.
     file.read_committed(reader(c, file.ino, &handle), {offset, part}, seen.version, seen.size,
-                        &handle.looking);
+                        &handle.read_state);
     if (part == 0) {
       handle.ended();
       return size_t{0};

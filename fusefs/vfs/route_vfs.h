@@ -125,6 +125,8 @@ class RouteVfs final : public Vfs {
   // `by`: nothing if the kernel takes in no attributes.
   Result<AttrReply> attr_reply(const Doing& doing, KnownNode known, const Asked& asked,
                                const std::optional<ToldSizes::Asker>& by);
+  void tells_size(const Caller& c, OpenFile& file, std::optional<Handle> handle, Sight seen,
+                  AttrReply* reply);
 
   // -- mutations --
   // After each: what it touches stays out of the caches if `operation`, its number, got no answer.
@@ -146,7 +148,7 @@ class RouteVfs final : public Vfs {
                const std::optional<KnownNode>& moved_before);
   Status learn_outcome(const Doing& doing, const Process& process, const cache::Name& target,
                        const BaseVersions::Unanswered& rename);
-  void without_names(const MutationReply& reply, bool removed);
+  void without_names(const MutationReply& reply, const std::optional<Process>& replacing);
   Status set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
                   std::optional<Handle> handle);
   Result<bool> is_behind(const Caller& c, const Doing& doing, Ino ino);

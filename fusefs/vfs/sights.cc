@@ -14,11 +14,11 @@ void Sights::edited(const Process& by) {
   else if (last_.size() < kEditors)
     last_.push_back({by, edits_});
   else
-    replaced_ = edits_;
+    lost_ = edits_;
 }
 
-void Sights::replaced() {
-  replaced_ = ++edits_;
+void Sights::lost() {
+  lost_ = ++edits_;
 }
 
 void Sights::became(Version before, Version now) {
@@ -29,22 +29,22 @@ void Sights::became(Version before, Version now) {
 bool Sights::changed(const Process& process, const Sight& began, Version version) const {
   const bool same = version == began.version ||
                     (from_ <= began.version && began.version < version && version <= to_);
-  if (!same || replaced_ > began.edits) return true;
+  if (!same || lost_ > began.edits) return true;
   return std::any_of(last_.begin(), last_.end(),
                      [&](const Last& l) { return l.by != process && l.edit > began.edits; });
 }
 
-Sees Sights::read(const Process& process, const How& how, const ReadAt& at, Version version,
-                  uint64_t size, Looking* looking) const {
-  auto& began = looking->began;
+Sees Sights::read(const Process& process, const How& how, const ReadAt& at, const Sight& of,
+                  ReadState* read_state) const {
+  auto& began = read_state->began;
   if (at.offset == 0 || !began)
-    began = now(version, size);
-  else if (process && changed(process, *began, version))
-    return at.offset >= size && at.offset >= began->size ? Sees::nothing : Sees::half;
+    began = of;
+  else if (process && changed(process, *began, of.version))
+    return at.offset >= of.size && at.offset >= began->size ? Sees::nothing : Sees::half;
   began->bytes += at.bytes;
-  const bool all = began->bytes >= size;
+  const bool all = began->bytes >= of.size;
   // It may stop where the other one ended. The kernel's reads tell nothing of that.
-  if (!knows_size(process, version, *looking))
+  if (!knows_size(process, of.version, *read_state))
     return how.direct && all ? Sees::content : Sees::half;
   return how.exact && !all ? Sees::nothing : Sees::content;
 }

@@ -21,10 +21,10 @@ struct Sight {
 };
 
 // A descriptor's reads.
-struct Looking {
+struct ReadState {
   // Of when its process was told the size: as it opened the file, or looked at it since. Many read
   // so many bytes, and seek no end. None: it has a lock since, and knows what is there.
-  std::optional<Sight> told;
+  std::optional<Sight> sized;
   std::optional<Sight> began;  // of when the first of its reads was
 };
 
@@ -43,23 +43,23 @@ class Sights {
  public:
   void edited(const Process& by);  // an unknown one, through a mapping, does not count
   // What was unsaved is gone, or was committed together with changes of others.
-  void replaced();
+  void lost();
   // What was seen over `before` is `now`, and nothing else.
   void became(Version before, Version now);
 
   // What the process is told of a file of that size.
   Sight now(Version version, uint64_t size) const { return {edits_, version, size, 0}; }
   // It was told the size that the version, and what is unsaved over it, has.
-  bool knows_size(const Process& process, Version version, const Looking& looking) const {
-    return !process || !looking.told || !changed(process, *looking.told, version);
+  bool knows_size(const Process& process, Version version, const ReadState& read_state) const {
+    return !process || !read_state.sized || !changed(process, *read_state.sized, version);
   }
-  // The process reads of a file of that size; one at 0 begins.
+  // The process reads of what was so; a read at 0 begins.
   struct How {
     bool direct = false;  // no more than it asked for
     bool exact = false;   // it counts when it has read as many bytes as there are
   };
-  Sees read(const Process& process, const How& how, const ReadAt& at, Version version,
-            uint64_t size, Looking* looking) const;
+  Sees read(const Process& process, const How& how, const ReadAt& at, const Sight& of,
+            ReadState* read_state) const;
 
  private:
   bool changed(const Process& process, const Sight& began, Version version) const;
@@ -69,7 +69,7 @@ class Sights {
     uint64_t edit;
   };
   uint64_t edits_ = 0;
-  uint64_t replaced_ = 0;   // the last edit of somebody who is not listed
+  uint64_t lost_ = 0;       // the last edit of somebody who is not listed
   std::vector<Last> last_;  // at most kEditors
   Version from_, to_;       // became(), one after the other
   static constexpr size_t kEditors = 64;

@@ -20,9 +20,13 @@ bool known_to_all(const std::optional<cache::Name>& name) {
 Editor RouteVfs::editor(const Caller& c, Ino ino, Handle h) {
   Editor by;
   const auto name = tree_.last_name(ino);
-  by.party = {known_to_all(name) ? Process{} : processes_.of_thread(c.tid), h};
-  by.base = [this, ino, process = by.party.process, name] {
-    return bases_.basis(process, ino, name);
+  // Another file has the name by now: what the process has read under it before counts all the
+  // same.
+  const auto handle = name ? nullptr : files_.handle(h);
+  const auto former = handle ? handle->name : std::nullopt;
+  by.party = {known_to_all(name ? name : former) ? Process{} : processes_.of_thread(c.tid), h};
+  by.base = [this, ino, process = by.party.process, name, former] {
+    return bases_.basis(process, ino, name, former);
   };
   by.now = options_.clock->now();
   return by;

@@ -200,6 +200,7 @@ void to_wire(const CommitRequest& request, v1::CommitPart::Head* out) {
   out->set_append(request.append);
   out->set_mtime(request.mtime.ns);
   out->set_keep_mtime(request.keep_mtime);
+  out->set_follow(request.follow);
 }
 
 Result<CommitRequest> from_wire(const v1::CommitPart::Head& m) {
@@ -215,6 +216,7 @@ Result<CommitRequest> from_wire(const v1::CommitPart::Head& m) {
   request.append = m.append();
   request.mtime = Time{m.mtime()};
   request.keep_mtime = m.keep_mtime();
+  request.follow = m.follow();
   return request;
 }
 

@@ -1,4 +1,4 @@
-// Numbers of versions that a file gets after another mount's save has replaced it, for those who
+// Numbers of versions that a file gets by commits to it and to what has replaced it, for those who
 // hold it open. They are none of the history that goes on without it: whoever takes a version read
 // of the one for a version of the other is told that there is no such version.
 #pragma once

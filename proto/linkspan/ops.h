@@ -231,6 +231,10 @@ struct CommitRequest {
   bool append = false;
   Time mtime;               // of the last write, by the mount's clock
   bool keep_mtime = false;  // utimensat came after the last write: do not touch it
+  // A file that this session's own rename has replaced takes the commit by itself, as on a local
+  // disk. With this it goes to the file that took its place, too, as where another session's rename
+  // did: for writers that had no part in the rename.
+  bool follow = false;
   std::shared_ptr<ExtentSource> extents;
 };
 

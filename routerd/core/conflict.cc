@@ -69,6 +69,14 @@ Result<uint64_t> end_of(ExtentSource& extents) {
   }
 }
 
+// Whoever may write to the one may write to the other: it is asked for the name that was opened.
+// (And no other's write takes set-id bits from a file here.)
+bool admits_writers_of(const Attr& old, const Attr& now) {
+  constexpr uint32_t kWrite = 0222, kSetId = 06000;
+  return old.uid == now.uid && old.gid == now.gid && (old.mode & kWrite & ~now.mode) == 0 &&
+         (now.mode & kSetId) == 0;
+}
+
 }  // namespace
 
 bool was_replaced(const Error& refusal) {
@@ -195,9 +203,21 @@ Result<Merger::Text> Merger::merge_over(const CommitRequest& asked, const Attr& 
   return merged && merged->size() <= kMergeBytes ? merged : Text();
 }
 
+// What cannot be merged would lie across what is there: also parts of a database, or of a large
+// file, whose program has to find them where it wrote them.
+Result<bool> Merger::fits_as_part(const CommitRequest& asked, Policy policy) {
+  if (policy == Policy::last_writer_wins) return false;
+  if (!*asked.base) return true;  // half a rewrite: to be refused
+  LINKSPAN_TRY(const Text base, text(asked.ino, *asked.base));
+  return base.has_value();
+}
+
 Result<store::Applied> Merger::commit_to_successor(const CommitRequest& asked, const Meter& meter) {
   CommitRequest old = asked;
   old.base.reset();
+  const bool part = !asked.append && asked.keep_below > 0;
+  LINKSPAN_TRY(const auto before, store_.getattr(mutation_.scope, {asked.ino, false}));
+  const Attr& replaced = before.node.attr;
   for (int attempt = 0; attempt < kMergeAttempts; ++attempt) {
     LINKSPAN_TRY(const Ino ino, store_.successor(mutation_.scope, asked.ino));
     if (!ino) return store::replaced_by_another();  // and that one is gone
@@ -205,14 +225,25 @@ Result<store::Applied> Merger::commit_to_successor(const CommitRequest& asked, c
     if (!now.ok() && is_gone(now.code())) continue;
     if (!now.ok()) return now.error();
     const Attr& head = now->node.attr;
-    CommitRequest there = asked;
-    there.ino = ino;
-    there.base.reset();
-    if (!asked.append) there.base = head.version;
+    // What was read in the new file only is no base for a part of the old one.
+    if (part && asked.base && *asked.base > replaced.version)
+      return store::changed_by_another(head.version);
     Policy policy = Policy::last_writer_wins;
     if (asked.base && !asked.append) {
       LINKSPAN_TRY(policy, policy_of(ino));
     }
+    const bool admitted = admits_writers_of(replaced, head);
+    LINKSPAN_TRY(const bool fits,
+                 part&& asked.follow ? fits_as_part(asked, policy) : Result<bool>(true));
+    if (asked.follow && !(admitted && fits)) {
+      auto alone = commit_alone(old);
+      if (alone.ok() || !was_replaced(alone.error())) return alone;
+    }
+    if (!admitted || (part && !asked.base)) return store::changed_by_another(head.version);
+    CommitRequest there = asked;
+    there.ino = ino;
+    there.base.reset();
+    if (!asked.append) there.base = head.version;
     if (policy != Policy::last_writer_wins) {
       Text merged;
       if (policy == Policy::merge) {
@@ -229,6 +260,16 @@ Result<store::Applied> Merger::commit_to_successor(const CommitRequest& asked, c
     if (applied.ok() || applied.code() != Code::conflict) return applied;
   }
   return outrun();
+}
+
+// As on a local disk, if it was its own session that replaced the file.
+Result<store::Applied> Merger::commit_alone(CommitRequest old) {
+  old.follow = false;
+  if (old.extents) old.extents->rewind();
+  mutation_.successor.reset();
+  auto applied = store_.commit(mutation_, old);
+  if (old.extents) old.extents->rewind();
+  return applied;
 }
 
 // The content of the base that was read under the name. The node that carried it may be pruned

@@ -26,15 +26,17 @@ class Merger {
   Result<store::Applied> commit(const CommitRequest& request);
   Result<store::Applied> rename(const RenameRequest& asked);
   Result<Policy> policy_of(Ino ino);  // of a commit to the node
-  // A commit to a file that another session's rename replaced: so that nothing that was written is
-  // lost, it goes to the node that goes on with its history too, under the route's policy. To the
-  // old file it goes as it is, for whoever holds that open. `meter` sees each try, and the
-  // attributes of what it is about to change. `conflict`: refused, to be kept.
+  // A commit to a file that another's rename replaced (CommitRequest::follow): so that nothing that
+  // was written is lost, it goes to the node that goes on with its history too, under the route's
+  // policy. To the old file it goes as it is, for whoever holds that open. `meter` sees each try,
+  // and the attributes of what it is about to change. `conflict`: refused, to be kept.
   using Meter = std::function<void(const Attr& head, CommitRequest* there)>;
   Result<store::Applied> commit_to_successor(const CommitRequest& asked, const Meter& meter);
 
  private:
   using Text = std::optional<std::string>;
+  Result<bool> fits_as_part(const CommitRequest& asked, Policy policy);
+  Result<store::Applied> commit_alone(CommitRequest old);
   Result<Text> merge_over(const CommitRequest& asked, const Attr& head);
   // What a rename replaces, or goes on with the history of: the file that has the name, or the one
   // that was moved away from it (Mutation::continues).
@@ -70,7 +72,7 @@ Result<std::optional<Conflict>> kept_before(store::Store& store, const store::Mu
 // The refusal, with the conflict's number and what can be done about it.
 Error tell_kept(const Conflict& conflict);
 
-// The store's refusal of a commit to a file that another session's rename replaced.
+// The store's refusal of a commit to a file that another's rename replaced.
 bool was_replaced(const Error& refusal);
 
 // Of a replayed result: was it a merge? Each commit makes the version after the head's. (So is one,

@@ -61,7 +61,8 @@ class Sequencer {
  private:
   mutable std::mutex mutex_;  // leaf
   Seq last_;
-  std::vector<Snapshot::Running> running_;  // ascending; as many as workers are in the store
+  // Ascending; as many as workers are in the store, and those whose COMMIT nobody answered.
+  std::vector<Snapshot::Running> running_;
 };
 
 }  // namespace linkspan::core

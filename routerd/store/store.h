@@ -27,9 +27,9 @@
 //   one node, and a create that found the file, log nothing and change no time.
 // - A file that goes on with another's history (Mutation::continues) is born with the version after
 //   the other's last, and empty; the other keeps a list of its own.
-// - A commit to a file whose last name a rename by another session took is refused: `conflict` with
-//   head_version 0. The core then says what is to become of the node that goes on with its history
-//   (Mutation::successor).
+// - A commit to a file whose last name a rename by another session took (or any session's, with
+//   CommitRequest::follow) is refused: `conflict` with head_version 0. The core then says what is
+//   to become of the node that goes on with its history (Mutation::successor).
 // - A change by number (write, setattr) is logged under one of the node's names; without any, under
 //   an empty path. ChangesRequest::under matches the node, and the directories that hold `path` and
 //   `old_path`.

@@ -1,4 +1,5 @@
-// Commits to a file that another session's rename replaced.
+// Commits to a file that a rename replaced: another session's, or one's own that the writer had no
+// part in.
 #include <optional>
 
 #include "linkspan/forked.h"
@@ -53,6 +54,22 @@ TEST_P(Replaced, ACommitToItAloneIsRefused) {
   }
   EXPECT_EQ(world().content(old_), "old");
   EXPECT_EQ(world().content(now_), "now");
+}
+
+TEST_P(Replaced, SoIsOnesOwnWhoseWriterHadNoPartInTheRename) {
+  CommitRequest r = append(old_, "!");
+  r.follow = true;
+  const auto refused = other_->commit(r);
+  ASSERT_EQ(code_of(refused), Code::conflict);
+  EXPECT_EQ(refused.error().head_version, 0u);
+  must(other_->commit(append(old_, "!")));
+  EXPECT_EQ(world().content(old_), "old!");
+  EXPECT_EQ(world().content(now_), "now");
+  // Where nothing was replaced it says nothing.
+  r = append(now_, "!");
+  r.follow = true;
+  must(other_->commit(r));
+  EXPECT_EQ(world().content(now_), "now!");
 }
 
 TEST_P(Replaced, ACommitToBothIsOneOperation) {

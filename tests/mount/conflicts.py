@@ -181,17 +181,18 @@ for line in sys.stdin:
 """
 
 
-def both(lab, name, base):
-    """The file with that content, and a process on each of two mounts that has read it."""
+def both(lab, name, base, mounts=(0, 1)):
+    """The file with that content, and two processes, on these mounts, that have read it."""
     path = f"memory/{name}"
     put(f"{lab.mounts[0]}/{path}", base)
-    return Reader(f"{lab.mounts[0]}/{path}"), Reader(f"{lab.mounts[1]}/{path}")
+    a, b = (Reader(f"{lab.mounts[i]}/{path}") for i in mounts)
+    return a, b
 
 
-def contest(lab, name, base, first, second, want, call="close", kept=None, what="write"):
-    """`first` on one mount, then `second` on the other, each on the same base. `want`: the head afterwards.
-    `kept`: the second is refused at `call`, and this is what the router keeps of it."""
-    a, b = both(lab, name, base)
+def contest(lab, name, base, first, second, want, call="close", kept=None, what="write", mounts=(0, 1)):
+    """`first` by a process on one mount, then `second` by one on the other, each on the same base. `want`: the head
+    afterwards. `kept`: the second is refused at `call`, and this is what the router keeps of it."""
+    a, b = both(lab, name, base, mounts)
     new = New(lab)
     equal(a.do(*first), ("", 0), "the first")
     equal(b.do(*second), (call, errno.ESTALE) if kept is not None else ("", 0), "the second")
@@ -216,27 +217,36 @@ def test_edits_apart_are_merged(lab):
     contest(lab, "apart6", TEXT, ("fsynced", one), ("cut_and_write", 8, b"3\n"), merged)
 
 
-# A descriptor that is held open while another mount saves over the file: what is written through it is in the new
-# file too, as if it had been written there; else it is refused and kept.
+# A descriptor that is held open while another process, here or on another mount, saves over the file: what is written
+# through it is in the new file too, as if it had been written there; else it is refused and kept.
 
 def test_edits_through_a_replaced_file_are_merged(lab):
     one = TEXT.replace(b"one", b"ONE!")
-    contest(lab, "held1", TEXT, ("save", one), ("in_place", 8, b"THREE"), b"ONE!\ntwo\nTHREE\n")
-    contest(lab, "held2", TEXT, ("save", one), ("cut_and_write", 8, b"3\n"), b"ONE!\ntwo\n3\n")
-    contest(lab, "held3", TEXT, ("save", one), ("cut_and_write", 0, b"one\ntwo\n3\n"), b"ONE!\ntwo\n3\n")
-    contest(lab, "held4", TEXT, ("save", one), ("append", b"four\n"), one + b"four\n")
+    for mounts, of in (((0, 1), ""), ((0, 0), "-here")):
+        def held(which, second, want):
+            contest(lab, f"held{which}{of}", TEXT, ("save", one), second, want, mounts=mounts)  # noqa: B023
+        held(1, ("in_place", 8, b"THREE"), b"ONE!\ntwo\nTHREE\n")
+        held(2, ("cut_and_write", 8, b"3\n"), b"ONE!\ntwo\n3\n")
+        held(3, ("cut_and_write", 0, b"one\ntwo\n3\n"), b"ONE!\ntwo\n3\n")
+        held(4, ("append", b"four\n"), one + b"four\n")
+        held(6, ("reopened", b"four\n"), one + b"four\n")
+    # Here nobody knows who wrote to a mapping: it may be who saved, so this is as on a local disk.
     contest(lab, "held5", TEXT, ("save", one), ("mapped", 8, b"THREE"), b"ONE!\ntwo\nTHREE\n")
-    contest(lab, "held6", TEXT, ("save", one), ("reopened", b"four\n"), one + b"four\n")
+    contest(lab, "held5-here", TEXT, ("save", one), ("mapped", 8, b"THREE"), one, mounts=(0, 0))
 
 
 def test_overlapping_edits_through_a_replaced_file_are_refused_and_kept(lab):
-    theirs = TEXT.replace(b"two", b"theirs")
-    contest(lab, "over1", TEXT, ("save", theirs), ("in_place", 4, b"2!!"), theirs, "close", TEXT.replace(b"two", b"2!!"))
-    contest(lab, "over2", TEXT, ("save", theirs), ("cut_and_write", 4, b"mine\n"), theirs, "close", b"one\nmine\n")
-    contest(lab, "over.json", TEXT, ("save", theirs), ("in_place", 8, b"THREE"), theirs, "close",
-            TEXT.replace(b"three", b"THREE"))
-    contest(lab, "over4", b"\0" + TEXT, ("save", b"\0" + theirs), ("edit", 9, b"THREE"), b"\0" + theirs,
-            "fsync", b"\0" + TEXT.replace(b"three", b"THREE"))
+    theirs, json = TEXT.replace(b"two", b"theirs"), TEXT.replace(b"three", b"THREE")
+    for mounts, of in (((0, 1), ""), ((0, 0), "-here")):
+        def over(name, base, head, second, call, kept):
+            contest(lab, f"over{of}{name}", base, ("save", head), second, head, call, kept, mounts=mounts)  # noqa: B023
+        over("1", TEXT, theirs, ("in_place", 4, b"2!!"), "close", TEXT.replace(b"two", b"2!!"))
+        over("2", TEXT, theirs, ("cut_and_write", 4, b"mine\n"), "close", b"one\nmine\n")
+        over(".json", TEXT, theirs, ("in_place", 8, b"THREE"), "close", json)
+    # A part of what has no lines: here it stays in the old file, as on a local disk.
+    binary, edit = b"\0" + TEXT, ("edit", 9, b"THREE")
+    contest(lab, "over4", binary, ("save", b"\0" + theirs), edit, b"\0" + theirs, "fsync", b"\0" + json)
+    contest(lab, "over4-here", binary, ("save", b"\0" + theirs), edit, b"\0" + theirs, mounts=(0, 0))
 
 
 def test_a_replaced_file_goes_on_for_who_holds_it(lab):

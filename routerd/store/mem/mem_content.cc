@@ -182,7 +182,7 @@ Result<Applied> MemStore::commit(const Mutation& m, const CommitRequest& request
     MemNode* successor = nullptr;
     if (m.successor) {
       LINKSPAN_TRY(successor, find_successor(tx, *node));
-    } else if (node->replaced_by && *node->replaced_by != m.author.session) {
+    } else if (node->replaced_by && (request.follow || *node->replaced_by != m.author.session)) {
       return replaced_by_another();
     } else if (request.base && *request.base != node->attr.version) {
       return changed_by_another(node->attr.version);

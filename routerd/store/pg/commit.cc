@@ -64,10 +64,11 @@ Status check_base(const CommitRequest& request, const NodeRow& node) {
 }
 
 // A file without a name: who took it?
-Status check_not_replaced(Transaction& tx, const NodeRow& node) {
+Status check_not_replaced(Transaction& tx, const CommitRequest& request, const NodeRow& node) {
   if (node.attr.nlink > 0) return ok();
+  const SessionId own = tx.mutation().author.session;
   const size_t other =
-      tx.ask(sql::kReplacedByOther, tx.params().id(node.attr.ino).id(tx.mutation().author.session));
+      tx.ask(sql::kReplacedByOther, tx.params().id(node.attr.ino).id(own).boolean(request.follow));
   LINKSPAN_CHECK(tx.fetch());
   return tx.answer(other).empty() ? ok() : Status(replaced_by_another());
 }
@@ -145,7 +146,7 @@ class Commit {
     LINKSPAN_CHECK(check_file(tx_.mutation(), request_, node));
     const Place place = place_of(tx_.answer(path));
     const Rows first_heads = heads ? tx_.answer(*heads) : Rows();
-    LINKSPAN_CHECK(check_not_replaced(tx_, node));
+    LINKSPAN_CHECK(check_not_replaced(tx_, request_, node));
     LINKSPAN_CHECK(check_base(request_, node));
     tx_.count_before(node);
     LINKSPAN_TRY(const uint64_t size,

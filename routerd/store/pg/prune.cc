@@ -19,8 +19,8 @@ namespace {
 constexpr int64_t kDayNs = 86400ll * 1000000000ll;
 constexpr int64_t kRows = 1000;    // removed by one call, about
 constexpr int64_t kWindow = 2000;  // log entries looked through by one step
-// Numbers are drawn before the mutation is: so far behind the newest, all that will ever be in the
-// log is there.
+// Numbers are drawn before the mutation is done: so far behind the newest, all that will ever be in
+// the log is there, but for a change whose COMMIT stayed unanswered while so many others went by.
 constexpr int64_t kInFlight = 2 * limits::kRouterQueue;
 constexpr int kWindows = 50;         // steps of one call for each volume
 constexpr int64_t kOrphans = 200;    // removed by one step

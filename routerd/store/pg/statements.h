@@ -215,11 +215,12 @@ inline constexpr Statement kAddOrphan{
     "add_orphan",
     "INSERT INTO linkspan.orphan (tenant, ino, volume, at, shared_history, replaced_by) "
     "VALUES ($1::integer, $2::bigint, $3::integer, $4::bigint, $5::bigint, $6::bigint)"};
-// (tenant, ino, session) -> a row if another session's rename took its last name
+// (tenant, ino, session, whoever's) -> a row if another session's rename took its last name, or
+// anybody's
 inline constexpr Statement kReplacedByOther{
     "replaced_by_other",
     "SELECT 1 FROM linkspan.orphan WHERE tenant = $1::integer AND ino = $2::bigint "
-    "AND shared_history IS NOT NULL AND replaced_by <> $3::bigint"};
+    "AND shared_history IS NOT NULL AND ($4::boolean OR replaced_by <> $3::bigint)"};
 // (tenant, ino) -> the node that goes on with the history of one that was replaced: who made its
 // newest version, if that still has a name and this history
 inline constexpr Statement kSuccessor{

@@ -54,6 +54,15 @@ class OutcomesTest : public CoreTest {
     return {};
   }
 
+  // B is told of the new name, and A that its outcome is not known.
+  void expect_revoked_then_failed(const Pending& made) {
+    const auto told = pass_until([&] { return made.answered(); });
+    ASSERT_TRUE(told);
+    EXPECT_EQ(told->names, (std::vector<RevokedName>{{b_->root(), "x"}}));
+    b_->ack(told->number);
+    EXPECT_EQ(made.get().code(), Code::io);
+  }
+
   std::unique_ptr<Mount> a_, b_;
   std::vector<std::shared_ptr<ScriptedSink>> hears_;
   CreateRequest request_;
@@ -104,11 +113,7 @@ TEST_F(OutcomesTest, WhatWasGivenUpKeepsItsResultUntilItWasLookedFor) {
   b_->ack(of_other->number);
   ASSERT_TRUE(next.get().ok());
   store_->no_answer("recall", nullptr);
-  const auto told = pass_until([&] { return made.answered(); });
-  ASSERT_TRUE(told);
-  EXPECT_EQ(told->names, (std::vector<RevokedName>{{b_->root(), "x"}}));
-  b_->ack(told->number);
-  EXPECT_EQ(made.get().code(), Code::io);
+  expect_revoked_then_failed(made);
 }
 
 // Not taken up again either: as a new one it would answer, and forget, for itself.
@@ -153,11 +158,7 @@ TEST_F(OutcomesTest, ANameMadeByAnUnansweredCreateIsRevoked) {
   EXPECT_FALSE(b_->look(b_->root(), "x").node);
   store_->after("create", [] { return Status(fail(Code::io, "connection lost")); });
   const Pending made = a_->start(request_);
-  const auto told = pass_until([&] { return made.answered(); });
-  ASSERT_TRUE(told);
-  EXPECT_EQ(told->names, (std::vector<RevokedName>{{b_->root(), "x"}}));
-  b_->ack(told->number);
-  EXPECT_EQ(made.get().code(), Code::io);
+  expect_revoked_then_failed(made);
 }
 
 TEST_F(OutcomesTest, WhatWasNeverAppliedIsOverAndCanBeTriedAgain) {

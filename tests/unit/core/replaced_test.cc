@@ -1,4 +1,4 @@
-// Commits to a file that another mount's save replaced: what was written is in the file of that
+// Commits to a file that another's save replaced: what was written is in the file of that
 // name, or kept.
 #include "linkspan/forked.h"
 #include "policy_fixture.h"
@@ -124,6 +124,76 @@ TEST_F(ReplacedTest, SoIsARewrite) {
   EXPECT_EQ(holder.m.content(now), "ONE\ntwo\n3\n");
 }
 
+// Of one's own session's saves, too, where the mount says so; but a part of what nobody has read
+// would lie across what is there.
+TEST_F(ReplacedTest, OnesOwnFollowsIfItFits) {
+  holder();
+  const Ino now = save_over(*saver_, "ONE\ntwo\nthree\n");
+  CommitRequest request = edit(*saver_, 8, "THREE", Version{2});
+  request.follow = true;
+  ASSERT_TRUE(run(*saver_, request).ok());
+  EXPECT_EQ(saver_->m.content(now), "ONE\ntwo\nTHREE\n");
+  request = edit(*saver_, 4, "2", {});
+  request.base.reset();
+  request.follow = true;
+  const Outcome alone = run(*saver_, request);
+  ASSERT_TRUE(alone.ok()) << alone.error().message;
+  EXPECT_EQ(alone->nodes.size(), 1u);
+  EXPECT_EQ(saver_->m.content(old_), "one\n2wo\nTHREE\n");
+  EXPECT_EQ(saver_->m.content(now), "ONE\ntwo\nTHREE\n");
+  EXPECT_TRUE(listed().empty());
+}
+
+TEST_F(ReplacedTest, PartsOfADatabaseStayWhereTheyWereWritten) {
+  holder();
+  const std::string pages("page 1\0page 2\0", 14);
+  ASSERT_TRUE(run(*saver_, saver_->m.rewrite(old_, pages)).ok());
+  const Ino now = save_over(*saver_, "another");
+  CommitRequest request = edit(*saver_, 0, "PAGE", Version{3});
+  request.follow = true;
+  const Outcome part = run(*saver_, request);
+  ASSERT_TRUE(part.ok()) << part.error().message;
+  EXPECT_EQ(saver_->m.content(now), "another");
+  EXPECT_EQ(saver_->m.content(old_).substr(0, 6), "PAGE 1");
+  CommitRequest whole = saver_->m.rewrite(old_, pages, Version{3});
+  whole.follow = true;
+  EXPECT_EQ(run(*saver_, whole).code(), Code::conflict);
+  EXPECT_EQ(listed().size(), 1u);
+}
+
+// The version that it has read is of the new file; and another mount's saves are no local disk.
+TEST_F(ReplacedTest, APartThatDoesNotFitIsRefusedAndKept) {
+  Live& holder = this->holder();
+  const Ino now = save_over(*saver_, "ONE\ntwo\nthree\n");
+  CommitRequest request = edit(*saver_, 4, "2", Version{3});
+  request.follow = true;
+  EXPECT_EQ(run(*saver_, request).code(), Code::conflict);
+  request = edit(holder, 4, "2", {});
+  request.base.reset();
+  EXPECT_EQ(run(holder, request).code(), Code::conflict);
+  EXPECT_EQ(saver_->m.content(now), "ONE\ntwo\nthree\n");
+  EXPECT_EQ(listed().size(), 2u);
+}
+
+// Who could write to the old file could not open the new one.
+TEST_F(ReplacedTest, NobodyWritesToWhatHeCouldNotOpen) {
+  Live& holder = this->holder();
+  const Ino now = save_over(*saver_, "ONE\ntwo\nthree\n");
+  SetAttrRequest closed;
+  closed.ino = now;
+  for (const uint32_t mode : {0444u, 04755u}) {
+    closed.op = saver_->m.op();
+    closed.mode = mode;
+    ASSERT_TRUE(run(*saver_, closed).ok());
+    EXPECT_EQ(run(holder, append(holder, "four\n")).code(), Code::conflict);
+    CommitRequest own = append(*saver_, "five\n");
+    own.follow = true;
+    EXPECT_TRUE(run(*saver_, own).ok());
+    EXPECT_EQ(saver_->m.content(now), "ONE\ntwo\nthree\n");
+  }
+  EXPECT_EQ(listed().size(), 2u);
+}
+
 TEST_F(ReplacedTest, WhatCannotBeMergedIsKept) {
   Live& holder = this->holder();
   const Ino now = save_over(*saver_, "ONE\ntwo\nthree\n");
@@ -185,7 +255,8 @@ TEST_F(ReplacedTest, WithoutASuccessorItIsKeptUnderItsLastName) {
   EXPECT_EQ(holder.m.content(listed()[1].theirs), "1st\ntwo\nthree\n");
 }
 
-// On one mount it is as on a local disk; and so it is where a file was just removed.
+// Its own session's that do not follow are as on a local disk; and so it is where a file was
+// removed.
 TEST_F(ReplacedTest, ByItsOwnMountOrRemovedItIsAsOnALocalDisk) {
   Live& holder = this->holder();
   const Ino now = save_over(*saver_, "ONE\n");

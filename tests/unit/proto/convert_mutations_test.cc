@@ -226,6 +226,7 @@ TEST(ConvertCommit, HeadKeepsEveryField) {
   request.append = true;
   request.mtime = Time{-7};
   request.keep_mtime = true;
+  request.follow = true;
   const auto back = round_trip<v1::CommitPart::Head>(request);
   ASSERT_TRUE(back.ok());
   expect_op(back->op);
@@ -236,6 +237,7 @@ TEST(ConvertCommit, HeadKeepsEveryField) {
   EXPECT_TRUE(back->append);
   EXPECT_EQ(back->mtime, Time{-7});
   EXPECT_TRUE(back->keep_mtime);
+  EXPECT_TRUE(back->follow);
   request.base.reset();
   EXPECT_FALSE(round_trip<v1::CommitPart::Head>(request)->base.has_value());
 }

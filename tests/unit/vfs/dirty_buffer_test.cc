@@ -254,9 +254,9 @@ Editor by(std::optional<uint64_t> base = 1, int64_t now = 1) {
 
 std::string local_view(OpenFile& file, const std::string& base, uint64_t offset, size_t size) {
   std::string out(size, '\0');
-  Looking looking;
+  ReadState read_state;
   const Reader nobody{{}, {}, [](Version, ReadOf) {}};
-  const auto reading = file.read(nobody, offset, out.data(), size, &looking);
+  const auto reading = file.read(nobody, offset, out.data(), size, &read_state);
   EXPECT_TRUE(reading.ok());
   if (!reading.ok() || !*reading) return "clean";
   for (const Range& gap : (*reading)->gaps)
