@@ -78,6 +78,9 @@ inline Status check_xattr_name(std::string_view field, std::string_view name) {
   return check_no_nul(field, name);
 }
 
+// What people are shown as it is: clean_text() leaves it alone, and it holds no tab or newline.
+Status check_printable(std::string_view field, std::string_view text);
+
 Result<Kind> kind_from(std::string_view field, int kind);
 
 }  // namespace linkspan::wire

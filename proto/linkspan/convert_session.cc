@@ -132,9 +132,7 @@ Result<Narrow> from_wire(const v1::NarrowRequest& m) {
   LINKSPAN_CHECK(check_count("reaches", m.reaches_size(), limits::kRoutes * limits::kReaches));
   LINKSPAN_CHECK(check_bytes("sandbox", m.sandbox().size(), 0, limits::kLabelBytes));
   if (!m.sandbox().empty()) LINKSPAN_CHECK(check_name("sandbox", m.sandbox()));
-  if (clean_text(m.sandbox(), limits::kLabelBytes) != m.sandbox() ||
-      m.sandbox().find_first_of("\t\n") != std::string::npos)
-    return bad("sandbox", "is not all printable UTF-8");
+  LINKSPAN_CHECK(check_printable("sandbox", m.sandbox()));
   if (m.expires() < 0) return bad("expires", "is before 1970");
   Narrow ask;
   for (const v1::NarrowRequest::Reach& reach : m.reaches()) {

@@ -51,6 +51,11 @@ std::string clean_text(std::string_view text, size_t limit) {
   return out;
 }
 
+Status check_printable(std::string_view field, std::string_view text) {
+  if (clean_text(text, text.size()) == text && text.find_first_of("\t\n") == text.npos) return ok();
+  return bad(field, "is not all printable UTF-8");
+}
+
 Status check_name(std::string_view field, std::string_view name) {
   if (name.empty()) return bad(field, "is empty");
   if (name.size() > limits::kNameBytes)
@@ -225,6 +230,7 @@ Result<PolicyPattern> pattern_from(const v1::PolicyPattern& m) {
 
 Result<Route> from_wire(const v1::Route& m) {
   LINKSPAN_CHECK(check_route_path(m.path()));
+  LINKSPAN_CHECK(check_printable("route.path", m.path()));
   LINKSPAN_CHECK(check_bytes("route.volume", m.volume().size(), 0, limits::kLabelBytes));
   LINKSPAN_CHECK(
       check_range("route.timeout_ms", m.timeout_ms(), 1, limits::kRouteTimeoutMax.count()));

@@ -23,7 +23,7 @@ constexpr int64_t kTimeoutMsMost = 3'600'000;
 constexpr int64_t kRenewLeast = 2, kRenewMost = 30 * 86'400;  // seconds
 constexpr size_t kLabelBytes = 255;  // names of tenants, volumes, principals, sandboxes
 
-// What is shown and logged has none: names of tenants, volumes and principals, globs.
+// What is shown and logged has none: names of tenants, volumes and principals, paths, globs.
 bool has_control(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
                      [](unsigned char c) { return c < 0x20 || c == 0x7f; });
@@ -50,7 +50,7 @@ std::string route_path_problem(std::string_view path) {
                                        : path.find_first_not_of('/'))) +
            "\"";
   if (path.size() > limits::kPathBytes) return "is longer than 4095 bytes";
-  if (path.find('\0') != std::string_view::npos) return "must not hold a NUL";
+  if (has_control(path)) return "must not hold control characters";
   size_t begin = 0;
   while (begin <= path.size()) {
     const size_t end = std::min(path.find('/', begin), path.size());

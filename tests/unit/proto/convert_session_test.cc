@@ -183,7 +183,8 @@ TEST(ConvertAttach, ReplyIsChecked) {
   const auto route = [&](auto edit) {
     return attached([&](v1::AttachReply& m) { edit(*m.mutable_routes(1)); });
   };
-  for (const char* path : {"", "/abs", "a//b", "a/", "..", "a/../b", ".linkspan", ".linkspan/x"})
+  for (const char* path :
+       {"", "/abs", "a//b", "a/", "..", "a/../b", ".linkspan", ".linkspan/x", "me\x0emo", "a\tb"})
     EXPECT_THAT(route([&](auto& m) { m.set_path(path); }), StartsWith("invalid: route.path:"));
   EXPECT_THAT(route([](auto& m) { m.set_path("memory"); }), StartsWith("invalid: routes.path:"));
   EXPECT_THAT(route([](auto& m) { m.set_policy("vote"); }), StartsWith("invalid: route.policy:"));
