@@ -27,16 +27,17 @@ void BaseVersions::read(const Process& process, const Base& what,
   std::lock_guard lock(mutex_);
   if (process) note(process, {what, true}, name);
   note(Process{}, {what}, name);
-  if (process && name != former) note_former(process, newest(process, {what, true}), former);
+  if (name != former) note_former(process, newest(process, {what, true}), former);
 }
 
 // The numbers go on from one save to the next, so a later one is of a later file of that name;
 // those of a file that was replaced are counted apart from then on.
-void BaseVersions::note_former(const Process& process, const Known& known,
+void BaseVersions::note_former(const Process& process, Known known,
                                const std::optional<cache::Name>& former) {
-  if (!former) return;
+  if (!process || !former) return;
   const auto later = [](Version a, Version b) { return a.value % kForked > b.value % kForked; };
   const Known* last = by_name_.find(NameKey{process, *former});
+  known.read |= last && last->read;
   if (!last || last->base.ino == known.base.ino ||
       later(known.base.version, newest(process, *last).base.version))
     by_name_.put(NameKey{process, *former}, known);
@@ -47,13 +48,11 @@ void BaseVersions::wrote(const Process& process, const Base& what,
                          const std::optional<cache::Name>& former) {
   std::lock_guard lock(mutex_);
   // A file that was replaced has the name no more, though that may not be known here.
-  const bool named = name && what.version.value < kForked;
-  const auto& had = named ? former : name ? name : former;
-  if (process) note(process, {what}, named ? name : std::nullopt);
-  note(Process{}, {what}, named ? name : std::nullopt);
-  if (!process || !had || (named && name == had)) return;
-  const Known* last = by_name_.find(NameKey{process, *had});
-  note_former(process, {what, last && last->read}, had);
+  const bool replaced = what.version.value >= kForked;
+  const auto now = replaced ? std::nullopt : name;
+  if (process) note(process, {what}, now);
+  note(Process{}, {what}, now);
+  if (now != former) note_former(process, {what}, former);
 }
 
 void BaseVersions::read_rewrite(const Process& process, const Base& of,

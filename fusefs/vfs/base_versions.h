@@ -137,8 +137,7 @@ class BaseVersions {
   Known newest(const Process& process, const Known& known);
   Version last_of(Ino ino, const Known& known);
   void note(const Process& process, const Known& known, const std::optional<cache::Name>& name);
-  void note_former(const Process& process, const Known& known,
-                   const std::optional<cache::Name>& former);
+  void note_former(const Process& process, Known known, const std::optional<cache::Name>& former);
 
   const Clock* const clock_;
   std::mutex mutex_;  // leaf

@@ -106,7 +106,7 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
       file.committed(layer, result, reply.merged, [&](const OpenFile::Outcome& of) {
         // Before the file is clean: a READ of then must not be answered as what was told before.
         parts_.kernel->sizes().made(file.ino, {result.version, result.size});
-        learn_bases(Base{file.ino, result.version}, layer, of, reply.merged);
+        learn_bases(layer, of, reply);
         if (reply.nodes.size() > 1) learn_successor(reply.nodes[1].attr, layer, of, here);
       });
   const auto content = content_of(file, layer, outcome, result.size);
@@ -145,9 +145,14 @@ std::optional<std::string> Commits::content_of(const OpenFile& file, const Layer
   return content;
 }
 
-void Commits::learn_bases(const Base& base, const Layer& layer, const OpenFile::Outcome& outcome,
-                          bool merged) {
+// Who found the file by a name that leads to another by now goes on from what was committed to
+// that, too; not from what is in the old one alone.
+void Commits::learn_bases(const Layer& layer, const OpenFile::Outcome& outcome,
+                          const MutationReply& reply) {
+  const Base base{reply.nodes.front().attr.ino, reply.nodes.front().attr.version};
+  const bool followed = reply.nodes.size() > 1;
   const auto name = parts_.tree->last_name(base.ino), former = parts_.tree->former_name(base.ino);
+  const auto also = followed ? former : std::nullopt;
   for (const Process& process : outcome.half) parts_.bases->read_half(process, base, name, former);
   if (outcome.as_seen) {
     std::vector<Process> know;  // all of it: they wrote all, or had read what their part went into
@@ -156,12 +161,12 @@ void Commits::learn_bases(const Base& base, const Layer& layer, const OpenFile::
         know.push_back(process);
     parts_.bases->changed_here({base.ino, outcome.before}, base);
     for (const Process& process : know) {
-      parts_.bases->wrote(process, base, name, former);
+      parts_.bases->wrote(process, base, name, also);
       // The kernel wrote a shared mapping back, for nobody in particular.
       if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);
     }
-  } else if (!merged && layer.buffer->whole()) {
-    for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, name, former);
+  } else if (!reply.merged && layer.buffer->whole()) {
+    for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, name, also);
   }
   // Else others' changes are in it that nobody here has read.
 }

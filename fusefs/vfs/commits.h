@@ -82,8 +82,8 @@ class Commits {
                  const MutationReply& reply);
   std::optional<std::string> content_of(const OpenFile& file, const Layer& layer,
                                         const OpenFile::Outcome& outcome, uint64_t size);
-  void learn_bases(const Base& base, const Layer& layer, const OpenFile::Outcome& outcome,
-                   bool merged);
+  void learn_bases(const Layer& layer, const OpenFile::Outcome& outcome,
+                   const MutationReply& reply);
   void learn_successor(const Attr& now, const Layer& layer, const OpenFile::Outcome& outcome,
                        bool here);
   Status drop_doomed(OpenFile& file);  // with the turn

@@ -151,8 +151,12 @@ Result<std::pair<Entry, Opened>> RouteVfs::create(const Caller& c, Ino parent,
 void RouteVfs::without_names(const MutationReply& reply, const std::optional<Process>& replacing) {
   for (const Node& node : reply.nodes) {
     if (node.attr.nlink > 0) continue;
-    if (const auto file = files_.find(node.attr.ino))
-      replacing ? file->replaced_by(*replacing) : file->set_orphan();
+    if (const auto file = files_.find(node.attr.ino)) {
+      if (replacing)
+        file->replaced_by(*replacing);
+      else
+        file->set_orphan();
+    }
     if (files_.handles_of(node.attr.ino) == 0) content_.drop(node.attr.ino);
   }
 }
@@ -171,7 +175,7 @@ Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bo
   LINKSPAN_TRY(const MutationReply reply, std::move(answer));
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, Ino{}}}, {parent}});
   names_moved({{parent, name}});
-  without_names(reply, /*replacing=*/{});
+  without_names(reply, /*replacing=*/std::nullopt);
   bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
   return ok();
 }

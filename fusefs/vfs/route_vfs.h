@@ -148,6 +148,8 @@ class RouteVfs final : public Vfs {
                const std::optional<KnownNode>& moved_before);
   Status learn_outcome(const Doing& doing, const Process& process, const cache::Name& target,
                        const BaseVersions::Unanswered& rename);
+  // `replacing`: who renamed another file over them (Process{}: not known); none: they were
+  // removed.
   void without_names(const MutationReply& reply, const std::optional<Process>& replacing);
   Status set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t size,
                   std::optional<Handle> handle);

@@ -233,8 +233,10 @@ Result<store::Applied> Merger::commit_to_successor(const CommitRequest& asked, c
       LINKSPAN_TRY(policy, policy_of(ino));
     }
     const bool admitted = admits_writers_of(replaced, head);
-    LINKSPAN_TRY(const bool fits,
-                 part&& asked.follow ? fits_as_part(asked, policy) : Result<bool>(true));
+    bool fits = true;
+    if (part && asked.follow) {
+      LINKSPAN_TRY(fits, fits_as_part(asked, policy));
+    }
     if (asked.follow && !(admitted && fits)) {
       auto alone = commit_alone(old);
       if (alone.ok() || !was_replaced(alone.error())) return alone;

@@ -185,6 +185,46 @@ TEST_F(ReplacedHere, WhoReplacedItWritesToTheOldOneOnly) {
   EXPECT_EQ(head(), "ONE\ntwo\nthree\n");
 }
 
+// What it goes on writing to the old one is no base for what it saves of the new one.
+TEST_F(ReplacedHere, WhoReplacedItGoesOnWithBoth) {
+  const Handle h = opens_having_read(saver, O_RDWR);
+  saves(saver, "one\ntwo\nthree\nfour\n");
+  const Ino second = b.ino("x");
+  ASSERT_OK(writes(saver, h, 14, "other\n"));
+  ASSERT_OK(closes(saver, h));
+  saves(writer, "ONE\ntwo\nthree\nfour\n");
+  ASSERT_NE(b.ino("x"), second);
+  b.me.tid = saver.tid();
+  ASSERT_OK(b.save("x", "one\ntwo\nthree\n"));  // without the fourth
+  EXPECT_EQ(head(), "ONE\ntwo\nthree\n");
+  EXPECT_TRUE(kept().empty());
+}
+
+// Where the kernel writes a mapping back, it does so for nobody in particular.
+TEST_F(ReplacedHere, AMappingHidesNoWrite) {
+  const Handle h = opens_having_read(writer, O_RDWR);
+  saves(saver, "ONE\ntwo\nthree\n");
+  b.me.tid = 0;
+  ASSERT_OK(b.pwrite(h, 8, "TH"));
+  ASSERT_OK(writes(writer, h, 10, "REE"));
+  ASSERT_OK(closes(writer, h));
+  EXPECT_EQ(head(), "ONE\ntwo\nTHREE\n");
+}
+
+// Who has the oldest open, and has read the one after it, goes on from that one.
+TEST_F(ReplacedHere, WhatCameOfTheOldestIsNoBaseForWhoHasReadALaterOne) {
+  const Handle h = opens_having_read(writer, O_RDWR);
+  saves(saver, "one\ntwo\nthree\nfour\n");
+  b.me.tid = writer.tid();
+  EXPECT_OK(b.read("x"));
+  saves(saver, "ONE\ntwo\nthree\nfour\n");
+  ASSERT_OK(writes(writer, h, 14, "five\n"));
+  ASSERT_OK(closes(writer, h));
+  ASSERT_OK(b.save("x", "one\ntwo\nthree\n"));  // without the fourth
+  EXPECT_EQ(head(), "ONE\ntwo\nthree\nfive\n");
+  EXPECT_TRUE(kept().empty());
+}
+
 TEST_F(ReplacedHere, ABareTruncationIsNotOfTheNewOne) {
   const Handle h = opens(writer, O_WRONLY | O_TRUNC);
   saves(saver, "ONE\ntwo\nthree\n");
