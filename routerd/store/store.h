@@ -82,7 +82,7 @@ struct Mutation {
   // A commit to a file that was replaced only: and this one, in the same transaction, to its
   // successor(). Its base is that node's head, else `conflict`; the request's own is not looked at.
   // The reply is the file's, the successor the second of its nodes; the log tells of the successor.
-  // The file's version is numbered apart (forked.h), so that it is none of the successor's.
+  // The file's version is numbered apart, as each that it gets once it is replaced (forked.h).
   // `conflict` with head_version 0: another node is the successor by now, or none.
   std::optional<CommitRequest> successor;
   // What the author may do to the content of a file, by its rights and path; looked at with the

@@ -64,6 +64,7 @@ TEST_P(Replaced, SoIsOnesOwnWhoseWriterHadNoPartInTheRename) {
   EXPECT_EQ(refused.error().head_version, 0u);
   must(other_->commit(append(old_, "!")));
   EXPECT_EQ(world().content(old_), "old!");
+  EXPECT_EQ(world().attr(old_).version, Version{kForked + 3});  // 3 is the new one's
   EXPECT_EQ(world().content(now_), "now");
   // Where nothing was replaced it says nothing.
   r = append(now_, "!");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "linkspan/forked.h"
 #include "tests/model/store_subject.h"
 
 namespace linkspan::test {
@@ -271,7 +272,8 @@ std::string PlainModel::rename(const Op& op) {
       from.node->versions.back().number = ++above;
       from.node->versions.back().replaced = now_;
     }
-    if (names_of(to.node) > 0)
+    to.node->replaced = names_of(to.node) == 0;
+    if (!to.node->replaced)
       for (Version& old : to.node->versions) old.replaced = now_;
     add_version(from.node, "rename", own.back().content);
     from.node->versions.back().number = above + 1;
@@ -334,7 +336,8 @@ std::string PlainModel::set(const Op& op) {
 }
 
 void PlainModel::add_version(const NodePtr& node, const std::string& what, std::string content) {
-  const uint64_t number = node->versions.empty() ? 1 : node->versions.back().number + 1;
+  uint64_t number = node->versions.empty() ? 1 : node->versions.back().number + 1;
+  if (node->replaced && number < kForked) number += kForked;
   if (!node->versions.empty()) node->versions.back().replaced = now_;
   node->versions.push_back({number, what, std::move(content), {}, now_, next_content_++});
 }

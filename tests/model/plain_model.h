@@ -39,6 +39,7 @@ class PlainModel final : public Subject {
     std::string target;
     Time atime, mtime, ctime, btime;
     std::vector<Version> versions;
+    bool replaced = false;  // a file went on with its history when it took the last name
     std::map<std::string, std::string> xattrs;
     bool directory() const { return kind == Kind::directory; }
     bool file() const { return kind == Kind::file; }

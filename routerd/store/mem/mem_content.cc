@@ -1,7 +1,6 @@
 // Content: commit and the attributes that truncate goes with.
 #include <algorithm>
 
-#include "linkspan/forked.h"
 #include "linkspan/limits.h"
 #include "routerd/store/checks.h"
 #include "routerd/store/mem/mem_mutate.h"
@@ -195,8 +194,6 @@ Result<Applied> MemStore::commit(const Mutation& m, const CommitRequest& request
       LINKSPAN_CHECK(check_change(m, *successor, *m.successor, there, *also));
     }
     if (request.append) tx.reply.offset = node->attr.size;
-    if (successor != nullptr && node->attr.version.value < kForked)
-      node->attr.version.value += kForked;
     commit_to(tx, *node, request, std::move(content));
     if (successor != nullptr) commit_to(tx, *successor, *m.successor, std::move(also));
     tx.reply.version = node->attr.version;

@@ -1,6 +1,7 @@
 // Versions, the log, and their retention.
 #include <algorithm>
 
+#include "linkspan/forked.h"
 #include "routerd/store/logged_path.h"
 #include "routerd/store/mem/mem_mutate.h"
 
@@ -49,7 +50,9 @@ uint64_t prune_log(Tenant& tenant, Time now, uint64_t most) {
 
 void Transaction::add_version(MemNode& node, std::shared_ptr<const Content> content,
                               const char* what) {
-  node.attr.version = Version{node.attr.version.value + 1};
+  uint64_t last = node.attr.version.value;
+  if (node.replaced_by && last < kForked) last += kForked;
+  node.attr.version = Version{last + 1};
   node.attr.size = content->size();
   node.attr.allocated = content->stored();
   const VersionInfo info{node.attr.version,

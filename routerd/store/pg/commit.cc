@@ -190,8 +190,6 @@ Result<Applied> commit_to_both(Transaction& tx, const CommitRequest& request,
   const Place place = place_of(tx.answer(path));
   if (request.append) tx.reply.offset = old->attr.size;
   LINKSPAN_CHECK(write_over(tx, *old, request));
-  tx.own_history(*old);
-  if (old->attr.version.value < kForked) old->attr.version.value += kForked;
   number(tx, *old, request);
   tx.count_before(*now);
   LINKSPAN_CHECK(write_over(tx, *now, there));
@@ -205,8 +203,10 @@ Result<Applied> commit_to_both(Transaction& tx, const CommitRequest& request,
 }  // namespace
 
 void make_version(Transaction& tx, NodeRow& node, const char* what) {
+  uint64_t last = node.attr.version.value;
+  if (!node.owns_history && last < kForked) last += kForked;  // it was replaced
   tx.own_history(node);
-  node.attr.version = Version{node.attr.version.value + 1};
+  node.attr.version = Version{last + 1};
   tx.add_version(node, what);
 }
 

@@ -200,6 +200,25 @@ TEST_F(ReplacedHere, WhoReplacedItGoesOnWithBoth) {
   EXPECT_TRUE(kept().empty());
 }
 
+// What it writes to the old one is no version of the new one, whoever has read both.
+TEST_F(ReplacedHere, WhoReadsWhatItWroteToTheOldOneHasNotReadTheNewOne) {
+  OtherProcess reader;
+  const Handle h = opens_having_read(saver, O_RDWR);
+  const Handle r = opens_having_read(reader, O_RDONLY);
+  const Ino old = b.ino("x");
+  saves(saver, "ONE\ntwo\nthree\n");
+  for (const char* line : {"four\n", "five\n"}) {
+    ASSERT_OK(writes(saver, h, b.vfs->getattr(b.me, old, h)->attr.size, line));
+    ASSERT_OK(b.vfs->fsync(b.me, old, h));
+  }
+  saves(saver, "ONE\ntwo\nTHREE\n");
+  b.me.tid = reader.tid();
+  EXPECT_OK(b.vfs->getattr(b.me, old, std::nullopt));
+  EXPECT_EQ(text(b.pread(r, 0, 100)), "one\ntwo\nthree\nfour\nfive\n");
+  EXPECT_TRUE(refused(b.write("x", "one\ntwo\nthree\nfour\nfive\nsix\n")));
+  EXPECT_EQ(head(), "ONE\ntwo\nTHREE\n");
+}
+
 // Where the kernel writes a mapping back, it does so for nobody in particular.
 TEST_F(ReplacedHere, AMappingHidesNoWrite) {
   const Handle h = opens_having_read(writer, O_RDWR);
