@@ -188,9 +188,13 @@ TEST_F(ReplacedHere, WhoReplacedItWritesToTheOldOneOnly) {
 // What it goes on writing to the old one is no base for what it saves of the new one.
 TEST_F(ReplacedHere, WhoReplacedItGoesOnWithBoth) {
   const Handle h = opens_having_read(saver, O_RDWR);
+  const Ino old = b.ino("x");
   saves(saver, "one\ntwo\nthree\nfour\n");
   const Ino second = b.ino("x");
-  ASSERT_OK(writes(saver, h, 14, "other\n"));
+  for (const uint64_t end : {14, 20}) {
+    ASSERT_OK(writes(saver, h, end, "other\n"));
+    ASSERT_OK(b.vfs->fsync(b.me, old, h));
+  }
   ASSERT_OK(closes(saver, h));
   saves(writer, "ONE\ntwo\nthree\nfour\n");
   ASSERT_NE(b.ino("x"), second);
@@ -278,6 +282,22 @@ TEST_F(ReplacedHere, WhoNeverReadItOverwritesItAfterAnAppend) {
   EXPECT_EQ(text(a.read("x")), "saved\nline\n");
   EXPECT_OK(b.write("x", "again\n"));
   EXPECT_EQ(text(a.read("x")), "again\n");
+}
+
+// What another mount saved it does not overwrite: it has not read that.
+TEST_F(ReplacedHere, NotWhatAnotherMountSaved) {
+  b.me.tid = writer.tid();
+  ASSERT_OK(b.write("x", "start\n"));
+  const Handle h = opens(writer, O_WRONLY | O_APPEND);
+  const Ino old = b.ino("x");
+  ASSERT_OK(a.read("x"));
+  ASSERT_OK(a.save("x", "saved\n"));
+  b.me.tid = writer.tid();
+  ASSERT_OK(b.vfs->write(b.me, old, h, 6, "line\n", true));
+  ASSERT_OK(b.vfs->fsync(b.me, old, h));
+  EXPECT_EQ(text(a.read("x")), "saved\nline\n");
+  EXPECT_TRUE(refused(b.write("x", "again\n")));
+  EXPECT_EQ(text(a.read("x")), "saved\nline\n");
 }
 
 // A service that keeps a file's content in memory and writes it anew, whoever saved it here.
