@@ -102,13 +102,12 @@ void Commits::succeeded(OpenFile& file, const Layer& layer, cache::Ticket ticket
   parts_.tree->changed(ticket, reply);
   count_.fetch_add(1);
   const bool here = file.replaced_here();
-  const auto outcome =
-      file.committed(layer, result, reply.merged, [&](const OpenFile::Outcome& of) {
-        // Before the file is clean: a READ of then must not be answered as what was told before.
-        parts_.kernel->sizes().made(file.ino, {result.version, result.size});
-        learn_bases(layer, of, reply);
-        if (reply.nodes.size() > 1) learn_successor(reply.nodes[1].attr, layer, of, here);
-      });
+  const auto outcome = file.committed(layer, result, reply, [&](const OpenFile::Outcome& of) {
+    // Before the file is clean: a READ of then must not be answered as what was told before.
+    parts_.kernel->sizes().made(file.ino, {result.version, result.size});
+    learn_bases(layer, of, reply);
+    if (reply.nodes.size() > 1) learn_successor(reply.nodes[1].attr, layer, of, here);
+  });
   const auto content = content_of(file, layer, outcome, result.size);
   parts_.content->drop(file.ino, result.version);
   if (content)
@@ -165,10 +164,13 @@ void Commits::learn_bases(const Layer& layer, const OpenFile::Outcome& outcome,
       // The kernel wrote a shared mapping back, for nobody in particular.
       if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);
     }
+  } else if (outcome.unmerged) {
+    for (const Process& process : outcome.knowers)
+      parts_.bases->wrote(process, {base.ino, outcome.unmerged}, name, also);
   } else if (!reply.merged && layer.buffer->whole()) {
     for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, name, also);
   }
-  // Else others' changes are in it that nobody here has read.
+  // Others' changes are in a merge, that nobody here has read.
 }
 
 // The file that took its place got what was written, too. It is known to who wrote all of it; and

@@ -312,10 +312,19 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
 
   if (reply.version) kernel_.sizes().untell(moved.ino);
   const Version before = moved_before ? moved_before->node.attr.version : Version{};
+  // Not if it has read, or written, an older version only.
+  const bool known = !before || !read || read->version == before;
   if (reply.merged) {
     content_.drop(moved.ino, moved.version);
     kernel_.drop_content(moved.ino);
-    return;  // nobody here has read the merge
+    // Nobody here has read the merge.
+    if (!reply.unmerged) return;
+    if (before) {
+      bases_.renumbered(moved.ino, before, reply.unmerged);
+      if (const auto file = files_.find(moved.ino)) file->renumbered(before, reply.unmerged);
+    }
+    if (known) bases_.wrote(process, {moved.ino, reply.unmerged}, target);
+    return;
   }
   if (kernel_.own(moved.ino, before)) kernel_.is_own(moved.ino, moved.version);
   if (before && before != moved.version) {
@@ -335,7 +344,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   bases_.took_place(process, target);
   if (!replaced || moved.kind != Kind::file) return bases_.forget_name(process, target);
   const Base made{moved.ino, moved.version};
-  bases_.wrote(process, made, target);
+  if (known) bases_.wrote(process, made, target);
   if (request.base_version) bases_.changed_here({request.base_ino, request.base_version}, made);
 }
 

@@ -326,14 +326,15 @@ std::shared_ptr<Layer> OpenFile::seal_lowest(uint64_t last) {
   return layers_.front();
 }
 
-OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bool merged,
+OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result,
+                                      const MutationReply& reply,
                                       const std::function<void(const Outcome&)>& learn) {
   std::lock_guard lock(mutex_);
-  Outcome outcome{base_, base_size_, false, mixed_, {}, {}};
-  outcome.as_seen = !merged && follows(base_, result.version) &&
+  Outcome outcome{base_, base_size_, false, {}, mixed_, {}, {}};
+  outcome.as_seen = !reply.merged && follows(base_, result.version) &&
                     result.size == layer.buffer->size_over(base_size_);
   // Of what was read of it, no version came that others' changes are not in, too.
-  const bool blended = !outcome.as_seen && (merged || !layer.buffer->whole());
+  const bool blended = !outcome.as_seen && (reply.merged || !layer.buffer->whole());
   for (const Layer::Part& part : layer.parts) {
     const Process& process = part.party.process;
     if (layer.read_half(process) || (blended && layer.read_anothers(process)))
@@ -341,6 +342,8 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bo
     else if (layer.knows(process))
       outcome.knowers.push_back(process);
   }
+  // What was written is a version of its own, with the layer over what it rests on.
+  if (layer.buffer->whole() || layer.base == base_) outcome.unmerged = reply.unmerged;
   outcome.as_seen ? sights_.became(base_, result.version) : sights_.lost();
   learn(outcome);
   if (!layers_.empty() && layers_.front().get() == &layer) pop_lowest();
@@ -350,6 +353,8 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result, bo
       above->base = Version{};
     else if (outcome.as_seen && above->base == base_ && above->rests_on(layer))
       above->base = result.version;
+    else if (outcome.unmerged && above->base == layer.base && above->rests_on(layer))
+      above->base = outcome.unmerged;
   }
   base_ = result.version;
   base_size_ = result.size;

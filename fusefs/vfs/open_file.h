@@ -157,12 +157,13 @@ class OpenFile {
     Version before;        // the base until now
     uint64_t beneath = 0;  // its size
     bool as_seen = false;  // the result is what the local view was: nobody else's change is in it
+    Version unmerged;      // the view here, which was merged with others' changes; 0: none
     bool mixed = false;    // the kernel's pages may hold bytes of several layers
     std::vector<Process> knowers;
     std::vector<Process> half;  // had read it before it was finished
   };
   // `learn` notes who knows the result; under the file's lock.
-  Outcome committed(const Layer& layer, const Attr& result, bool merged,
+  Outcome committed(const Layer& layer, const Attr& result, const MutationReply& reply,
                     const std::function<void(const Outcome&)>& learn);
   // Its bytes are the router's or nobody's. With the turn. `unlearn`: who had read them, and did
   // not write them, has read what never was; under the file's lock.

@@ -259,6 +259,7 @@ void to_wire(MutationReply&& reply, v1::MutationReply* out) {
   out->set_as_of(reply.as_of.value);
   out->set_created(reply.created);
   out->set_version(reply.version.value);
+  out->set_unmerged(reply.unmerged.value);
 }
 
 Result<MutationReply> from_wire(v1::MutationReply&& m) {
@@ -275,6 +276,7 @@ Result<MutationReply> from_wire(v1::MutationReply&& m) {
   reply.as_of = Seq{m.as_of()};
   reply.created = m.created();
   reply.version = Version(m.version());
+  reply.unmerged = Version(m.unmerged());
   return reply;
 }
 

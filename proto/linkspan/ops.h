@@ -265,6 +265,10 @@ struct MutationReply {
   std::vector<Node> nodes;
   uint64_t offset = 0;  // append: where the bytes went
   bool merged = false;  // the content is a merge of the caller's and another's
+  // commit, replacing rename: the version just before that, which is what the caller wrote,
+  // unmerged (nobody ever saw it as the head): what its next one is based on, if it reads nothing.
+  // 0: none.
+  Version unmerged;
   bool created = true;  // create: false if it was there
   Version version;      // commit, truncate, replacing rename: the version made
   bool operator==(const MutationReply&) const = default;

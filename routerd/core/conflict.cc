@@ -181,11 +181,10 @@ Result<store::Applied> Merger::merge(const CommitRequest& request, Result<store:
     of_both.keep_below = 0;
     of_both.size = merged->size();
     of_both.extents = whole(std::move(*merged));
+    mutation_.unmerged = *mine;
     applied = store_.commit(mutation_, of_both);
-    if (applied.ok()) {
-      applied->reply.merged = true;
-      return applied;
-    }
+    mutation_.unmerged.reset();
+    if (applied.ok()) return applied;
     if (applied.code() != Code::conflict || was_replaced(applied.error())) return applied;
   }
   return outrun();
@@ -379,7 +378,6 @@ Result<store::Applied> Merger::finish_rename(store::Applied applied) {
   const auto& nodes = applied.reply.nodes;
   if (nodes.empty() || nodes.front().attr.size != mutation_.merged->content.size())
     return fail(Code::internal, "the store left the merged content of a rename out");
-  applied.reply.merged = true;
   return applied;
 }
 

@@ -304,9 +304,17 @@ void RouterCore::attempt(const Call& call, Request& request, bool also_successor
   const auto permitted = permit(call, request, &guard);
   if (!permitted.ok() && !request.op.retry) return refuse(permitted.error());
   const Permit terms = permitted.ok() ? *permitted : Permit{};
-  store::Mutation mutation{
-      call.grant->scope, tenant.epoch, {},           {},           call.session->author(),
-      clock_.now(),      std::nullopt, std::nullopt, terms.bounds, {}};
+  store::Mutation mutation{call.grant->scope,
+                           tenant.epoch,
+                           {},
+                           {},
+                           call.session->author(),
+                           clock_.now(),
+                           std::nullopt,
+                           std::nullopt,
+                           std::nullopt,
+                           terms.bounds,
+                           {}};
   bool unanswered = false;
   mutation.unanswered = &unanswered;
   // By now it may be refused what was done at its first try: the store, which does nothing where

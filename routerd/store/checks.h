@@ -45,6 +45,8 @@ Status check_rename_base(const RenameRequest& request, const Attr* head);
 // Whether another file of its volume goes on with the history of this one, which the author moved
 // away (Mutation::continues).
 bool goes_on(const Mutation& mutation, const Attr& moved_away);
+// VersionInfo::what of MutationReply::unmerged.
+inline constexpr const char* kUnmerged = "unmerged";
 // The highest version of a file that was created and written once, as the new file of a save is.
 inline constexpr uint64_t kWrittenOnce = 2;
 // Versions of one session that grow, each so soon after the one before, are parts of one writing.

@@ -72,13 +72,16 @@ struct Mutation {
   Author author;
   Time now;  // ctime, and the change's time
   // A rename of a file over a file only: the moved file's content becomes this in the same
-  // transaction, as the one new version after the target's last (the core merged the two).
+  // transaction, as the version after that of what was moved (the core merged the two).
   // `conflict`: the moved file is not at the version `of` any more.
   struct Merged {
     std::string content;
     Version of;
   };
   std::optional<Merged> merged;
+  // A commit of what the core merged only: what the author wrote, which becomes a version of its
+  // own just before (MutationReply::unmerged).
+  std::optional<std::string> unmerged;
   // A commit to a file that was replaced only: and this one, in the same transaction, to its
   // successor(). Its base is that node's head, else `conflict`; the request's own is not looked at.
   // The reply is the file's, the successor the second of its nodes; the log tells of the successor.

@@ -437,5 +437,42 @@ TEST_P(Commit, UsageCountsWhatLivesIsStored) {
   EXPECT_EQ(used(), std::pair(uint64_t{0}, uint64_t{0}));
 }
 
+// What the core merged, after what the author wrote.
+TEST_P(Commit, WhatWasMergedIsAVersionOfItsOwn) {
+  const Ino ino = world().make_file(root(), "file", "theirs");
+  CommitRequest r = request(ino, 0, 15, {data(0, "theirs and mine")});
+  r.base = Version{2};
+  r.op = world().op();
+  store::Mutation m = world().next();
+  m.unmerged = "mine";
+  const store::Applied applied = must(store_->commit(m, r));
+  EXPECT_TRUE(applied.reply.merged);
+  EXPECT_EQ(applied.reply.unmerged, Version{3});
+  EXPECT_EQ(applied.reply.version, Version{4});
+  EXPECT_EQ(applied.usage.bytes, 15 - 6);
+  EXPECT_EQ(world().content(ino), "theirs and mine");
+  EXPECT_EQ(world().content(ino, Version{3}), "mine");
+  EXPECT_EQ(world().content(ino, Version{2}), "theirs");
+  EXPECT_EQ(world().versions(ino)[1].what, "unmerged");
+  r.op.retry = true;
+  const store::Applied again = must(store_->commit(m, r));
+  EXPECT_TRUE(again.replayed);
+  EXPECT_EQ(again.reply, applied.reply);
+}
+
+// It may not grow beyond its bounds, whatever was merged.
+TEST_P(Commit, AMergeKeepsToItsBounds) {
+  const Ino ino = world().make_file(root(), "file", "theirs");
+  CommitRequest r = request(ino, 0, 15, {data(0, "theirs and mine")});
+  r.base = Version{2};
+  r.op = world().op();
+  store::Mutation m = world().next();
+  m.unmerged = "mine, which is longer";
+  m.bounds.max_bytes = 10;
+  EXPECT_EQ(code_of(store_->commit(m, r)), Code::too_large);
+  EXPECT_EQ(world().content(ino), "theirs");
+  EXPECT_EQ(world().versions(ino).size(), 2u);
+}
+
 }  // namespace
 }  // namespace linkspan::test

@@ -306,7 +306,8 @@ TEST_P(Continued, ARenameIsHeldAgainstWhatTheMovedFileBecameSinceItWasRead) {
                                                  store::Mutation::Merged{"of both", Version{2}}));
   EXPECT_EQ(moved.usage.bytes, 3);
   EXPECT_EQ(world().content(temp), "of both");
-  EXPECT_EQ(numbers(temp), (std::vector<uint64_t>{4, 3, 2, 1}));
+  EXPECT_EQ(numbers(temp), (std::vector<uint64_t>{5, 4, 3, 2, 1}));
+  EXPECT_EQ(world().content(temp, Version{4}), "mine");
   EXPECT_EQ(world().content(temp, Version{3}), "theirs");
   EXPECT_EQ(world().content(old), "theirs");
 }

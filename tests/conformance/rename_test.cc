@@ -346,11 +346,12 @@ TEST_P(Rename, MergedContentIsOfTheVersionThatIsMoved) {
   EXPECT_EQ(world().content(target), "theirs");
   m = world().next();
   m.merged = {"theirs, mine and more", Version{3}};
-  EXPECT_EQ(must(store_->rename(m, request)).reply.version, Version{4});
+  EXPECT_EQ(must(store_->rename(m, request)).reply.version, Version{5});
   EXPECT_EQ(world().content(temp), "theirs, mine and more");
+  EXPECT_EQ(world().content(temp, Version{4}), "mine and more");
 }
 
-TEST_P(Rename, MergedContentIsTheOneNewVersion) {
+TEST_P(Rename, MergedContentIsTheVersionAfterWhatWasMoved) {
   const Ino target = world().make_file(root(), "target", "theirs");
   const Ino temp = world().make_file(root(), "temp", "mine");
   const RenameRequest request = over_target();
@@ -359,9 +360,12 @@ TEST_P(Rename, MergedContentIsTheOneNewVersion) {
   const store::Applied applied = must(store_->rename(m, request));
   EXPECT_EQ(world().content(temp), "theirs and mine");
   EXPECT_EQ(attr_of(applied).size, 15u);
-  EXPECT_EQ(applied.reply.version, Version{3});
+  EXPECT_EQ(applied.reply.version, Version{4});
+  EXPECT_EQ(applied.reply.unmerged, Version{3});
+  EXPECT_TRUE(applied.reply.merged);
   EXPECT_EQ(world().content(temp, Version{2}), "theirs");
-  EXPECT_EQ(world().versions(temp).size(), 3u);
+  EXPECT_EQ(world().content(temp, Version{3}), "mine");
+  EXPECT_EQ(world().versions(temp).size(), 4u);
   EXPECT_EQ(applied.usage.files, -1);
   EXPECT_EQ(applied.usage.bytes, 15 - 6 - 4);
   EXPECT_EQ(world().content(target), "theirs");

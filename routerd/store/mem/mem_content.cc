@@ -101,6 +101,13 @@ Result<Applied> MemStore::relax(const Mutation& m, const SetAttrRequest& request
   });
 }
 
+std::shared_ptr<const Content> content_of(const std::string& bytes) {
+  auto content = std::make_shared<Content>();
+  content->resize(bytes.size());
+  content->write(0, bytes);
+  return content;
+}
+
 namespace {
 
 // Of the request alone, before the mutex is taken.
@@ -123,6 +130,7 @@ Status check_change(const Mutation& m, const MemNode& node, const CommitRequest&
 void commit_to(Transaction& tx, MemNode& node, const CommitRequest& request,
                std::shared_ptr<Content> content) {
   tx.count_before(node);
+  if (const auto& mine = tx.mutation().unmerged) tx.add_unmerged(node, content_of(*mine));
   tx.add_version(node, std::move(content), request.append ? "append" : "write");
   tx.count_after(node);
   tx.touch(node);

@@ -67,6 +67,12 @@ void Transaction::add_version(MemNode& node, std::shared_ptr<const Content> cont
   node.history.push_back({info, std::move(content), {}});
 }
 
+void Transaction::add_unmerged(MemNode& node, std::shared_ptr<const Content> content) {
+  add_version(node, std::move(content), kUnmerged);
+  reply.unmerged = node.attr.version;
+  reply.merged = true;
+}
+
 void Transaction::log(const char* what, const MemNode& node, LoggedChange where) {
   where.change.ino = node.attr.ino;
   where.change.version = node.attr.version;

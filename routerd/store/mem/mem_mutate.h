@@ -19,6 +19,8 @@ Result<std::vector<Extent>> take(ExtentReader reader);
 Result<std::shared_ptr<Content>> make_content(const Content& head, const CommitRequest& request,
                                               const std::vector<Extent>& extents);
 
+std::shared_ptr<const Content> content_of(const std::string& bytes);
+
 // One mutation under way. Operations check everything first, then change; nothing is taken back.
 class Transaction {
  public:
@@ -36,6 +38,8 @@ class Transaction {
   }
   // Adds a version to a file's history and makes it the head.
   void add_version(MemNode& node, std::shared_ptr<const Content> content, const char* what);
+  // What the author wrote, before the version that is a merge of it.
+  void add_unmerged(MemNode& node, std::shared_ptr<const Content> content);
   void log(const char* what, const MemNode& node, LoggedChange where);
   // `where` says the ino, version and size, too.
   void log(const char* what, LoggedChange where);

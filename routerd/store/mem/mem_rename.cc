@@ -118,13 +118,7 @@ uint64_t adopt(std::vector<Record>& history, uint64_t above, const std::vector<R
 // The moved file goes on with the history of the name it takes, and its own older versions with it.
 // The node that had the name keeps what it had, for those who hold it open or by another name.
 void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
-  auto content = from.history.back().content;
-  if (const auto& merged = tx.mutation().merged) {
-    auto bytes = std::make_shared<Content>();
-    bytes->resize(merged->content.size());
-    bytes->write(0, merged->content);
-    content = std::move(bytes);
-  }
+  const auto moved = from.history.back().content;
   uint64_t above = std::max(from.attr.version.value, to.attr.version.value);
   std::vector<Record> history = to.history;
   history.back().replaced = tx.mutation().now;
@@ -139,7 +133,9 @@ void continue_history(Transaction& tx, MemNode& from, MemNode& to) {
     to.replaced_by = tx.mutation().author.session;
   }
   from.attr.version = Version{above};
-  tx.add_version(from, std::move(content), "rename");
+  const auto& merged = tx.mutation().merged;
+  if (merged) tx.add_unmerged(from, moved);
+  tx.add_version(from, merged ? content_of(merged->content) : moved, "rename");
   tx.reply.version = from.attr.version;
 }
 

@@ -149,6 +149,14 @@ class Commit {
     LINKSPAN_CHECK(check_not_replaced(tx_, request_, node));
     LINKSPAN_CHECK(check_base(request_, node));
     tx_.count_before(node);
+    if (tx_.mutation().unmerged) {
+      const uint64_t before = node.attr.size;
+      LINKSPAN_CHECK(replace_content(tx_, node, *tx_.mutation().unmerged));
+      make_unmerged(tx_, node);
+      LINKSPAN_CHECK(write_over(tx_, node, request_));
+      LINKSPAN_CHECK(check_bounds(tx_.mutation().bounds, before, node.attr.size, true));
+      return conclude(node, place, node.attr.size);
+    }
     LINKSPAN_TRY(const uint64_t size,
                  write_content(tx_, request_, reader_, node, first_heads, std::move(batch)));
     return conclude(node, place, size);
@@ -208,6 +216,12 @@ void make_version(Transaction& tx, NodeRow& node, const char* what) {
   tx.own_history(node);
   node.attr.version = Version{last + 1};
   tx.add_version(node, what);
+}
+
+void make_unmerged(Transaction& tx, NodeRow& node) {
+  make_version(tx, node, kUnmerged);
+  tx.reply.unmerged = node.attr.version;
+  tx.reply.merged = true;
 }
 
 Status truncate(Transaction& tx, NodeRow& node, const Rows& heads, uint64_t size) {

@@ -17,6 +17,9 @@ Status truncate(Transaction& tx, NodeRow& node, const Rows& heads, uint64_t size
 // whose row is there. Makes no version.
 Status write_over(Transaction& tx, NodeRow& node, const CommitRequest& request);
 
+// The content is what the author wrote; what that was merged to comes next.
+void make_unmerged(Transaction& tx, NodeRow& node);
+
 // Other content in place of all of it; makes no version.
 Status replace_content(Transaction& tx, NodeRow& node, const std::string& content);
 

@@ -161,8 +161,7 @@ void set_parent(NodeRow& node, const NodeRow& dir) {
 // The node that had the name keeps what it had: it shares the rows up to its last version until it
 // makes another, if it lives on at all.
 Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
-  if (const auto& merged = tx.mutation().merged)
-    LINKSPAN_CHECK(replace_content(tx, from, merged->content));
+  const auto& merged = tx.mutation().merged;
   uint64_t above = std::max(from.attr.version.value, to.attr.version.value);
   if (from.attr.version.value > kWrittenOnce) {
     Params params = tx.params();
@@ -173,12 +172,16 @@ Status continue_history(Transaction& tx, NodeRow& from, NodeRow& to) {
     above += tx.answer(taken).u64(0, 0);
   }
   // Of a file that was written once, nothing is left over.
-  const Ino clean = from.dver <= 1 ? from.attr.ino : Ino{};
+  const Ino clean = from.dver <= 1 && !merged ? from.attr.ino : Ino{};
   tx.write(sql::kDropHistory, tx.params().u64(from.history).id(clean).id(tx.mutation().seq));
   from.history = to.history;
   from.attr.version = Version{above};
   to.owns_history = false;
   if (to.attr.nlink > 0) tx.own_history(to);
+  if (merged) {
+    make_unmerged(tx, from);
+    LINKSPAN_CHECK(replace_content(tx, from, merged->content));
+  }
   make_version(tx, from, "rename");
   tx.reply.version = from.attr.version;
   return ok();

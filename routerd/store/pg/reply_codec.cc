@@ -114,7 +114,7 @@ std::string encode_reply(const MutationReply& reply) {
   w.number(kFormat);
   w.number(reply.seq.value);
   w.number(reply.offset);
-  w.number((reply.merged ? 1u : 0u) | (reply.created ? 2u : 0u));
+  w.number((reply.merged ? 1u : 0u) | (reply.created ? 2u : 0u) | (reply.unmerged ? 4u : 0u));
   w.number(reply.version.value);
   w.number(reply.nodes.size());
   for (const Node& node : reply.nodes) write(w, node);
@@ -131,6 +131,7 @@ Result<MutationReply> decode_reply(std::string_view bytes) {
   reply.merged = (flags & 1) != 0;
   reply.created = (flags & 2) != 0;
   reply.version = r.id<Version>();
+  if ((flags & 4) != 0) reply.unmerged = Version{reply.version.value - 1};
   const uint64_t count = r.number();
   for (uint64_t i = 0; known && r.good() && i < count && count <= limits::kMutationNodes; ++i)
     reply.nodes.push_back(read_node(r));

@@ -10,8 +10,12 @@ TEST_F(PolicyTest, MergeKeepsBothAndSaysSo) {
   const Outcome merged = m.start_write(x, "first\nmine\n", Version{2}).get();
   ASSERT_TRUE(merged.ok()) << merged.error().message;
   EXPECT_TRUE(merged->merged);
-  EXPECT_EQ(merged->version, Version{4});
+  EXPECT_EQ(merged->version, Version{5});
+  EXPECT_EQ(merged->unmerged, Version{4});
   EXPECT_EQ(m.content(x), "first\nother\nmine\n");
+  // It goes on from what it wrote.
+  ASSERT_TRUE(m.start_write(x, "first\n", merged->unmerged).get().ok());
+  EXPECT_EQ(m.content(x), "first\nother\n");
 }
 
 TEST_F(PolicyTest, WithTheHeadAsBaseNothingIsMerged) {
@@ -32,7 +36,8 @@ TEST_F(PolicyTest, AReplayedMergeIsToldAsOne) {
   const Outcome again = m.start(request).get();
   ASSERT_TRUE(again.ok());
   EXPECT_TRUE(again->merged);
-  request = m.rewrite(x, "plain\n", Version{4});
+  EXPECT_EQ(again->unmerged, Version{4});
+  request = m.rewrite(x, "plain\n", Version{5});
   ASSERT_TRUE(m.start(request).get().ok());
   EXPECT_FALSE(m.start(request).get()->merged);
 }
@@ -224,11 +229,12 @@ TEST_F(SaveTest, TwoSavesFromOneBaseKeepBoth) {
   ASSERT_TRUE(mine.outcome.ok()) << mine.outcome.error().message;
   EXPECT_TRUE(mine.outcome->merged);
   EXPECT_EQ(head(m), "# Memory\n- theirs\n- mine\n");
-  // One history, with every state of the file; the merge is one version.
+  // One history, with every state of the file, and what was merged.
   const auto found = m.look(m.root(), "MEMORY.md");
   EXPECT_EQ(found.node->attr.ino, mine.ino);
-  EXPECT_EQ(found.node->attr.version, Version{base.value + 2});
-  EXPECT_EQ(mine.outcome->version, Version{base.value + 2});
+  EXPECT_EQ(found.node->attr.version, Version{base.value + 3});
+  EXPECT_EQ(mine.outcome->version, Version{base.value + 3});
+  EXPECT_EQ(mine.outcome->unmerged, Version{base.value + 2});
 }
 
 TEST_F(SaveTest, EightSaversFromOneBase) {

@@ -311,6 +311,7 @@ TEST(ConvertMutations, ReplyKeepsEveryField) {
   reply.nodes = {some_file(), some_directory(), some_symlink()};
   reply.offset = 3;
   reply.merged = true;
+  reply.unmerged = Version{3};
   reply.created = false;
   reply.version = Version(4);
   const auto back = round_trip<v1::MutationReply>(MutationReply(reply));

@@ -278,7 +278,7 @@ Attr result_of(uint64_t version, uint64_t size) {
 }
 
 OpenFile::Outcome committed_as(OpenFile& file, const Layer& layer, const Attr& result) {
-  return file.committed(layer, result, false, [](const OpenFile::Outcome&) {});
+  return file.committed(layer, result, {}, [](const OpenFile::Outcome&) {});
 }
 
 TEST(OpenFile, KindsAndBasesSealLayers) {

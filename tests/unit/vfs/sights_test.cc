@@ -56,7 +56,7 @@ TEST(Sights, AnAnswerOfBeforeACommitIsNoReadingOfTheCommit) {
   Attr result;
   result.version = Version{4};
   result.size = 14;
-  file.committed(*layer, result, false, [](const OpenFile::Outcome&) {});
+  file.committed(*layer, result, {}, [](const OpenFile::Outcome&) {});
   file.read_committed(reads, {0, 5}, Version{3}, 10, &state);
   file.read_committed(reads, {5, 9}, Version{4}, 14, &state);
   EXPECT_EQ(noted, (std::vector<std::pair<Version, ReadOf>>{{Version{3}, ReadOf::it},
