@@ -59,7 +59,6 @@ struct Lines {
 struct Edit {
   size_t begin, end, new_begin, new_end;
   bool inserts() const { return begin == end; }
-  bool replaces() const { return begin < end && new_begin < new_end; }
 };
 using Edits = std::vector<Edit>;
 
@@ -94,46 +93,45 @@ bool says_something(std::string_view line) {
   });
 }
 
-// Blank lines and rules are common to any two texts. They are no reason to lay one side's
-// paragraphs into the other's: a replacement takes those around it in, and the next edit with them.
-Edits without_weak_anchors(const Edits& edits, const Lines& old, size_t new_count) {
-  const auto weak = [&](size_t begin, size_t end) {
-    return !says_something(old.range(begin, end));
-  };
-  Edits out;
-  for (const Edit& edit : edits) {
-    const bool joins = !out.empty() && (out.back().replaces() || edit.replaces());
-    if (joins && weak(out.back().end, edit.begin)) {
-      out.back().end = edit.end;
-      out.back().new_end = edit.new_end;
-    } else {
-      out.push_back(edit);
-    }
-  }
-  if (out.empty()) return out;
-  Edit &first = out.front(), &last = out.back();
-  if (first.replaces() && weak(0, first.begin)) first.begin = first.new_begin = 0;
-  if (last.replaces() && weak(last.end, old.count())) {
-    last.end = old.count();
-    last.new_end = new_count;
-  }
-  return out;
+bool says_something(const Lines& text, size_t begin, size_t end) {
+  for (; begin < end; ++begin)
+    if (says_something(text.range(begin, begin + 1))) return true;
+  return false;
 }
 
-// Two additions at one place, one behind the other; what is common to both once.
+// How many lines that end the first text begin the second. None that say nothing.
+size_t overlap(const Lines& first, const Lines& second) {
+  for (size_t n = std::min(first.count(), second.count()); n > 0; --n)
+    if (first.range(first.count() - n, first.count()) == second.range(0, n))
+      return says_something(second, 0, n) ? n : 0;
+  return 0;
+}
+
+// How many lines both begin with.
+size_t common_begin(const Lines& first, const Lines& second) {
+  size_t n = 0;
+  const size_t most = std::min(first.count(), second.count());
+  while (n < most && first.range(n, n + 1) == second.range(n, n + 1)) ++n;
+  return says_something(first, 0, n) ? n : 0;
+}
+
+// Two additions at one place, one behind the other, each whole. Only what both begin with stands
+// once (a heading), what the one ends and the other begins with, and the one if the other has all
+// of it. Lines that they happen to share otherwise belong to both.
 std::optional<std::string> join(std::string_view first, std::string_view second) {
   const auto edits = diff(first, second);
   if (!edits) return std::nullopt;
+  const auto all = [&](auto is) { return std::all_of(edits->begin(), edits->end(), is); };
+  if (all([](const Edit& edit) { return edit.inserts(); })) return std::string(second);
+  if (all([](const Edit& edit) { return edit.new_begin == edit.new_end; }))
+    return std::string(first);
   const Lines firsts(first, "\n"), seconds(second, "\n");  // whole lines: both end in a newline
-  std::string out;
-  size_t at = 0;
-  for (const Edit& edit : without_weak_anchors(*edits, firsts, seconds.count())) {
-    out += firsts.range(at, edit.end);
-    out += seconds.range(edit.new_begin, edit.new_end);
-    at = edit.end;
-  }
-  out += firsts.range(at, firsts.count());
-  return out;
+  const auto rest = [](const Lines& of, size_t begin) {
+    return std::string(of.range(begin, of.count()));
+  };
+  if (const size_t n = overlap(firsts, seconds)) return firsts.text + rest(seconds, n);
+  if (const size_t n = overlap(seconds, firsts)) return seconds.text + rest(firsts, n);
+  return firsts.text + rest(seconds, common_begin(firsts, seconds));
 }
 
 // One that says something.

@@ -275,6 +275,19 @@ def test_a_replaced_file_goes_on_for_who_holds_it(lab):
     b.end()
 
 
+def test_who_saves_again_after_a_merge_goes_on_from_what_it_wrote(lab):
+    """As editors do, which do not read what they have saved."""
+    for how in ("save", "rewrite", "fsynced"):
+        a, b = both(lab, f"again-{how}", TEXT)
+        equal(a.do(how, TEXT + b"four\n"), ("", 0))
+        for mine, head in ((b"ONE\ntwo\nthree\n", b"ONE\ntwo\nthree\nfour\n"), (b"1\ntwo\nthree\n", b"1\ntwo\nthree\nfour\n"),
+                           (b"1\nthree\n", b"1\nthree\nfour\n"), (TEXT, TEXT + b"four\n")):
+            equal(b.do(how, mine), ("", 0), f"{how} {mine}")
+            equal(slurp(a.path), head, f"{how} {mine}")
+        a.end()
+        b.end()
+
+
 def test_lines_added_at_one_place_are_both_there(lab):
     contest(lab, "MEMORY.md", b"# Memory\n", ("save", b"# Memory\n- a\n"), ("save", b"# Memory\n- b\n"),
             b"# Memory\n- a\n- b\n")

@@ -66,6 +66,21 @@ TEST(Merge, ParagraphsThatBothAddedStayWhole) {
             "x\n\nhead\n\nmine\n\nmore\n");
 }
 
+TEST(Merge, ParagraphsThatHappenToShareLinesStayWhole) {
+  const std::string a = "def a():\n    x = 1\n    return x\n",
+                    b = "def b():\n    x = 1\n    return x\n";
+  EXPECT_EQ(merge3("import os\n", "import os\n" + a, "import os\n" + b), "import os\n" + a + b);
+  const std::string alice = "## Alice\n- done\n- see log\n", bob = "## Bob\n- done\n- see log\n";
+  EXPECT_EQ(merge3("# Log\n", "# Log\n" + alice, "# Log\n" + bob), "# Log\n" + alice + bob);
+  EXPECT_EQ(merge3("k,v\n", "k,v\na\nsame\n", "k,v\nb\nsame\n"), "k,v\na\nsame\nb\nsame\n");
+  EXPECT_EQ(merge3("x\n", "x\n---\nfrom A\n---\n", "x\n---\nfrom B\n---\n"),
+            "x\n---\nfrom A\n---\n---\nfrom B\n---\n");
+  // Under the heading that both made, and where the one has all that the other has.
+  EXPECT_EQ(merge3("x\n", "x\n## Log\n- a\n", "x\n## Log\n- b\n"), "x\n## Log\n- a\n- b\n");
+  EXPECT_EQ(merge3("x\n", "x\na\nb\nc\n", "x\na\nc\n"), "x\na\nb\nc\n");
+  EXPECT_EQ(merge3("x\n", "x\nsame\nh\n", "x\nm\nsame\n"), "x\nm\nsame\nh\n");
+}
+
 // A writer that did not read its merged file back saves once more: what others added stays, what it
 // added before is not doubled.
 TEST(Merge, SavingAgainOverAnOwnMerge) {
