@@ -166,7 +166,8 @@ void Commits::learn_bases(const Layer& layer, const OpenFile::Outcome& outcome,
     }
   } else if (outcome.unmerged) {
     for (const Process& process : outcome.knowers)
-      parts_.bases->wrote(process, {base.ino, outcome.unmerged}, name, also);
+      if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, name) == layer.base)
+        parts_.bases->wrote(process, {base.ino, outcome.unmerged}, name, also);
   } else if (!reply.merged && layer.buffer->whole()) {
     for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, name, also);
   }

@@ -342,8 +342,7 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result,
     else if (layer.knows(process))
       outcome.knowers.push_back(process);
   }
-  // What was written is a version of its own, with the layer over what it rests on.
-  if (layer.buffer->whole() || layer.base == base_) outcome.unmerged = reply.unmerged;
+  outcome.unmerged = reply.unmerged;
   outcome.as_seen ? sights_.became(base_, result.version) : sights_.lost();
   learn(outcome);
   if (!layers_.empty() && layers_.front().get() == &layer) pop_lowest();
@@ -445,6 +444,11 @@ void OpenFile::replaced_by(const Process& process) {
 bool OpenFile::replaced_here() const {
   std::lock_guard lock(mutex_);
   return replaced_by_.has_value();
+}
+
+bool OpenFile::was_replaced_by(const Process& process) const {
+  std::lock_guard lock(mutex_);
+  return process && replaced_by_ == process;
 }
 
 bool OpenFile::follow(const Layer& layer) const {

@@ -157,7 +157,7 @@ class OpenFile {
     Version before;        // the base until now
     uint64_t beneath = 0;  // its size
     bool as_seen = false;  // the result is what the local view was: nobody else's change is in it
-    Version unmerged;      // the view here, which was merged with others' changes; 0: none
+    Version unmerged;      // what was written, over what that rests on, before a merge; 0: none
     bool mixed = false;    // the kernel's pages may hold bytes of several layers
     std::vector<Process> knowers;
     std::vector<Process> half;  // had read it before it was finished
@@ -192,6 +192,7 @@ class OpenFile {
   // lose, and what was mapped, by whoever.
   void replaced_by(const Process& process);
   bool replaced_here() const;
+  bool was_replaced_by(const Process& process) const;
   bool follow(const Layer& layer) const;
 
   // -- handles, for the table of open files ---------------------------------------------------

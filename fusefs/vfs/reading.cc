@@ -152,8 +152,18 @@ bool RouteVfs::changed_lately(const Attr& attr) {
 // The process has read this version now, or the local view over it.
 void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
   if (!options_.route.writable()) return;
-  bases_.read(processes_.of_thread(c.tid), Base{ino, version}, tree_.last_name(ino),
-              tree_.former_name(ino));
+  const Process process = processes_.of_thread(c.tid);
+  bases_.read(process, Base{ino, version}, tree_.last_name(ino),
+              known_under(process, ino, nullptr));
+}
+
+// The name under which what the process reads of the file counts, though it may lead to another by
+// now. Who put that there knows the new one: what it reads of the old one is none of that.
+std::optional<cache::Name> RouteVfs::known_under(const Process& process, Ino ino,
+                                                 const FileHandle* handle) {
+  const auto file = handle ? handle->file : files_.find(ino);
+  if (file && file->was_replaced_by(process)) return std::nullopt;
+  return handle ? handle->name : tree_.former_name(ino);
 }
 
 Reader RouteVfs::reader(const Caller& c, Ino ino, const FileHandle* handle) {
@@ -161,20 +171,19 @@ Reader RouteVfs::reader(const Caller& c, Ino ino, const FileHandle* handle) {
   const Process process = processes_.of_thread(c.tid);
   Sights::How how{handle && handle->direct, false};
   how.exact = how.direct && bases_.read_by(process, ino, tree_.last_name(ino));
-  return Reader{
-      process, how,
-      [this, process, ino, name = tree_.last_name(ino),
-       former = handle ? handle->name : tree_.former_name(ino)](Version version, ReadOf what) {
-        const Base base{ino, version};
-        switch (what) {
-          case ReadOf::it:
-            return bases_.read(process, base, name, former);
-          case ReadOf::rewrite:
-            return bases_.read_rewrite(process, base, name, former);
-          case ReadOf::half:
-            return bases_.read_half(process, base, name, former);
-        }
-      }};
+  return Reader{process, how,
+                [this, process, ino, name = tree_.last_name(ino),
+                 former = known_under(process, ino, handle)](Version version, ReadOf what) {
+                  const Base base{ino, version};
+                  switch (what) {
+                    case ReadOf::it:
+                      return bases_.read(process, base, name, former);
+                    case ReadOf::rewrite:
+                      return bases_.read_rewrite(process, base, name, former);
+                    case ReadOf::half:
+                      return bases_.read_half(process, base, name, former);
+                  }
+                }};
 }
 
 // ---- read -----------------------------------------------------------------------------------

@@ -32,9 +32,7 @@ Result<store::Applied> RouterCore::commit_by_policy(const Call& call, CommitRequ
     if (rules->policy == Policy::last_writer_wins) request.base.reset();
     return store_->commit(mutation, request);
   }
-  LINKSPAN_TRY(auto applied, Merger(*store_, mutation, *rules).commit(request));
-  if (applied.replayed) applied.reply.merged = was_merged(*request.base, applied.reply);
-  return applied;
+  return Merger(*store_, mutation, *rules).commit(request);
 }
 
 Result<store::Applied> RouterCore::rename_by_policy(const Call& call, RenameRequest request,
@@ -46,9 +44,7 @@ Result<store::Applied> RouterCore::rename_by_policy(const Call& call, RenameRequ
     if (rules->policy == Policy::last_writer_wins) request.base_ino = Ino{};
     return store_->rename(mutation, request);
   }
-  LINKSPAN_TRY(auto applied, Merger(*store_, mutation, *rules).rename(request));
-  if (applied.replayed) applied.reply.merged = was_merged(request.base_version, applied.reply);
-  return applied;
+  return Merger(*store_, mutation, *rules).rename(request);
 }
 
 // ---- by quota ----

@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "linkspan/forked.h"
 #include "linkspan/limits.h"
 #include "routerd/core/merge.h"
 #include "routerd/core/policy.h"
@@ -81,10 +80,6 @@ bool admits_writers_of(const Attr& old, const Attr& now) {
 
 bool was_replaced(const Error& refusal) {
   return refusal.code == Code::conflict && refusal.head_version == 0;
-}
-
-bool was_merged(Version base, const MutationReply& reply) {
-  return !follows(base, reply.version);
 }
 
 std::optional<std::string> apply_commit(std::string old, const CommitRequest& request) {

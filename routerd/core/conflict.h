@@ -75,10 +75,6 @@ Error tell_kept(const Conflict& conflict);
 // The store's refusal of a commit to a file that another's rename replaced.
 bool was_replaced(const Error& refusal);
 
-// Of a replayed result: was it a merge? Each commit makes the version after the head's. (So is one,
-// for the mount, what was written over another's by a pattern: it trusts no cache of it then.)
-bool was_merged(Version base, const MutationReply& reply);
-
 // The content that a commit makes of `old`. Nothing: the extents failed or pass kMergeBytes.
 std::optional<std::string> apply_commit(std::string old, const CommitRequest& request);
 

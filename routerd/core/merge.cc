@@ -107,25 +107,32 @@ size_t overlap(const Lines& first, const Lines& second) {
   return 0;
 }
 
-// How many lines both begin with.
+// How many lines both begin with: a heading. Not what begins a block that both end alike, too.
 size_t common_begin(const Lines& first, const Lines& second) {
+  const auto last = [](const Lines& of) { return of.range(of.count() - 1, of.count()); };
+  if (last(first) == last(second) &&
+      last(first).find_first_not_of(" \t\r\n") != std::string_view::npos)
+    return 0;
   size_t n = 0;
   const size_t most = std::min(first.count(), second.count());
   while (n < most && first.range(n, n + 1) == second.range(n, n + 1)) ++n;
   return says_something(first, 0, n) ? n : 0;
 }
 
+bool has_all(const Lines& of, const Lines& in) {
+  size_t found = 0;
+  for (size_t i = 0; i < in.count() && found < of.count(); ++i)
+    found += in.range(i, i + 1) == of.range(found, found + 1);
+  return found == of.count();
+}
+
 // Two additions at one place, one behind the other, each whole. Only what both begin with stands
 // once (a heading), what the one ends and the other begins with, and the one if the other has all
-// of it. Lines that they happen to share otherwise belong to both.
-std::optional<std::string> join(std::string_view first, std::string_view second) {
-  const auto edits = diff(first, second);
-  if (!edits) return std::nullopt;
-  const auto all = [&](auto is) { return std::all_of(edits->begin(), edits->end(), is); };
-  if (all([](const Edit& edit) { return edit.inserts(); })) return std::string(second);
-  if (all([](const Edit& edit) { return edit.new_begin == edit.new_end; }))
-    return std::string(first);
+// of its lines in their order. Lines that they happen to share otherwise belong to both.
+std::string join(std::string_view first, std::string_view second) {
   const Lines firsts(first, "\n"), seconds(second, "\n");  // whole lines: both end in a newline
+  if (has_all(firsts, seconds)) return seconds.text;
+  if (has_all(seconds, firsts)) return firsts.text;
   const auto rest = [](const Lines& of, size_t begin) {
     return std::string(of.range(begin, of.count()));
   };
@@ -194,21 +201,18 @@ class Merge {
     const std::string_view others = second.text(*other);
     if (!share_a_line(text, others)) return put(edit, text);
     if (!edit.inserts() && !other->inserts()) return false;
-    const auto joined = join(text, others);
-    if (!joined) return false;
     ++second.at;
     // What touches the pair's other end, too, would have to be looked for in both.
     if (first.next() && first.next()->begin <= other->end) return false;
-    return put({edit.begin, other->end, 0, 0}, *joined);
+    return put({edit.begin, other->end, 0, 0}, join(text, others));
   }
   bool apply_both(const Edit& head, const Edit& mine) {
     if (head.begin != mine.begin || head.end != mine.end) return false;
     const std::string_view heads = head_.text(head), mines = mine_.text(mine);
     if (heads != mines && !head.inserts()) return false;
-    const auto both = heads == mines ? std::string(heads) : join(heads, mines);
     ++head_.at;
     ++mine_.at;
-    return both && put(head, *both);
+    return put(head, heads == mines ? std::string(heads) : join(heads, mines));
   }
   bool put(const Edit& edit, std::string_view text) {
     if (edit.begin < at_) return false;

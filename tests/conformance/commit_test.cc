@@ -472,6 +472,16 @@ TEST_P(Commit, AMergeKeepsToItsBounds) {
   EXPECT_EQ(code_of(store_->commit(m, r)), Code::too_large);
   EXPECT_EQ(world().content(ino), "theirs");
   EXPECT_EQ(world().versions(ino).size(), 2u);
+  // One that is larger already may stay so.
+  must(world().rewrite(ino, "twenty bytes of text"));
+  r.op = world().op();
+  r.base = Version{3};
+  m = world().next();
+  m.unmerged = "mine";
+  m.bounds.max_bytes = 10;
+  must(store_->commit(m, r));
+  EXPECT_EQ(world().content(ino), "theirs and mine");
+  EXPECT_EQ(world().content(ino, Version{4}), "mine");
 }
 
 }  // namespace

@@ -75,6 +75,10 @@ TEST(Merge, ParagraphsThatHappenToShareLinesStayWhole) {
   EXPECT_EQ(merge3("k,v\n", "k,v\na\nsame\n", "k,v\nb\nsame\n"), "k,v\na\nsame\nb\nsame\n");
   EXPECT_EQ(merge3("x\n", "x\n---\nfrom A\n---\n", "x\n---\nfrom B\n---\n"),
             "x\n---\nfrom A\n---\n---\nfrom B\n---\n");
+  const std::string block = "if [ -f a ]; then\n  h\nfi\n", other = "if [ -f a ]; then\n  m\nfi\n";
+  EXPECT_EQ(merge3("x\n", "x\n" + block, "x\n" + other), "x\n" + block + other);
+  EXPECT_EQ(merge3("x\n", "x\n#[test]\nfn a() {\n}\n", "x\n#[test]\nfn b() {\n}\n"),
+            "x\n#[test]\nfn a() {\n}\n#[test]\nfn b() {\n}\n");
   // Under the heading that both made, and where the one has all that the other has.
   EXPECT_EQ(merge3("x\n", "x\n## Log\n- a\n", "x\n## Log\n- b\n"), "x\n## Log\n- a\n- b\n");
   EXPECT_EQ(merge3("x\n", "x\na\nb\nc\n", "x\na\nc\n"), "x\na\nb\nc\n");

@@ -204,6 +204,22 @@ TEST_F(ReplacedHere, WhoReplacedItGoesOnWithBoth) {
   EXPECT_TRUE(kept().empty());
 }
 
+// It knows the new one, whatever it reads of the old one.
+TEST_F(ReplacedHere, WhoReplacedItReadsTheOldOneAndSavesAgain) {
+  const Handle h = opens_having_read(saver, O_RDWR);
+  const Ino old = b.ino("x");
+  saves(saver, "ONE\ntwo\nthree\n");
+  for (const uint64_t end : {14, 20}) {
+    ASSERT_OK(writes(saver, h, end, "other\n"));
+    ASSERT_OK(b.vfs->fsync(b.me, old, h));
+    EXPECT_OK(b.vfs->getattr(b.me, old, std::nullopt));
+    EXPECT_EQ(text(b.pread(h, end, 100)), "other\n");
+  }
+  ASSERT_OK(b.save("x", "ONE\nTWO\nthree\n"));
+  EXPECT_EQ(head(), "ONE\nTWO\nthree\n");
+  EXPECT_TRUE(kept().empty());
+}
+
 // What it writes to the old one is no version of the new one, whoever has read both.
 TEST_F(ReplacedHere, WhoReadsWhatItWroteToTheOldOneHasNotReadTheNewOne) {
   OtherProcess reader;

@@ -82,6 +82,28 @@ TEST_F(UnmergedParts, ATruncationThatWasMergedAlone) {
   EXPECT_EQ(text(a.read("x")), "four\n" + std::string(kTasks) + "mine\n");
 }
 
+// A progress file, through one descriptor or anew each time.
+TEST_F(UnmergedParts, EditsOfAPart) {
+  ASSERT_OK(a.write("x", kTasks));
+  const auto h = b.open("x", O_RDWR);
+  ASSERT_OK(h);
+  EXPECT_EQ(text(b.pread(*h, 0, 100)), kTasks);
+  ASSERT_OK(a.write("x", std::string(kTasks) + "four\n"));
+  for (const char* mark : {"[x]", "[~]", "[ ]", "[y]"}) {
+    ASSERT_OK(b.pwrite(*h, 0, mark));
+    ASSERT_OK(b.vfs->fsync(b.me, b.ino("x"), *h));
+    EXPECT_EQ(text(a.read("x")), mark + std::string(kTasks).substr(3) + "four\n");
+  }
+  ASSERT_OK(b.close(*h));
+  for (const char* mark : {"[z]", "[ ]"}) {
+    const auto again = b.open("x", O_WRONLY);
+    ASSERT_OK(again);
+    ASSERT_OK(b.pwrite(*again, 0, mark));
+    ASSERT_OK(b.close(*again));
+    EXPECT_EQ(text(a.read("x")), mark + std::string(kTasks).substr(3) + "four\n");
+  }
+}
+
 // os.replace() before the last write.
 TEST_F(UnmergedParts, ARenameOfHalfOfIt) {
   ASSERT_OK(a.write("x", kTasks));
