@@ -303,6 +303,9 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   // elsewhere.
   const bool gone = !request.exchange && target_before && *target_before != moved.ino;
   const auto source_after = gone ? std::optional<Ino>(Ino{}) : std::nullopt;
+  if (const auto file = files_.find(moved.ino)) file->set_renamed(false);
+  const auto exchanged = request.exchange && target_before ? files_.find(*target_before) : nullptr;
+  if (exchanged) exchanged->set_renamed(true);
   tree_.changed(ticket, reply,
                 {{{target, moved.ino}, {source, source_after}}, {source.parent, target.parent}});
   names_moved({source, target});
@@ -312,8 +315,6 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
 
   if (reply.version) kernel_.sizes().untell(moved.ino);
   const Version before = moved_before ? moved_before->node.attr.version : Version{};
-  // Not if it has read, or written, an older version only.
-  const bool known = !before || !read || read->version == before;
   if (reply.merged) {
     content_.drop(moved.ino, moved.version);
     kernel_.drop_content(moved.ino);
@@ -323,7 +324,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
       bases_.renumbered(moved.ino, before, reply.unmerged);
       if (const auto file = files_.find(moved.ino)) file->renumbered(before, reply.unmerged);
     }
-    if (known) bases_.wrote(process, {moved.ino, reply.unmerged}, target);
+    bases_.wrote(process, {moved.ino, reply.unmerged}, target);
     return;
   }
   if (kernel_.own(moved.ino, before)) kernel_.is_own(moved.ino, moved.version);
@@ -344,7 +345,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   bases_.took_place(process, target);
   if (!replaced || moved.kind != Kind::file) return bases_.forget_name(process, target);
   const Base made{moved.ino, moved.version};
-  if (known) bases_.wrote(process, made, target);
+  bases_.wrote(process, made, target);
   if (request.base_version) bases_.changed_here({request.base_ino, request.base_version}, made);
 }
 

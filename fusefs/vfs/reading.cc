@@ -158,12 +158,13 @@ void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
 }
 
 // The name under which what the process reads of the file counts, though it may lead to another by
-// now. Who put that there knows the new one: what it reads of the old one is none of that.
+// now. Who put that there knows the new one: what it reads of the old one is none of that. Nor is
+// what was exchanged.
 std::optional<cache::Name> RouteVfs::known_under(const Process& process, Ino ino,
                                                  const FileHandle* handle) {
   const auto file = handle ? handle->file : files_.find(ino);
-  if (file && file->was_replaced_by(process)) return std::nullopt;
-  return handle ? handle->name : tree_.former_name(ino);
+  if (file && (file->was_replaced_by(process) || file->exchanged())) return std::nullopt;
+  return handle && !file->renamed() ? handle->name : tree_.former_name(ino);
 }
 
 Reader RouteVfs::reader(const Caller& c, Ino ino, const FileHandle* handle) {

@@ -23,8 +23,9 @@ Editor RouteVfs::editor(const Caller& c, Ino ino, Handle h) {
   // Another file has the name by now: what the process has read under it before counts all the
   // same.
   const auto handle = name ? nullptr : files_.handle(h);
-  const auto former = handle ? handle->name : std::nullopt;
-  by.party = {known_to_all(name ? name : former) ? Process{} : processes_.of_thread(c.tid), h};
+  const auto opened = handle ? handle->name : std::nullopt;
+  by.party = {known_to_all(name ? name : opened) ? Process{} : processes_.of_thread(c.tid), h};
+  const auto former = handle ? known_under(by.party.process, ino, handle.get()) : std::nullopt;
   by.base = [this, ino, process = by.party.process, name, former] {
     return bases_.basis(process, ino, name, former);
   };
