@@ -159,11 +159,12 @@ void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
 
 // The name under which what the process reads of the file counts, though it may lead to another by
 // now. Who put that there knows the new one: what it reads of the old one is none of that. Nor is
-// what was exchanged.
+// what was exchanged, or removed.
 std::optional<cache::Name> RouteVfs::known_under(const Process& process, Ino ino,
                                                  const FileHandle* handle) {
   const auto file = handle ? handle->file : files_.find(ino);
-  if (file && (file->was_replaced_by(process) || file->exchanged())) return std::nullopt;
+  if (file && (file->was_replaced_by(process) || file->exchanged() || file->orphan()))
+    return std::nullopt;
   return handle && !file->renamed() ? handle->name : tree_.former_name(ino);
 }
 
