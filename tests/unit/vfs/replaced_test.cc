@@ -220,6 +220,33 @@ TEST_F(ReplacedHere, WhoReplacedItReadsTheOldOneAndSavesAgain) {
   EXPECT_TRUE(kept().empty());
 }
 
+// Nor does it take what it moved away itself, or removed, for what is there now.
+TEST_F(ReplacedHere, WhoMovedItAwayReadsItAndSavesOverItsName) {
+  const auto moves = [&](unsigned flags) {
+    return b.vfs->rename(b.me, b.root, "x", b.root, "y", flags);
+  };
+  const std::vector<std::function<Status()>> ways = {[&] { return moves(0); },
+                                                     [&] { return moves(RENAME_EXCHANGE); },
+                                                     [&] { return b.unlink("x"); }};
+  for (const auto& way : ways) {
+    b.me.tid = writer.tid();
+    ASSERT_OK(b.write("x", kThree));
+    ASSERT_OK(b.write("y", "y\n"));
+    const Handle h = opens_having_read(writer, O_RDWR);
+    ASSERT_OK(way());
+    for (const uint64_t end : {14, 20, 26}) {
+      ASSERT_OK(b.pwrite(h, end, "other\n"));
+      EXPECT_EQ(text(b.pread(h, 0, 5)), "one\nt");
+    }
+    ASSERT_OK(b.close(h));
+    for (const char* saved : {"first\n", "second\n"}) {
+      EXPECT_OK(b.save("x", saved));
+      EXPECT_EQ(text(a.read("x")), saved);
+    }
+  }
+  EXPECT_TRUE(kept().empty());
+}
+
 // What it writes to the old one is no version of the new one, whoever has read both.
 TEST_F(ReplacedHere, WhoReadsWhatItWroteToTheOldOneHasNotReadTheNewOne) {
   OtherProcess reader;
