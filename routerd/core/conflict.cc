@@ -311,6 +311,7 @@ Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request)
   const Attr& head = to->attr;
   const Attr& mine = from.node->attr;
   if (mine.kind != Kind::file || head.kind != Kind::file) return false;
+  if (mine.ino == head.ino) return true;  // by now: then a rename does nothing
   LINKSPAN_TRY(const Text base_text, base_of_name(asked, head.ino));
   LINKSPAN_TRY(const Text head_text, text_of_head(head.ino, head.version));
   LINKSPAN_TRY(const Text mine_text, text(mine.ino, mine.version));
@@ -318,7 +319,7 @@ Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request)
   Text merged = merge3(*base_text, *head_text, *mine_text);
   if (!merged || merged->size() > std::min<uint64_t>(kMergeBytes, mutation_.bounds.max_bytes))
     return false;
-  mutation_.merged = store::Mutation::Merged{std::move(*merged), mine.version};
+  mutation_.merged = store::Mutation::Merged{std::move(*merged), mine.ino, mine.version};
   request->base_ino = head.ino;
   request->base_version = head.version;
   return true;

@@ -73,10 +73,12 @@ struct Mutation {
   Time now;  // ctime, and the change's time
   // A rename of a file over a file only: the moved file's content becomes this in the same
   // transaction, as the version after that of what was moved (the core merged the two).
-  // `conflict`: the moved file is not at the version `of` any more.
+  // `conflict`: what would be moved is another file, or at another version, or (by another name)
+  // the file in whose place it would go.
   struct Merged {
     std::string content;
-    Version of;
+    Ino ino;
+    Version version;
   };
   std::optional<Merged> merged;
   // A commit of what the core merged only: what the author wrote, which becomes a version of its

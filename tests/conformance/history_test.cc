@@ -302,8 +302,8 @@ TEST_P(Continued, ARenameIsHeldAgainstWhatTheMovedFileBecameSinceItWasRead) {
   ASSERT_EQ(code_of(refused), Code::conflict);
   EXPECT_EQ(refused.error().head_version, 3u);
   EXPECT_EQ(numbers(temp), (std::vector<uint64_t>{2, 1}));
-  const store::Applied moved = must(rename_after(old, "temp", "file", Version{3},
-                                                 store::Mutation::Merged{"of both", Version{2}}));
+  const store::Applied moved = must(rename_after(
+      old, "temp", "file", Version{3}, store::Mutation::Merged{"of both", temp, Version{2}}));
   EXPECT_EQ(moved.usage.bytes, 3);
   EXPECT_EQ(world().content(temp), "of both");
   EXPECT_EQ(numbers(temp), (std::vector<uint64_t>{5, 4, 3, 2, 1}));

@@ -338,17 +338,36 @@ TEST_P(Rename, MergedContentIsOfTheVersionThatIsMoved) {
   must(world().append(temp, " and more"));
   const RenameRequest request = over_target();
   store::Mutation m = world().next();
-  m.merged = {"theirs and mine", Version{2}};
+  m.merged = {"theirs and mine", temp, Version{2}};
   const auto refused = store_->rename(m, request);
   ASSERT_EQ(code_of(refused), Code::conflict);
   EXPECT_EQ(refused.error().head_version, 3u);
   EXPECT_EQ(world().content(temp), "mine and more");
   EXPECT_EQ(world().content(target), "theirs");
   m = world().next();
-  m.merged = {"theirs, mine and more", Version{3}};
+  m.merged = {"theirs, mine and more", temp, Version{3}};
   EXPECT_EQ(must(store_->rename(m, request)).reply.version, Version{5});
   EXPECT_EQ(world().content(temp), "theirs, mine and more");
   EXPECT_EQ(world().content(temp, Version{4}), "mine and more");
+}
+
+// Both names were given to other files between the merge and the rename.
+TEST_P(Rename, MergedContentIsOfTheFileThatIsMoved) {
+  const Ino target = world().make_file(root(), "target", "theirs");
+  const Ino temp = world().make_file(root(), "temp", "mine");
+  must(world().rename(root(), "temp", root(), "elsewhere"));
+  const Ino other = world().make_file(root(), "temp", "nobody's");
+  const RenameRequest request = over_target();
+  store::Mutation m = world().next();
+  m.merged = {"theirs and mine", temp, world().attr(other).version};
+  EXPECT_EQ(code_of(store_->rename(m, request)), Code::conflict);
+  must(world().unlink(root(), "temp"));
+  must(world().link(target, root(), "temp"));
+  m = world().next();
+  m.merged = {"theirs and mine", target, world().attr(target).version};
+  EXPECT_EQ(code_of(store_->rename(m, request)), Code::conflict) << "a rename that does nothing";
+  EXPECT_EQ(world().content(other), "nobody's");
+  EXPECT_EQ(world().content(target), "theirs");
 }
 
 TEST_P(Rename, MergedContentIsTheVersionAfterWhatWasMoved) {
@@ -356,7 +375,7 @@ TEST_P(Rename, MergedContentIsTheVersionAfterWhatWasMoved) {
   const Ino temp = world().make_file(root(), "temp", "mine");
   const RenameRequest request = over_target();
   store::Mutation m = world().next();
-  m.merged = {"theirs and mine", Version{2}};
+  m.merged = {"theirs and mine", temp, Version{2}};
   const store::Applied applied = must(store_->rename(m, request));
   EXPECT_EQ(world().content(temp), "theirs and mine");
   EXPECT_EQ(attr_of(applied).size, 15u);

@@ -58,8 +58,10 @@ Result<Move> find_move(Tenant& tenant, const Mutation& m, const RenameRequest& r
 
 // What was merged is what is moved.
 Status check_merged(const Mutation& m, const Move& move) {
-  if (!m.merged || m.merged->of == move.from->attr.version) return ok();
-  return changed_by_another(move.from->attr.version);
+  if (!m.merged) return ok();
+  const Attr& from = move.from->attr;
+  const bool same = from.ino == m.merged->ino && from.version == m.merged->version;
+  return same && move.from != move.to ? ok() : Status(changed_by_another(from.version));
 }
 
 Status check_shape(const Tenant& tenant, const Move& move) {
@@ -205,11 +207,11 @@ Result<Applied> MemStore::rename(const Mutation& m, const RenameRequest& request
   return mutate(m, request.op, [&](Transaction& tx) -> Result<Applied> {
     Tenant& tenant = tx.tenant();
     LINKSPAN_TRY(const Move move, find_move(tenant, m, request));
+    LINKSPAN_CHECK(check_merged(m, move));
     if (move.from == move.to) return finish(tx, move);
     LINKSPAN_CHECK(check_shape(tenant, move));
     LINKSPAN_CHECK(
         check_rename_base(request, move.before() != nullptr ? &move.before()->attr : nullptr));
-    LINKSPAN_CHECK(check_merged(m, move));
     LINKSPAN_CHECK(check_room(move));
     if (move.from->is_file())
       LINKSPAN_CHECK(check_bounds(m.bounds, 0, move.from->attr.size, false));

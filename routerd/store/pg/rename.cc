@@ -108,8 +108,10 @@ Status check_names(const Mutation& m, const Move& move, const Rows& from, const 
 
 // What was merged is what is moved.
 Status check_merged(const Mutation& m, const Move& move) {
-  if (!m.merged || m.merged->of == move.from->attr.version) return ok();
-  return changed_by_another(move.from->attr.version);
+  if (!m.merged) return ok();
+  const Attr& from = move.from->attr;
+  const bool same = from.ino == m.merged->ino && from.version == m.merged->version;
+  return same && move.from != move.to ? ok() : Status(changed_by_another(from.version));
 }
 
 bool is_within(const NodeRow& dir, const Place& place, const NodeRow& node) {
@@ -305,6 +307,7 @@ Result<Applied> rename_in(Transaction& tx, const RenameRequest& request) {
   LINKSPAN_CHECK(lock_missing(tx, nodes, {from_ino, to_ino}));
   move.from = find(nodes, from_ino);
   move.to = to_ino ? find(nodes, to_ino) : nullptr;
+  LINKSPAN_CHECK(check_merged(m, move));
   if (move.from == move.to) return finish(tx, move);
   move.aside = find_aside(m, nodes, move);
   const bool moves_directory =
@@ -313,7 +316,6 @@ Result<Applied> rename_in(Transaction& tx, const RenameRequest& request) {
   LINKSPAN_CHECK(check_shape(move));
   LINKSPAN_CHECK(
       check_rename_base(request, move.before() != nullptr ? &move.before()->attr : nullptr));
-  LINKSPAN_CHECK(check_merged(m, move));
   LINKSPAN_CHECK(check_room(move));
   if (move.from->is_file()) LINKSPAN_CHECK(check_bounds(m.bounds, 0, move.from->attr.size, false));
   return apply(tx, move);

@@ -326,6 +326,42 @@ TEST_F(SaveTest, WhatIsMovedIsWhatWasMerged) {
   EXPECT_EQ(head(m), "a\ntheirs\nmine\nmore\n");
 }
 
+// What was to be moved became another name of the target, or another file took its name, between
+// the merge and the rename.
+TEST_F(SaveTest, NamesThatGoToOtherFilesMeanwhile) {
+  Mount m = mount();
+  const Saved first = save(m, "a\n", {}, {});
+  const Version base = m.look(m.root(), "MEMORY.md").node->attr.version;
+  ASSERT_TRUE(save(m, "a\ntheirs", first.ino, base).outcome.ok());
+  const Ino head_ino = m.look(m.root(), "MEMORY.md").node->attr.ino;
+  int renames = 0;
+  const auto rename_with = [&](const std::string& temp, const std::function<void()>& meanwhile) {
+    renames = 0;
+    store_->before("rename", [&renames, meanwhile] {
+      if (++renames == 2) meanwhile();
+      return ok();
+    });
+    return m.start_rename(m.root(), temp, m.root(), "MEMORY.md", first.ino, base).get();
+  };
+  const auto make = [&](const std::string& name, const std::string& content) {
+    EXPECT_TRUE(m.start_write(m.create(m.root(), name), content).get().ok());
+  };
+  make("tmp", "a\nmine\n");
+  const Outcome linked = rename_with("tmp", [&] {
+    EXPECT_TRUE(m.start_remove(m.root(), "tmp").get().ok());
+    EXPECT_TRUE(m.start(LinkRequest{m.op(), head_ino, m.root(), "tmp"}).get().ok());
+  });
+  EXPECT_TRUE(linked.ok()) << linked.error().message;
+  EXPECT_EQ(head(m), "a\ntheirs");
+  make("tmp2", "a\nmine\n");
+  const Outcome other = rename_with("tmp2", [&] {
+    EXPECT_TRUE(m.start_remove(m.root(), "tmp2").get().ok());
+    make("tmp2", "a\nanother's\n");
+  });
+  EXPECT_TRUE(other.ok()) << other.error().message;
+  EXPECT_EQ(head(m), "a\ntheirs\nanother's");
+}
+
 TEST_F(SaveTest, RejectAndLastWriterWins) {
   Mount r = mount("reject");
   const Saved first = save(r, "a\n", {}, {});
