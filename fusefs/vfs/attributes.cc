@@ -185,7 +185,7 @@ Result<bool> RouteVfs::is_behind(const Caller& c, const Doing& doing, Ino ino) {
   const auto file = files_.find(ino);
   if (!matters(known.node.attr) || (file && file->dirty())) return false;
   const auto base = bases_.of_node(processes_.of_thread(c.tid), ino, tree_.last_name(ino));
-  return base && *base != known.node.attr.version;
+  return base && *base != Base{ino, known.node.attr.version};
 }
 
 // As by open, ftruncate and close: held against what others have changed.
@@ -258,7 +258,8 @@ void RouteVfs::resized(const Caller& c, Ino ino, Version before, Version now) {
   kernel_.pages_become(ino, before, now);
   const Process process = processes_.of_thread(c.tid);
   const auto name = tree_.last_name(ino);
-  if (bases_.of_node(process, ino, name) == before) bases_.wrote(process, Base{ino, now}, name);
+  if (bases_.of_node(process, ino, name) == Base{ino, before})
+    bases_.wrote(process, Base{ino, now}, name);
   bases_.changed_here({ino, before}, {ino, now});
 }
 

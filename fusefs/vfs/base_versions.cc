@@ -55,13 +55,13 @@ void BaseVersions::wrote(const Process& process, const Base& what,
   if (now != former) note_former(process, {what}, former);
 }
 
-void BaseVersions::read_rewrite(const Process& process, const Base& of,
+void BaseVersions::read_rewrite(const Process& process, Ino ino, const Base& of,
                                 const std::optional<cache::Name>& name,
                                 const std::optional<cache::Name>& former) {
   std::lock_guard lock(mutex_);
   if (!process) return;
   const Known known{of, true, !of.version};
-  by_node_.put(NodeKey{process, of.ino}, known);
+  by_node_.put(NodeKey{process, ino}, known);
   if (name) by_name_.put(NameKey{process, *name}, known);
   if (name != former) note_former(process, known, former);
 }
@@ -79,7 +79,12 @@ void BaseVersions::changed_here(const Base& before, const Base& now) {
   std::lock_guard lock(mutex_);
   const Run* last = own_.find(before.ino);
   const bool goes_on = last && last->to == before.version;
-  own_.put(now.ino, Run{goes_on ? last->from : before.version, now.version});
+  Run run{before.version, now.version, {before.ino}};
+  if (goes_on) run.from = last->from;
+  if (goes_on) run.files = last->files;
+  if (run.files.back() != now.ino) run.files.push_back(now.ino);
+  if (run.files.size() > kFiles) run.files.erase(run.files.begin());
+  own_.put(now.ino, std::move(run));
 }
 
 Basis BaseVersions::basis(const Process& process, Ino ino, const std::optional<cache::Name>& name,
@@ -94,30 +99,29 @@ Basis BaseVersions::basis(const Process& process, Ino ino, const std::optional<c
   return {};
 }
 
-std::optional<Version> BaseVersions::read_by(const Process& process, Ino ino,
-                                             const std::optional<cache::Name>& name) {
+std::optional<Base> BaseVersions::read_by(const Process& process, Ino ino,
+                                          const std::optional<cache::Name>& name) {
   std::lock_guard lock(mutex_);
   if (!process) return std::nullopt;
   const Known* found = by_node_.find(NodeKey{process, ino});
   if (!found && name) found = by_name_.find(NameKey{process, *name});
   if (!found) return std::nullopt;
   const Known known = newest(process, *found);
-  return known.read ? std::optional(known.half ? Version{} : known.base.version) : std::nullopt;
+  if (!known.read) return std::nullopt;
+  return known.half ? Base{ino, Version{}} : known.base;
 }
 
 std::optional<Base> BaseVersions::of_name(const Process& process, const cache::Name& name,
                                           Ino target, Ino moving) {
   std::lock_guard lock(mutex_);
   if (const Away* away = moving ? away_.find(NameKey{process, name}) : nullptr;
-      away && away->read.ino == moving && away->made.ino == target)
+      away && away->moved == moving && away->made.ino == target)
     return away->made;
   for (const Process& who : {process, Process{}}) {
     const Known* found = by_name_.find(NameKey{who, name});
     if (!found && target) found = by_node_.find(NodeKey{who, target});
     if (!found) continue;
-    const Known known = newest(who, *found);
-    const Version version = last_of(target, known);
-    return Base{version > known.base.version ? target : known.base.ino, version};
+    return last_of(target, newest(who, *found));
   }
   return std::nullopt;
 }
@@ -128,6 +132,7 @@ BaseVersions::Known BaseVersions::newest(const Process& process, const Known& kn
   if (!by_node) return known;
   Known newer = known;
   newer.read |= by_node->read;
+  if (by_node->base.ino != known.base.ino) return newer;  // what it was made of, no version of it
   const Version version = today(known.base.ino, by_node->base.version);
   if (version >= known.base.version)
     newer.half = by_node->half && (known.half || version > known.base.version);
@@ -136,11 +141,13 @@ BaseVersions::Known BaseVersions::newest(const Process& process, const Known& kn
 }
 
 // Who never read the file writes over what this mount has done to it since.
-Version BaseVersions::last_of(Ino ino, const Known& known) {
-  if (known.half) return Version{};
+Base BaseVersions::last_of(Ino ino, const Known& known) {
+  if (known.half) return Base{ino, Version{}};
   const Run* run = known.read ? nullptr : own_.find(ino);
-  const Version version = known.base.version;
-  return run && run->from <= version && version <= run->to ? run->to : version;
+  const auto& [file, version] = known.base;
+  const bool within = run && run->from <= version && version <= run->to &&
+                      std::find(run->files.begin(), run->files.end(), file) != run->files.end();
+  return within ? Base{ino, run->to} : known.base;
 }
 
 Version BaseVersions::today(Ino ino, Version version) {
@@ -177,11 +184,12 @@ std::optional<BaseVersions::Unanswered> BaseVersions::take_unanswered(const Proc
   return rename;
 }
 
-void BaseVersions::moved_away(const Process& process, const cache::Name& name, const Base& read) {
+void BaseVersions::moved_away(const Process& process, const cache::Name& name, Ino moved,
+                              const Base& read) {
   const Clock::Steady now = clock_->steady();
   std::lock_guard lock(mutex_);
   for (const Process& who : {process, Process{}})
-    away_.put(NameKey{who, name}, Away{read, {}, now});
+    away_.put(NameKey{who, name}, Away{moved, read, {}, now});
 }
 
 bool BaseVersions::has_read(const Process& process, const cache::Name& name) {
@@ -196,7 +204,7 @@ std::optional<Base> BaseVersions::of_moved_away(const Process& process, const ca
   std::lock_guard lock(mutex_);
   for (const Process& who : {process, Process{}})
     if (const Away* away = away_.find(NameKey{who, name});
-        away && !away->made.ino && away->read.ino != moving && now - away->at < kMoment)
+        away && !away->made.ino && away->moved != moving && now - away->at < kMoment)
       return away->read;
   return std::nullopt;
 }
@@ -213,8 +221,9 @@ void BaseVersions::made_anew(const Process& process, const cache::Name& name, co
   Away* away = away_.find(key);
   if (!away || away->made.ino) return;
   away->made = made;
-  const Version read = away->read.version;
-  const Known known{{made.ino, read.value + 1 == made.version.value ? made.version : read}, true};
+  const Base& read = away->read;
+  const bool next = read.ino == away->moved && read.version.value + 1 == made.version.value;
+  const Known known{next ? made : read, true};
   by_node_.put(NodeKey{process, made.ino}, known);
   by_name_.put(key, known);
 }

@@ -26,17 +26,11 @@
 
 namespace linkspan::vfs {
 
-struct Base {
-  Ino ino;
-  Version version;
-  bool operator==(const Base&) const = default;
-};
-
 // What a change rests on.
 struct Basis {
-  // None: nobody on this mount has read the file. 0: no version, but another's rewrite of it that
-  // was not finished, so that nothing can be merged.
-  std::optional<Version> version;
+  // None: nobody on this mount has read the file. Version 0: no version, but another's rewrite of
+  // it that was not finished, so that nothing can be merged.
+  std::optional<Base> base;
   bool read = false;  // by the process itself
 };
 
@@ -51,10 +45,11 @@ class BaseVersions {
   // A commit whose outcome the process knows: it wrote all of it, or a part of what it had read.
   void wrote(const Process& process, const Base& what, const std::optional<cache::Name>& name,
              const std::optional<cache::Name>& former = std::nullopt);
-  // What another process of this mount is making of this version, in place. It may not have what
-  // the process had read, or written, since that version: a commit comes of both. Version 0:
-  // nothing came of it.
-  void read_rewrite(const Process& process, const Base& of, const std::optional<cache::Name>& name,
+  // What another process of this mount is making of this version, in place in the file `ino`. It
+  // may not have what the process had read, or written, since that version: a commit comes of both.
+  // Version 0: nothing came of it.
+  void read_rewrite(const Process& process, Ino ino, const Base& of,
+                    const std::optional<cache::Name>& name,
                     const std::optional<cache::Name>& former = std::nullopt);
   // The process had read a part of what another process of this mount made into this version.
   void read_half(const Process& process, const Base& what, const std::optional<cache::Name>& name,
@@ -66,13 +61,13 @@ class BaseVersions {
   // know by it is of the other file.)
   Basis basis(const Process& process, Ino ino, const std::optional<cache::Name>& name,
               const std::optional<cache::Name>& former = std::nullopt);
-  std::optional<Version> of_node(const Process& process, Ino ino,
-                                 const std::optional<cache::Name>& name) {
-    return basis(process, ino, name).version;
+  std::optional<Base> of_node(const Process& process, Ino ino,
+                              const std::optional<cache::Name>& name) {
+    return basis(process, ino, name).base;
   }
   // Which version the process itself has read last (Basis); none: it never has.
-  std::optional<Version> read_by(const Process& process, Ino ino,
-                                 const std::optional<cache::Name>& name);
+  std::optional<Base> read_by(const Process& process, Ino ino,
+                              const std::optional<cache::Name>& name);
   // What a rename over this name is based on; `target` is the node there now, as far as known.
   // `moving`: the file that gets the name. One that the process had moved away from it, and moves
   // back, replaces only what the process has made since.
@@ -93,10 +88,9 @@ class BaseVersions {
   std::optional<Unanswered> take_unanswered(const Process& process, const cache::Name& name);
   // The name was made anew or is gone: what was read under it is of another file.
   void forget_name(const Process& process, const cache::Name& name);
-  // But when the process moved the file away (to a version of that number) and makes a new one in
-  // its place, or renames one to it, which goes on with the file's history, it saves what it had
-  // read.
-  void moved_away(const Process& process, const cache::Name& name, const Base& read);
+  // But when the process moved the file away and makes a new one in its place, or renames one to
+  // it, which goes on with the file's history, it saves what it had read.
+  void moved_away(const Process& process, const cache::Name& name, Ino moved, const Base& read);
   // The process itself has read the file under this name.
   bool has_read(const Process& process, const cache::Name& name);
   // What a rename of `moving` to this name is based on, where nothing is there, or nothing that was
@@ -135,7 +129,7 @@ class BaseVersions {
   };
   Version today(Ino ino, Version version);
   Known newest(const Process& process, const Known& known);
-  Version last_of(Ino ino, const Known& known);
+  Base last_of(Ino ino, const Known& known);
   void note(const Process& process, const Known& known, const std::optional<cache::Name>& name);
   void note_former(const Process& process, Known known, const std::optional<cache::Name>& former);
 
@@ -145,11 +139,14 @@ class BaseVersions {
   cache::LruMap<NameKey, Known, NameKeyHash> by_name_{65536};
   struct Run {
     Version from, to;
+    std::vector<Ino> files;  // that were it, one after the other; at most kFiles, the newest
   };
+  static constexpr size_t kFiles = 16;
   cache::LruMap<Ino, Run> own_{4096};  // changes of this mount's, one after the other: the last run
   cache::LruMap<NameKey, Unanswered, NameKeyHash> unanswered_{4096};
   struct Away {
-    Base read;  // of the file that was moved away
+    Ino moved;
+    Base read;  // of it, or of the one that had the name before
     Base made;  // in its place since, as it was born
     Clock::Steady at;
   };

@@ -77,7 +77,10 @@ Status Commits::commit_layer(const Doing& doing, OpenFile& file,
   CommitRequest request;
   request.ino = file.ino;
   DirtyBuffer::describe(layer->buffer, &request);
-  if (!request.append) request.base = file.base_of(*layer);
+  if (const auto base = file.base_of(*layer); base && !request.append) {
+    request.base = base->version;
+    request.base_ino = base->ino;
+  }
   request.mtime = layer->mtime;
   request.keep_mtime = layer->keep_mtime;
   request.follow = file.follow(*layer);
@@ -149,6 +152,7 @@ std::optional<std::string> Commits::content_of(const OpenFile& file, const Layer
 void Commits::learn_bases(const Layer& layer, const OpenFile::Outcome& outcome,
                           const MutationReply& reply) {
   const Base base{reply.nodes.front().attr.ino, reply.nodes.front().attr.version};
+  const Base before{base.ino, outcome.before};
   const bool followed = reply.nodes.size() > 1;
   const auto name = parts_.tree->last_name(base.ino), former = parts_.tree->former_name(base.ino);
   const auto also = followed ? former : std::nullopt;
@@ -156,9 +160,9 @@ void Commits::learn_bases(const Layer& layer, const OpenFile::Outcome& outcome,
   if (outcome.as_seen) {
     std::vector<Process> know;  // all of it: they wrote all, or had read what their part went into
     for (const Process& process : outcome.knowers)
-      if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, name) == outcome.before)
+      if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, name) == before)
         know.push_back(process);
-    parts_.bases->changed_here({base.ino, outcome.before}, base);
+    parts_.bases->changed_here(before, base);
     for (const Process& process : know) {
       parts_.bases->wrote(process, base, name, also);
       // The kernel wrote a shared mapping back, for nobody in particular.
@@ -230,7 +234,7 @@ void Commits::let_go(OpenFile& file, const Layer& layer) {
   const auto name = parts_.tree->last_name(file.ino), former = parts_.tree->former_name(file.ino);
   file.drop_lowest([&](const std::vector<Process>& misled) {
     for (const Process& process : misled)
-      parts_.bases->read_rewrite(process, Base{file.ino, Version{}}, name, former);
+      parts_.bases->read_rewrite(process, file.ino, Base{file.ino, Version{}}, name, former);
   });
   parts_.kernel->drop_content(file.ino);
   parts_.files->retire(file.ino);

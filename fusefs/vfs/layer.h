@@ -45,7 +45,7 @@ struct Layer {
         mtime(by.now) {}
   const uint64_t number;  // ascending within the file
   const std::shared_ptr<DirtyBuffer> buffer;
-  std::optional<Version> base;
+  std::optional<Base> base;
   const Time since;  // its first edit
   Time mtime;
   bool keep_mtime = false;  // the times were set after the last write

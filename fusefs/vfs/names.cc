@@ -337,9 +337,9 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   // Where it took another's name, only its head's number is known.
   if (read && moved.kind == Kind::file && makes_backup(request)) {
     if (!reply.version)
-      bases_.moved_away(process, source, Base{moved.ino, read->version});
-    else if (read->version == before)
-      bases_.moved_away(process, source, Base{moved.ino, moved.version});
+      bases_.moved_away(process, source, moved.ino, *read);
+    else if (*read == Base{moved.ino, before})
+      bases_.moved_away(process, source, moved.ino, Base{moved.ino, moved.version});
   }
   const bool replaced = reply.version && !request.exchange;
   bases_.took_place(process, target);

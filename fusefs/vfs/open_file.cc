@@ -9,7 +9,7 @@ namespace linkspan::vfs {
 
 // ---- edits ----------------------------------------------------------------------------------
 
-std::optional<Version> OpenFile::base_of(const Layer& layer) const {
+std::optional<Base> OpenFile::base_of(const Layer& layer) const {
   std::lock_guard lock(mutex_);
   return layer.base;
 }
@@ -23,7 +23,7 @@ Result<Layer*> OpenFile::add_layer(const Editor& by, const Basis& basis, DirtyBu
   if (layers_.size() >= kLayers)
     return fail(Code::busy, "too many unsaved changes of one file wait for the router");
   auto layer = std::make_shared<Layer>(next_layer_++, kind, place_, by);
-  layer->base = basis.version;
+  layer->base = basis.base;
   layers_.push_back(std::move(layer));
   return layers_.back().get();
 }
@@ -43,7 +43,7 @@ bool OpenFile::lay(const Beneath& beneath) {
 bool OpenFile::joins(const Layer& top, const Editor& by, const Basis& basis, const Range& range) {
   if (top.buffer->kind() == DirtyBuffer::Kind::append) return true;
   if (top.buffer->whole()) return !basis.read || top.knows(by.party);
-  if (top.base != basis.version) return false;
+  if (top.base != basis.base) return false;
   return !basis.read || !top.others_have(by.party) || top.has_part(by.party) ||
          !top.buffer->touches(range.begin, range.end);
 }
@@ -55,7 +55,7 @@ bool OpenFile::adds_at_end(const Beneath& beneath, const Editor& by) const {
     return top->buffer->kind() == DirtyBuffer::Kind::append && top->has_part(by.party);
   if (!layers_.empty() || beneath.moment != moment_ || beneath.size == 0) return false;
   const Basis basis = by.base();
-  return basis.version && *basis.version && *basis.version != beneath.version;
+  return basis.base && basis.base->version && *basis.base != Base{ino, beneath.version};
 }
 
 // The uppermost layer if it can take an edit of this kind, else a new one; null: outdated.
@@ -102,7 +102,7 @@ Result<Layer*> OpenFile::begin_rewrite(const Beneath& beneath, const Editor& by)
   Layer* top = unsealed_top();
   if (!top || !top->bare()) return rewrite_again(beneath, by);
   // Who read that it was empty read half of the other's rewrite.
-  top->base = top->has_read(by.party.process) ? Version{} : by.base().version;
+  top->base = top->has_read(by.party.process) ? Base{ino, {}} : by.base().base;
   for (Layer::Part& part : top->parts) {
     if (part.truncated && !part.party.same(by.party)) {
       wait_to_rewrite({part.party, top->since});
@@ -349,11 +349,11 @@ OpenFile::Outcome OpenFile::committed(const Layer& layer, const Attr& result,
   for (const auto& above : layers_) {
     // What was written over the local view was written over this commit, by who knew of it.
     if (above->rests_on_half(layer, blended))
-      above->base = Version{};
-    else if (outcome.as_seen && above->base == base_ && above->rests_on(layer))
-      above->base = result.version;
+      above->base = Base{ino, {}};
+    else if (outcome.as_seen && above->base == beneath() && above->rests_on(layer))
+      above->base = Base{ino, result.version};
     else if (outcome.unmerged && above->base == layer.base && above->rests_on(layer))
-      above->base = outcome.unmerged;
+      above->base = Base{ino, outcome.unmerged};
   }
   base_ = result.version;
   base_size_ = result.size;
@@ -375,7 +375,7 @@ void OpenFile::drop_lowest(const std::function<void(const std::vector<Process>&)
     for (const auto& above : layers_)
       if (std::any_of(misled.begin(), misled.end(),
                       [&](const Process& process) { return above->has_part(Party{process}); }))
-        above->base = Version{};
+        above->base = Base{ino, {}};
     unlearn(misled);
     sights_.lost();
   }
@@ -408,7 +408,7 @@ void OpenFile::renumbered(Version from, Version to) {
   sights_.became(from, to);
   if (base_ == from) base_ = to;
   for (const auto& layer : layers_)
-    if (layer->base == from) layer->base = to;
+    if (layer->base == Base{ino, from}) layer->base = Base{ino, to};
 }
 
 void OpenFile::doom() {

@@ -61,7 +61,7 @@ enum class ReadOf : uint8_t {
 struct Reader {
   Process process;
   Sights::How how;
-  std::function<void(Version, ReadOf)> note;  // called under the file's lock
+  std::function<void(const Base&, ReadOf)> note;  // called under the file's lock
 };
 
 // How much of what is unsaved a commit is to take, and whose failures are its caller's.
@@ -116,7 +116,7 @@ class OpenFile {
 
   // -- edits ----------------------------------------------------------------------------------
   uint64_t moment() const;
-  std::optional<Version> base_of(const Layer& layer) const;
+  std::optional<Base> base_of(const Layer& layer) const;
   Result<Edited> write(const Beneath& beneath, const Editor& by, uint64_t offset,
                        std::string_view data, bool append);
   Result<Edited> truncate(const Beneath& beneath, const Editor& by, uint64_t size);
@@ -224,6 +224,7 @@ class OpenFile {
   Layer* unsealed_top() const;
   Layer* rewrite_of(const Party& party) const;
   View view_now() const;
+  Base beneath() const { return {ino, base_}; }
   void read_by(const Reader& reader, Sees sees = Sees::content);
   void pop_lowest();
   uint64_t size_under(size_t layer) const;

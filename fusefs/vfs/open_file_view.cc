@@ -27,11 +27,11 @@ void OpenFile::read_by(const Reader& reader, Sees sees) {
     if ((*at)->buffer->whole()) rewrite = at->get();  // it hides what is beneath
   }
   if (half)
-    reader.note(base_, ReadOf::half);
+    reader.note(beneath(), ReadOf::half);
   else if (rewrite && rewrite->base && rewrite->others_have(Party{reader.process}))
     reader.note(*rewrite->base, ReadOf::rewrite);
   else
-    reader.note(base_, ReadOf::it);
+    reader.note(beneath(), ReadOf::it);
 }
 
 std::optional<OpenFile::View> OpenFile::view() const {
@@ -78,7 +78,7 @@ void OpenFile::read_committed(const Reader& reader, const ReadAt& at, Version ve
   if (!layers_.empty() || version < base_) of.edits = clean_edits_;
   const Sees sees = sights_.read(reader.process, reader.how, at, of, read_state);
   if (sees == Sees::nothing) return;
-  reader.note(version, sees == Sees::half ? ReadOf::half : ReadOf::it);
+  reader.note({ino, version}, sees == Sees::half ? ReadOf::half : ReadOf::it);
 }
 
 Sight OpenFile::sight(Version version, uint64_t size) const {

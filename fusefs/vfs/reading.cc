@@ -86,8 +86,8 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   // read another version is to be seen reading this one, or its next save would rest on the wrong
   // one.
   const auto last = reads && !truncates ? bases_.read_by(process, ino, tree_.last_name(ino))
-                                        : std::optional<Version>();
-  const bool behind = last && *last != version && matters(known.node.attr);
+                                        : std::optional<Base>();
+  const bool behind = last && *last != Base{ino, version} && matters(known.node.attr);
   result.keep_cache = kernel_.pages_of(ino, version) && !behind && !file.mixed();
   // The kernel reads with the size that it knew when read(2) began; while others rewrite the file,
   // the bytes may be of a newer content by then, cut off at the older's size. Without its pages it
@@ -169,19 +169,18 @@ std::optional<cache::Name> RouteVfs::known_under(const Process& process, Ino ino
 }
 
 Reader RouteVfs::reader(const Caller& c, Ino ino, const FileHandle* handle) {
-  if (!options_.route.writable()) return Reader{{}, {}, [](Version, ReadOf) {}};
+  if (!options_.route.writable()) return Reader{{}, {}, [](const Base&, ReadOf) {}};
   const Process process = processes_.of_thread(c.tid);
   Sights::How how{handle && handle->direct, false};
   how.exact = how.direct && bases_.read_by(process, ino, tree_.last_name(ino));
   return Reader{process, how,
                 [this, process, ino, name = tree_.last_name(ino),
-                 former = known_under(process, ino, handle)](Version version, ReadOf what) {
-                  const Base base{ino, version};
+                 former = known_under(process, ino, handle)](const Base& base, ReadOf what) {
                   switch (what) {
                     case ReadOf::it:
                       return bases_.read(process, base, name, former);
                     case ReadOf::rewrite:
-                      return bases_.read_rewrite(process, base, name, former);
+                      return bases_.read_rewrite(process, ino, base, name, former);
                     case ReadOf::half:
                       return bases_.read_half(process, base, name, former);
                   }

@@ -195,6 +195,7 @@ void to_wire(const CommitRequest& request, v1::CommitPart::Head* out) {
   to_wire(request.op, out->mutable_op());
   out->set_ino(request.ino.value);
   if (request.base) out->set_base_version(request.base->value);
+  out->set_base_ino(request.base_ino.value);
   out->set_keep_below(request.keep_below);
   out->set_size(request.size);
   out->set_append(request.append);
@@ -208,9 +209,11 @@ Result<CommitRequest> from_wire(const v1::CommitPart::Head& m) {
   LINKSPAN_TRY(request.op, from_wire(m.op()));
   LINKSPAN_CHECK(check_ino("head.ino", m.ino()));
   LINKSPAN_CHECK(check_number("head.base_version", m.base_version()));
+  LINKSPAN_CHECK(check_number("head.base_ino", m.base_ino()));
   LINKSPAN_CHECK(check_file_size("head.size", m.size()));
   request.ino = Ino(m.ino());
   if (m.has_base_version()) request.base = Version(m.base_version());
+  request.base_ino = Ino(m.base_ino());
   request.keep_below = m.keep_below();
   request.size = m.size();
   request.append = m.append();

@@ -220,12 +220,14 @@ class ExtentList final : public ExtentSource {
 // knows and answers in MutationReply::offset; keep_below and size are then not looked at.
 // The result's size is max(size, min(old size, keep_below)): a commit that truncated nothing
 // (keep_below UINT64_MAX) never cuts off what another appended meanwhile.
-// With `base`: `conflict` (head_version set) if the head is another version. `too_large`,
-// `is_directory`, `invalid` (not a plain file).
+// With `base`: `conflict` (head_version set) if the head is another version, or if it is a version
+// of another file (`base_ino`), which had the name when it was read. `too_large`, `is_directory`,
+// `invalid` (not a plain file).
 struct CommitRequest {
   OpHeader op;
   Ino ino;
   std::optional<Version> base;
+  Ino base_ino;  // which file's version `base` is; 0: this one's
   uint64_t keep_below = UINT64_MAX;
   uint64_t size = 0;
   bool append = false;

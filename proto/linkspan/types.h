@@ -34,6 +34,13 @@ using VolumeId = Strong<struct VolumeIdTag>;
 using Cookie = Strong<struct CookieTag>;  // of a directory entry: its stable position, from 1
 using Epoch = Strong<struct EpochTag>;    // of a router's ownership of a tenant
 
+// The version of a file that a change rests on. Another file may have it in its history by now.
+struct Base {
+  Ino ino;
+  Version version;
+  bool operator==(const Base&) const = default;
+};
+
 // Nanoseconds since 1970-01-01T00:00:00Z; negative before it. Never a duration.
 struct Time {
   int64_t ns = 0;

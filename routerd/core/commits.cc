@@ -93,6 +93,7 @@ Result<store::Applied> RouterCore::commit_over_head(const Call& call, const Comm
   if (request.base && policy != Policy::last_writer_wins)
     return commit_by_policy(call, metered, mutation);
   metered.base = attr.version;
+  metered.base_ino = Ino{};
   auto applied = store_->commit(mutation, metered);
   if (!applied.ok() && applied.code() == Code::conflict && !was_replaced(applied.error()))
     return fail(Code::quota,

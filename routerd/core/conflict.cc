@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "linkspan/forked.h"
 #include "linkspan/limits.h"
 #include "routerd/core/merge.h"
 #include "routerd/core/policy.h"
@@ -76,6 +77,33 @@ bool admits_writers_of(const Attr& old, const Attr& now) {
          (now.mode & kSetId) == 0;
 }
 
+// Whether that version is in the file's history, and made by that one: numbers go on when one file
+// takes another's name, but not each of its own in the history that it goes on with.
+Result<bool> has_version(store::Store& store, const store::Scope& scope, Ino file,
+                         const Base& base) {
+  const Version after{base.version.value + 1};
+  const auto versions = store.versions(scope, {file, after, 1});
+  if (!versions.ok() && !is_gone(versions.code())) return versions.error();
+  if (!versions.ok() || versions->empty()) return false;
+  return versions->front().version == base.version && versions->front().ino == base.ino;
+}
+
+// In whose history a base is: that of the file that it was read of, or, where that was replaced
+// since, and pruned, that of what is there now. 0: in neither; or it is no version, but half of
+// another's rewrite.
+Result<Ino> holder_of(store::Store& store, const store::Scope& scope, const Base& base, Ino now) {
+  if (!base.version) return Ino{};
+  for (const Ino file : {base.ino, now}) {
+    LINKSPAN_TRY(const bool has, has_version(store, scope, file, base));
+    if (has) return file;
+  }
+  return Ino{};
+}
+
+Base base_of(const CommitRequest& request) {
+  return {request.base_ino ? request.base_ino : request.ino, request.base.value_or(Version{})};
+}
+
 }  // namespace
 
 bool was_replaced(const Error& refusal) {
@@ -100,11 +128,15 @@ std::optional<std::string> apply_commit(std::string old, const CommitRequest& re
 }
 
 Result<Merger::Text> Merger::text(Ino ino, Version version) {
-  if (!version) return Text();  // a base that is no version: the writer had read half a rewrite
   auto read = store_.read(mutation_.scope, {ino, version, 0, static_cast<uint32_t>(kMergeBytes)});
   if (!read.ok() && !is_gone(read.code())) return read.error();
   if (!read.ok() || read->size > kMergeBytes || looks_binary(read->data)) return Text();
   return Text(std::move(read->data));
+}
+
+Result<Merger::Text> Merger::text_of_base(const Base& base, Ino now) {
+  LINKSPAN_TRY(const Ino holder, holder_of(store_, mutation_.scope, base, now));
+  return holder ? text(holder, base.version) : Text();
 }
 
 // The head as the others left it. A file that goes on with the history of one that was moved away
@@ -161,7 +193,10 @@ Result<store::Applied> Merger::commit(const CommitRequest& request) {
 }
 
 Result<store::Applied> Merger::merge(const CommitRequest& request, Result<store::Applied> applied) {
-  LINKSPAN_TRY(const Text base, text(request.ino, *request.base));
+  const Base of = base_of(request);
+  // What was written to a file since it was replaced may be in no other.
+  if (of.ino != request.ino && of.version.value >= kForked) return applied;
+  LINKSPAN_TRY(const Text base, text_of_base(of, request.ino));
   if (!base) return applied;
   const auto mine = apply_commit(*base, request);
   if (!mine || looks_binary(*mine)) return applied;
@@ -173,6 +208,7 @@ Result<store::Applied> Merger::merge(const CommitRequest& request, Result<store:
     if (!merged || merged->size() > kMergeBytes) return applied;
     CommitRequest of_both = request;
     of_both.base = head_version;
+    of_both.base_ino = Ino{};
     of_both.keep_below = 0;
     of_both.size = merged->size();
     of_both.extents = whole(std::move(*merged));
@@ -188,7 +224,7 @@ Result<store::Applied> Merger::merge(const CommitRequest& request, Result<store:
 // What a commit to a replaced file makes of its successor's head. The base is the replaced file's:
 // its versions go on in the successor, but for those that were made after it was replaced.
 Result<Merger::Text> Merger::merge_over(const CommitRequest& asked, const Attr& head) {
-  LINKSPAN_TRY(const Text base_text, text(asked.ino, *asked.base));
+  LINKSPAN_TRY(const Text base_text, text_of_base(base_of(asked), head.ino));
   LINKSPAN_TRY(const Text head_text, text(head.ino, head.version));
   if (!base_text || !head_text) return Text();
   const Text mine = apply_commit(*base_text, asked);
@@ -202,7 +238,7 @@ Result<Merger::Text> Merger::merge_over(const CommitRequest& asked, const Attr& 
 Result<bool> Merger::fits_as_part(const CommitRequest& asked, Policy policy) {
   if (policy == Policy::last_writer_wins) return false;
   if (!*asked.base) return true;  // half a rewrite: to be refused
-  LINKSPAN_TRY(const Text base, text(asked.ino, *asked.base));
+  LINKSPAN_TRY(const Text base, text_of_base(base_of(asked), asked.ino));
   return base.has_value();
 }
 
@@ -220,8 +256,11 @@ Result<store::Applied> Merger::commit_to_successor(const CommitRequest& asked, c
     if (!now.ok()) return now.error();
     const Attr& head = now->node.attr;
     // What was read in the new file only is no base for a part of the old one.
-    if (part && asked.base && *asked.base > replaced.version)
-      return store::changed_by_another(head.version);
+    if (part && asked.base && *asked.base) {
+      LINKSPAN_TRY(const bool of_old,
+                   has_version(store_, mutation_.scope, asked.ino, base_of(asked)));
+      if (!of_old) return store::changed_by_another(head.version);
+    }
     Policy policy = Policy::last_writer_wins;
     if (asked.base && !asked.append) {
       LINKSPAN_TRY(policy, policy_of(ino));
@@ -239,6 +278,7 @@ Result<store::Applied> Merger::commit_to_successor(const CommitRequest& asked, c
     CommitRequest there = asked;
     there.ino = ino;
     there.base.reset();
+    there.base_ino = Ino{};
     if (!asked.append) there.base = head.version;
     if (policy != Policy::last_writer_wins) {
       Text merged;
@@ -266,20 +306,6 @@ Result<store::Applied> Merger::commit_alone(CommitRequest old) {
   auto applied = store_.commit(mutation_, old);
   if (old.extents) old.extents->rewind();
   return applied;
-}
-
-// The content of the base that was read under the name. The node that carried it may be pruned
-// since it was replaced; the head's history then still has the version, if it is the same history.
-Result<Merger::Text> Merger::base_of_name(const RenameRequest& request, Ino head) {
-  LINKSPAN_TRY(Text base, text(request.base_ino, request.base_version));
-  if (base) return base;
-  const Version after{request.base_version.value + 1};
-  const auto versions = store_.versions(mutation_.scope, {head, after, 1});
-  if (!versions.ok() && !is_gone(versions.code())) return versions.error();
-  if (!versions.ok() || versions->empty()) return Text();
-  const VersionInfo& info = versions->front();
-  if (info.version != request.base_version || info.ino != request.base_ino) return Text();
-  return text(head, request.base_version);
 }
 
 Result<std::optional<Node>> Merger::head_of(const RenameRequest& asked, const Attr& from) {
@@ -312,7 +338,7 @@ Result<bool> Merger::prepare(const RenameRequest& asked, RenameRequest* request)
   const Attr& mine = from.node->attr;
   if (mine.kind != Kind::file || head.kind != Kind::file) return false;
   if (mine.ino == head.ino) return true;  // by now: then a rename does nothing
-  LINKSPAN_TRY(const Text base_text, base_of_name(asked, head.ino));
+  LINKSPAN_TRY(const Text base_text, text_of_base({asked.base_ino, asked.base_version}, head.ino));
   LINKSPAN_TRY(const Text head_text, text_of_head(head.ino, head.version));
   LINKSPAN_TRY(const Text mine_text, text(mine.ino, mine.version));
   if (!base_text || !head_text || !mine_text) return false;
@@ -394,8 +420,9 @@ Result<std::optional<Conflict>> keep_refused(store::Store& store, const store::M
   keep.operation = request.op.number;
   keep.what = "write";
   keep.ino = successor ? successor : request.ino;
-  keep.base_ino = keep.from = request.ino;
-  keep.base = keep.from_version = request.base.value_or(Version{});
+  keep.from = request.ino;
+  keep.base_ino = base_of(request).ino;
+  keep.base = request.base.value_or(Version{});
   keep.head = Version{refusal.head_version};
   keep.keep_below = request.keep_below;
   keep.size = request.size;
@@ -407,11 +434,16 @@ Result<std::optional<Conflict>> keep_refused(store::Store& store, const store::M
     keep.keep_below = UINT64_MAX;
     keep.size = now.node.attr.size + length;
     keep.extents = std::make_shared<Shifted>(request.extents, now.node.attr.size);
+  } else if (request.base) {
+    const Base base = base_of(request);
+    LINKSPAN_TRY(const Ino holder, holder_of(store, mutation.scope, base, request.ino));
+    if (holder) keep.from = holder;
+    if (holder) keep.from_version = base.version;
   }
   auto kept = store.keep(mutation, keep);
-  if (!kept.ok() &&
-      kept.code() == Code::not_found) {  // the base was pruned: what was written, over
-    keep.from_version = Version{};       // the head
+  if (!kept.ok() && kept.code() == Code::not_found) {  // pruned by now: over the head
+    keep.from = request.ino;
+    keep.from_version = Version{};
     kept = store.keep(mutation, keep);
   }
   if (!kept.ok()) return kept.error();
@@ -428,7 +460,9 @@ Result<std::optional<Conflict>> keep_refused(store::Store& store, const store::M
   store::KeepRequest keep;
   keep.operation = request.op.number;
   keep.what = "rename";
-  keep.ino = to.node ? to.node->attr.ino : request.base_ino;
+  const auto& aside = mutation.continues;  // whose version the refusal tells, if it tells one
+  const Ino was = aside && refusal.head_version != 0 ? aside->ino : request.base_ino;
+  keep.ino = to.node ? to.node->attr.ino : was;
   keep.dir = request.to_parent;
   keep.name = request.to_name;
   keep.base_ino = request.base_ino;

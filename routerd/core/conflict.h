@@ -47,7 +47,7 @@ class Merger {
   // Text that may be merged, whole. Nothing: too large, binary, or not there any more.
   Result<Text> text(Ino ino, Version version);
   Result<Text> text_of_head(Ino ino, Version head);
-  Result<Text> base_of_name(const RenameRequest& request, Ino head);
+  Result<Text> text_of_base(const Base& base, Ino now);
   // Of what was refused so: the answer, too, where it cannot be merged.
   Result<store::Applied> merge(const CommitRequest& request, Result<store::Applied> applied);
   Result<store::Applied> merge(const RenameRequest& asked, const Result<store::Applied>& first);

@@ -184,6 +184,16 @@ Permit Guard::bounded(const Ruling& ruling) const {
   return permit;
 }
 
+// The router reads the base for whoever names it, and what it merges is theirs to read. (One that
+// is gone may still be in the file's own history.)
+Result<bool> Guard::is_denied(Ino base_ino, Ino file) {
+  if (!base_ino || base_ino == file || !rules_.by_path()) return false;
+  const Status may = may_read(base_ino);
+  if (may.ok() || may.code() == Code::not_found || may.code() == Code::stale_node) return false;
+  if (may.code() == Code::access_denied) return true;
+  return may.error();
+}
+
 // Who creates a file that is there opens it.
 Result<Permit> Guard::permit(const CreateRequest& request) {
   LINKSPAN_TRY(const Place at, place(request.parent, request.name));
@@ -237,6 +247,7 @@ Result<Permit> Guard::permit(const RenameRequest& request) {
   permit.bounds.max_bytes = to.ruling.max_bytes;
   permit.bounded_by = to.ruling.max_bytes_by;
   permit.must_not_replace = !request.exchange && to.ruling.access < Access::read_write;
+  LINKSPAN_TRY(permit.base_is_denied, is_denied(request.base_ino, there ? there->ino : Ino{}));
   return permit;
 }
 
@@ -280,7 +291,9 @@ Result<Permit> Guard::permit(const CommitRequest& request) {
     }
   }
   LINKSPAN_CHECK(check_access(ruling, Access::append_only, node_text(request.ino)));
-  return bounded(ruling);
+  Permit permit = bounded(ruling);
+  LINKSPAN_TRY(permit.base_is_denied, is_denied(request.base_ino, request.ino));
+  return permit;
 }
 
 Result<Permit> Guard::permit(const SetXattrRequest& request) {

@@ -20,6 +20,7 @@ struct Permit {
   std::string bounded_by;         // for people
   bool only_existing = false;     // create: nothing new
   bool must_not_replace = false;  // rename
+  bool base_is_denied = false;    // commit, rename: what was read may not be read now
 };
 
 // The store's refusal, with the rule if it is for these terms.
@@ -65,6 +66,7 @@ class Guard {
   Status may_look_into(Ino dir, std::string* path);
   Status tell_entry(const std::string& path, Node* node);
   Permit bounded(const Ruling& ruling) const;
+  Result<bool> is_denied(Ino base_ino, Ino file);
 
   store::Store& store_;
   const store::Scope& scope_;

@@ -54,6 +54,14 @@ bool needs_successor(const Request&, const Result<store::Applied>& applied) {
   return false;
 }
 
+// Then it rests on no version, and is none's.
+template <class Request>
+void forget_base(Request& request) {
+  if constexpr (std::is_same_v<Request, RenameRequest>) request.base_version = Version{};
+  if constexpr (std::is_same_v<Request, CommitRequest>) request.base = Version{};
+  if constexpr (std::is_same_v<Request, CommitRequest>) request.base_ino = Ino{};
+}
+
 // What others must forget if it was applied, without what it wrote.
 template <class Request>
 auto plan_of(Request request) {
@@ -322,6 +330,7 @@ void RouterCore::attempt(const Call& call, Request& request, bool also_successor
   if (!permitted.ok()) mutation.scope.writable.clear();
   if constexpr (std::is_same_v<Request, RenameRequest>)
     request.no_replace |= terms.must_not_replace;
+  if (terms.base_is_denied) forget_base(request);
   if constexpr (std::is_same_v<Request, RenameRequest>)
     mutation.continues =
         call.session->moved_away().find(request.to_parent, request.to_name, clock_.boot());

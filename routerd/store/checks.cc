@@ -122,6 +122,12 @@ Status check_rename_base(const RenameRequest& request, const Attr* head) {
   return error;
 }
 
+Status check_commit_base(const CommitRequest& request, const Attr& head) {
+  if (!request.base) return ok();
+  const bool own = !request.base_ino || request.base_ino == head.ino;
+  return own && *request.base == head.version ? ok() : Status(changed_by_another(head.version));
+}
+
 bool goes_on(const Mutation& mutation, const Attr& moved_away) {
   const auto& continues = mutation.continues;
   return continues && moved_away.ino == continues->ino &&

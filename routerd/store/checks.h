@@ -42,6 +42,8 @@ Status check_bounds(const Mutation::Bounds& bounds, uint64_t old_size, uint64_t 
 // `head`: the file that a rename replaces, or whose history it goes on with; null: none.
 // `conflict`.
 Status check_rename_base(const RenameRequest& request, const Attr* head);
+// `conflict`.
+Status check_commit_base(const CommitRequest& request, const Attr& head);
 // Whether another file of its volume goes on with the history of this one, which the author moved
 // away (Mutation::continues).
 bool goes_on(const Mutation& mutation, const Attr& moved_away);

@@ -142,8 +142,7 @@ Result<MemNode*> find_successor(Transaction& tx, const MemNode& node) {
   const CommitRequest& there = *tx.mutation().successor;
   MemNode* successor = tx.tenant().successor(node);
   if (successor == nullptr || successor->attr.ino != there.ino) return replaced_by_another();
-  if (there.base && *there.base != successor->attr.version)
-    return changed_by_another(successor->attr.version);
+  LINKSPAN_CHECK(check_commit_base(there, successor->attr));
   return successor;
 }
 
@@ -191,8 +190,8 @@ Result<Applied> MemStore::commit(const Mutation& m, const CommitRequest& request
       LINKSPAN_TRY(successor, find_successor(tx, *node));
     } else if (node->replaced_by && (request.follow || *node->replaced_by != m.author.session)) {
       return replaced_by_another();
-    } else if (request.base && *request.base != node->attr.version) {
-      return changed_by_another(node->attr.version);
+    } else {
+      LINKSPAN_CHECK(check_commit_base(request, node->attr));
     }
     LINKSPAN_TRY(auto content, make_content(node->head(), request, extents));
     LINKSPAN_CHECK(check_change(m, *node, request, extents, *content));

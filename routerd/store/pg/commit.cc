@@ -58,11 +58,6 @@ Status check_file(const Mutation& m, const CommitRequest& request, const NodeRow
   return check_has_content(request.ino, node.attr.kind);
 }
 
-Status check_base(const CommitRequest& request, const NodeRow& node) {
-  if (!request.base || *request.base == node.attr.version) return ok();
-  return changed_by_another(node.attr.version);
-}
-
 // A file without a name: who took it?
 Status check_not_replaced(Transaction& tx, const CommitRequest& request, const NodeRow& node) {
   if (node.attr.nlink > 0) return ok();
@@ -147,7 +142,7 @@ class Commit {
     const Place place = place_of(tx_.answer(path));
     const Rows first_heads = heads ? tx_.answer(*heads) : Rows();
     LINKSPAN_CHECK(check_not_replaced(tx_, request_, node));
-    LINKSPAN_CHECK(check_base(request_, node));
+    LINKSPAN_CHECK(check_commit_base(request_, node.attr));
     tx_.count_before(node);
     if (tx_.mutation().unmerged) {
       const uint64_t before = node.attr.size;
@@ -194,7 +189,7 @@ Result<Applied> commit_to_both(Transaction& tx, const CommitRequest& request,
   if (now == nullptr || found.empty() || Ino{found.u64(0, 0)} != there.ino)
     return replaced_by_another();
   LINKSPAN_CHECK(check_file(tx.mutation(), there, *now));
-  LINKSPAN_CHECK(check_base(there, *now));
+  LINKSPAN_CHECK(check_commit_base(there, now->attr));
   const Place place = place_of(tx.answer(path));
   if (request.append) tx.reply.offset = old->attr.size;
   LINKSPAN_CHECK(write_over(tx, *old, request));

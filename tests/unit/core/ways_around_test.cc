@@ -95,6 +95,32 @@ TEST_F(RulesTest, ConflictsOfWhatIsDeniedAreNotListedAndTheirBytesNotRead) {
 
 // ---- ways around ----
 
+// The router would read it for whoever names it, and put it into what they may read.
+TEST_F(RulesTest, ABaseThatIsDeniedIsNotRead) {
+  Mount all = mount();
+  const Ino secret = file(all, all.root(), "a.key", "secret\n");
+  const Ino ino = file(all, all.root(), "mine.txt", "mine\n");
+  ASSERT_TRUE(all.start_write(ino, "mine, again\n").get().ok());
+  const auto told = [&](Mount& m) {
+    CommitRequest as_it_is = at_offset(m, ino, "+", 0);
+    as_it_is.base_ino = secret;
+    as_it_is.base = Version{2};
+    const bool refused = code(m.start(as_it_is).get()) == Code::conflict;
+    std::string all_of_it = m.content(ino);
+    const auto versions = *router_->versions(m.who, {ino, {}, 10});
+    for (const VersionInfo& version : versions)
+      all_of_it += router_->read(m.who, {ino, version.version, 0, 100})->data;
+    const auto conflicts = router_->conflicts(m.who, {})->conflicts;
+    for (const Conflict& kept : conflicts)
+      all_of_it += router_->read(m.who, {kept.theirs, {}, 0, 100})->data;
+    EXPECT_TRUE(refused);
+    return all_of_it.find("ecret") != std::string::npos;
+  };
+  Mount m = ruled({with_access("*.key", Access::none)});
+  EXPECT_FALSE(told(m));
+  EXPECT_TRUE(told(all)) << "who may read it gets it back as it was written";
+}
+
 TEST_F(RulesTest, AnotherNameIsNoWayAround) {
   Mount all = mount();
   const Ino ino = file(all, all.root(), "journal.log");

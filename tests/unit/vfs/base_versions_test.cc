@@ -20,10 +20,10 @@ TEST(BaseVersions, WhatAProcessReadComesBeforeWhatTheMountRead) {
   EXPECT_FALSE(bases.of_node(kMine, Ino{20}, kName));
   bases.read(kMine, {Ino{20}, Version{3}}, kName);
   bases.read(kOther, {Ino{20}, Version{5}}, kName);
-  EXPECT_EQ(bases.of_node(kMine, Ino{20}, kName), Version{3});
-  EXPECT_EQ(bases.of_node(kOther, Ino{20}, kName), Version{5});
-  EXPECT_EQ(bases.of_node(Process{300, 1}, Ino{20}, std::nullopt), Version{5});
-  EXPECT_EQ(bases.of_node(Process{}, Ino{20}, std::nullopt), Version{5});
+  EXPECT_EQ(bases.of_node(kMine, Ino{20}, kName), (Base{Ino{20}, Version{3}}));
+  EXPECT_EQ(bases.of_node(kOther, Ino{20}, kName), (Base{Ino{20}, Version{5}}));
+  EXPECT_EQ(bases.of_node(Process{300, 1}, Ino{20}, std::nullopt), (Base{Ino{20}, Version{5}}));
+  EXPECT_EQ(bases.of_node(Process{}, Ino{20}, std::nullopt), (Base{Ino{20}, Version{5}}));
 }
 
 // Another sandbox's save put a new node under the name that this process had read.
@@ -31,7 +31,7 @@ TEST(BaseVersions, ARenameIsBasedOnWhatWasReadUnderTheName) {
   BaseVersions bases{&Clock::system()};
   bases.read(kMine, {Ino{20}, Version{3}}, kName);
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{40}), (Base{Ino{20}, Version{3}}));
-  EXPECT_EQ(bases.of_node(kMine, Ino{40}, kName), Version{3});
+  EXPECT_EQ(bases.of_node(kMine, Ino{40}, kName), (Base{Ino{20}, Version{3}}));
   bases.forget_name(kMine, kName);
   EXPECT_FALSE(bases.of_name(kMine, kName, Ino{40}));
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{20}), (Base{Ino{20}, Version{3}}));
@@ -59,9 +59,9 @@ TEST(BaseVersions, ARenumberedVersionIsTheSameContent) {
   BaseVersions bases{&Clock::system()};
   bases.read(kMine, {Ino{20}, Version{2}}, std::nullopt);
   bases.renumbered(Ino{20}, Version{2}, Version{9});
-  EXPECT_EQ(bases.of_node(kMine, Ino{20}, std::nullopt), Version{9});
+  EXPECT_EQ(bases.of_node(kMine, Ino{20}, std::nullopt), (Base{Ino{20}, Version{9}}));
   bases.read(kOther, {Ino{20}, Version{8}}, std::nullopt);
-  EXPECT_EQ(bases.of_node(kOther, Ino{20}, std::nullopt), Version{8});
+  EXPECT_EQ(bases.of_node(kOther, Ino{20}, std::nullopt), (Base{Ino{20}, Version{8}}));
 }
 
 TEST(Processes, ThreadsOfOneProcessAreOne) {

@@ -246,7 +246,7 @@ TEST(DirtyBuffer, AppendsMoveWithTheEndBeneath) {
 Editor by(std::optional<uint64_t> base = 1, int64_t now = 1) {
   Editor editor;
   editor.base = [base] {
-    return Basis{base ? std::optional<Version>(Version{*base}) : std::nullopt, false};
+    return Basis{base ? std::optional(Base{Ino{16}, Version{*base}}) : std::nullopt, false};
   };
   editor.now = Time{now};
   return editor;
@@ -255,7 +255,7 @@ Editor by(std::optional<uint64_t> base = 1, int64_t now = 1) {
 std::string local_view(OpenFile& file, const std::string& base, uint64_t offset, size_t size) {
   std::string out(size, '\0');
   ReadState read_state;
-  const Reader nobody{{}, {}, [](Version, ReadOf) {}};
+  const Reader nobody{{}, {}, [](const Base&, ReadOf) {}};
   const auto reading = file.read(nobody, offset, out.data(), size, &read_state);
   EXPECT_TRUE(reading.ok());
   if (!reading.ok() || !*reading) return "clean";
@@ -308,7 +308,7 @@ TEST(OpenFile, AWholeRewriteTakesAppendsAndWritersOfOtherBases) {
   EXPECT_FALSE(file.only_truncated());
   EXPECT_EQ(file.last_layer(), 1u);
   EXPECT_EQ(local_view(file, "0123456789", 0, 100), "one\ntwo\n");
-  EXPECT_EQ(*file.seal_lowest(99)->base, Version{3});
+  EXPECT_EQ(file.seal_lowest(99)->base, (Base{Ino{16}, Version{3}}));
 }
 
 // A truncation waits for its writer, but not one that is under way already.
@@ -337,7 +337,7 @@ TEST(OpenFile, ASealedLayerChangesNoMoreAndLaterOnesRestOnItsCommit) {
   EXPECT_TRUE(outcome.as_seen);
   EXPECT_EQ(outcome.before, Version{1});
   EXPECT_EQ(file.seal_lowest(1), nullptr);
-  EXPECT_EQ(*file.seal_lowest(2)->base, Version{2});
+  EXPECT_EQ(file.seal_lowest(2)->base, (Base{Ino{16}, Version{2}}));
   EXPECT_EQ(local_view(file, "AB..", 0, 9), "ABCD");
 }
 
@@ -350,7 +350,7 @@ TEST(OpenFile, OthersChangesInTheResultAreSeen) {
   // Another appended 3 bytes before us.
   EXPECT_FALSE(committed_as(file, *layer, result_of(3, 11)).as_seen);
   EXPECT_EQ(file.view()->size, 11u);
-  EXPECT_EQ(*file.seal_lowest(2)->base, Version{1});  // it did not read theirs
+  EXPECT_EQ(file.seal_lowest(2)->base, (Base{Ino{16}, Version{1}}));  // it did not read theirs
 }
 
 TEST(OpenFile, AnEditOnAnOutdatedBaseIsDoneAgain) {

@@ -14,10 +14,14 @@ TEST(Sights, AnAnswerOfBeforeAnEditIsNoReadingOfTheEdit) {
   SpoolPlace place;
   OpenFile file(Ino{16}, &place);
   const Process reader{100, 1}, writer{101, 1};
-  const Editor rewriter{{writer, 1}, [] { return Basis{Version{3}, true}; }, Time{1}};
+  const Editor rewriter{{writer, 1},
+                        [] {
+                          return Basis{Base{Ino{16}, Version{3}}, true};
+                        },
+                        Time{1}};
   std::vector<ReadOf> noted;
-  const Reader reads{reader, {/*direct=*/true, false}, [&](Version version, ReadOf what) {
-                       EXPECT_EQ(version, Version{3});
+  const Reader reads{reader, {/*direct=*/true, false}, [&](const Base& base, ReadOf what) {
+                       EXPECT_EQ(base, (Base{Ino{16}, Version{3}}));
                        noted.push_back(what);
                      }};
   ReadState state;
@@ -43,10 +47,14 @@ TEST(Sights, AnAnswerOfBeforeACommitIsNoReadingOfTheCommit) {
   SpoolPlace place;
   OpenFile file(Ino{16}, &place);
   const Process reader{100, 1}, writer{101, 1};
-  const Editor rewriter{{writer, 1}, [] { return Basis{Version{3}, true}; }, Time{1}};
+  const Editor rewriter{{writer, 1},
+                        [] {
+                          return Basis{Base{Ino{16}, Version{3}}, true};
+                        },
+                        Time{1}};
   std::vector<std::pair<Version, ReadOf>> noted;
-  const Reader reads{reader, {/*direct=*/true, false}, [&](Version version, ReadOf what) {
-                       noted.emplace_back(version, what);
+  const Reader reads{reader, {/*direct=*/true, false}, [&](const Base& base, ReadOf what) {
+                       noted.emplace_back(base.version, what);
                      }};
   ReadState state;
   const Beneath beneath{file.moment(), Version{3}, 10};

@@ -101,6 +101,7 @@ const std::map<std::string, Bound>& field_bounds() {
       {"SetAttrRequest.mtime", kTime},
       {"Head.ino", kIno},
       {"Head.base_version", kNumber},
+      {"Head.base_ino", kNumber},
       {"Head.keep_below", any("of what is there; UINT64_MAX: all")},
       {"Head.size", kFileBytes},
       {"Head.mtime", kTime},
