@@ -25,6 +25,12 @@ Result<T> by_name(Result<T> result) {
   return error;
 }
 
+// What had the new name before, where that was not the moved node itself (MutationReply::nodes).
+const Node* met_by(const RenameRequest& request, const MutationReply& reply) {
+  const size_t before = request.from_parent == request.to_parent ? 2 : 3;
+  return reply.nodes.size() > before ? &reply.nodes.back() : nullptr;
+}
+
 }  // namespace
 
 Result<Entry> RouteVfs::lookup(const Caller& c, Ino parent, const std::string& name) {
@@ -302,10 +308,12 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   // Two names of one node both stay; so the old name is known to be gone only if the new one led
   // elsewhere.
   const bool gone = !request.exchange && target_before && *target_before != moved.ino;
-  const auto source_after = gone ? std::optional<Ino>(Ino{}) : std::nullopt;
-  if (const auto file = files_.find(moved.ino)) file->set_renamed(false);
-  const auto exchanged = request.exchange && target_before ? files_.find(*target_before) : nullptr;
-  if (exchanged) exchanged->set_renamed(true);
+  auto source_after = gone ? std::optional<Ino>(Ino{}) : std::nullopt;
+  if (const auto file = files_.find(moved.ino)) file->set_renamed();
+  if (const Node* exchanged = request.exchange ? met_by(request, reply) : nullptr) {
+    source_after = exchanged->attr.ino;
+    if (const auto file = files_.find(exchanged->attr.ino)) file->set_renamed();
+  }
   tree_.changed(ticket, reply,
                 {{{target, moved.ino}, {source, source_after}}, {source.parent, target.parent}});
   names_moved({source, target});

@@ -451,20 +451,14 @@ bool OpenFile::was_replaced_by(const Process& process) const {
   return process && replaced_by_ == process;
 }
 
-void OpenFile::set_renamed(bool exchanged) {
+void OpenFile::set_renamed() {
   std::lock_guard lock(mutex_);
   renamed_ = true;
-  exchanged_ |= exchanged;
 }
 
 bool OpenFile::renamed() const {
   std::lock_guard lock(mutex_);
   return renamed_;
-}
-
-bool OpenFile::exchanged() const {
-  std::lock_guard lock(mutex_);
-  return exchanged_;
 }
 
 bool OpenFile::follow(const Layer& layer) const {

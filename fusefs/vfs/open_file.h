@@ -193,10 +193,9 @@ class OpenFile {
   void replaced_by(const Process& process);
   bool replaced_here() const;
   bool was_replaced_by(const Process& process) const;
-  // Our mount has given it another name since it was opened; `exchanged`: and its own to another.
-  void set_renamed(bool exchanged);
+  // Our mount has given it another name since it was opened.
+  void set_renamed();
   bool renamed() const;
-  bool exchanged() const;
   bool follow(const Layer& layer) const;
 
   // -- handles, for the table of open files ---------------------------------------------------
@@ -247,7 +246,7 @@ class OpenFile {
   bool mixed_ = false;              // layers of several rewriters are, or were, over one another
   bool orphan_ = false;
   std::optional<Process> replaced_by_;
-  bool renamed_ = false, exchanged_ = false;
+  bool renamed_ = false;
   bool doomed_ = false;
 };
 

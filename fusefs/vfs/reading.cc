@@ -163,8 +163,7 @@ void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
 std::optional<cache::Name> RouteVfs::known_under(const Process& process, Ino ino,
                                                  const FileHandle* handle) {
   const auto file = handle ? handle->file : files_.find(ino);
-  if (file && (file->was_replaced_by(process) || file->exchanged() || file->orphan()))
-    return std::nullopt;
+  if (file && (file->was_replaced_by(process) || file->orphan())) return std::nullopt;
   return handle && !file->renamed() ? handle->name : tree_.former_name(ino);
 }
 

@@ -110,5 +110,43 @@ TEST_P(OtherFile, APartThatIsRefusedIsKeptAsItWasWritten) {
 INSTANTIATE_TEST_SUITE_P(Saves, OtherFile, ::testing::Bool(),
                          [](const auto& save) { return save.param ? "Renamed" : "InPlace"; });
 
+// The kernel swaps its own entries after an exchange: no lookup tells the mount what has which
+// name.
+class SwappedHere : public TwoMounts {
+ protected:
+  void SetUp() override {
+    b.me.tid = process.tid();
+    ASSERT_OK(b.write("x", kRead));
+    old = b.ino("x");
+    draft = *b.open("y", O_WRONLY | O_CREAT | O_EXCL);
+  }
+  void swaps() {
+    ASSERT_OK(b.rename("y", "x", RENAME_EXCHANGE));
+    const auto opened = b.vfs->open(b.me, old, O_RDWR);
+    ASSERT_OK(opened);
+    EXPECT_EQ(text(b.vfs->read(b.me, old, opened->handle, 0, 100)), kRead);
+    b.vfs->release(old, opened->handle);
+    ASSERT_OK(b.pwrite(draft, 0, kOther));
+    EXPECT_OK(b.close(draft));
+    EXPECT_EQ(text(a.read("x")), kOther);
+    EXPECT_EQ(text(a.read("y")), kRead);
+  }
+  const OtherProcess process;
+  Ino old;
+  Handle draft = 0;
+};
+
+TEST_F(SwappedHere, WhatIsReadOfTheOneIsNoBaseOfTheOther) {
+  swaps();
+}
+
+TEST_F(SwappedHere, NorWhileTheOneIsOpen) {
+  const Handle open = *b.open("x", O_RDONLY);
+  swaps();
+  EXPECT_EQ(text(b.pread(open, 0, 100)), kRead);
+  ASSERT_OK(b.write("x", kSaved));
+  EXPECT_EQ(text(a.read("x")), kSaved);
+}
+
 }  // namespace
 }  // namespace linkspan::vfs::testing
