@@ -23,7 +23,8 @@ TreeCache::TreeCache(size_t nodes)
       names_(nodes),
       listings_(kCachedListings),
       xattrs_(kCachedXattrs),
-      last_names_(nodes) {}
+      found_(nodes),
+      own_names_(nodes) {}
 
 bool TreeCache::usable(uint64_t generation, Use use) const {
   switch (use) {
@@ -72,7 +73,7 @@ bool TreeCache::put_name(Ticket ticket, const Name& name, Ino ino, Seq as_of) {
 }
 
 bool TreeCache::put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of) {
-  if (ino) last_names_.put(ino, name);
+  if (ino) found(ino, name, as_of);
   if (!name_fence_.admits(name, as_of)) return false;
   return enter_name(ticket, name, ino, as_of);
 }
@@ -155,7 +156,7 @@ std::optional<Ino> TreeCache::name(const Name& name, Use use) {
   std::lock_guard lock(mutex_);
   const auto* told = names_.find(name);
   if (!told || !usable(told->generation, use)) return std::nullopt;
-  if (told->fact) last_names_.put(told->fact, name);
+  if (told->fact) found(told->fact, name, told->as_of);
   return told->fact;
 }
 
@@ -188,19 +189,30 @@ std::optional<std::vector<Xattr>> TreeCache::xattrs(Ino ino, Use use) {
   return told->fact;
 }
 
-std::optional<Name> TreeCache::last_name(Ino ino) {
-  std::lock_guard lock(mutex_);
-  const Name* name = last_names_.find(ino);
-  if (!name) return std::nullopt;
-  const auto* told = names_.peek(*name);
-  if (told && told->fact != ino) return std::nullopt;
-  return *name;
+void TreeCache::found(Ino ino, const Name& name, Seq as_of) {
+  std::vector<Found>* names = found_.find(ino);
+  if (!names) return found_.put(ino, {{name, as_of}});
+  auto at = std::find_if(names->begin(), names->end(),
+                         [&](const Found& each) { return each.name == name; });
+  if (at == names->end()) {
+    if (names->size() == kFoundNames) names->pop_back();
+    at = names->insert(names->end(), Found{name, as_of});
+  }
+  at->as_of = std::max(at->as_of, as_of);
+  std::rotate(names->begin(), at, at + 1);
 }
 
-std::optional<Name> TreeCache::former_name(Ino ino) {
+FoundNames TreeCache::found_names(Ino ino) {
   std::lock_guard lock(mutex_);
-  const Name* name = last_names_.find(ino);
-  return name ? std::optional<Name>(*name) : std::nullopt;
+  FoundNames names;
+  const std::vector<Found>* found = found_.find(ino);
+  if (!found) return names;
+  for (const auto& [name, as_of] : *found) {
+    if (const Seq* own = own_names_.peek(name); own && *own > as_of) continue;
+    const auto* told = names_.peek(name);
+    (told && told->fact != ino ? names.former : names.now).push_back(name);
+  }
+  return names;
 }
 
 void TreeCache::set_atime(Ino ino, Time atime) {
@@ -219,10 +231,15 @@ void TreeCache::absorb(Ticket ticket, const MutationReply& reply, const OwnChang
   for (const auto& [name, ino] : change.names) {
     const bool admitted = name_fence_.admits(name, reply.as_of);
     changed_name(name, reply.seq);
-    if (ino && *ino) last_names_.put(*ino, name);
+    own_names_.put(name, reply.seq);
+    if (ino && *ino) found(*ino, name, reply.seq);
     if (admitted && reply.as_of && ino) enter_name(ticket, name, *ino, reply.as_of);
   }
   for (const Ino dir : change.listings) changed_listing(dir, reply.seq);
+  // What has no name left is opened now by who looked it up before.
+  for (const Node& node : reply.nodes)
+    if (auto* names = node.attr.nlink == 0 ? found_.find(node.attr.ino) : nullptr)
+      for (Found& each : *names) each.as_of = std::max(each.as_of, reply.seq);
 }
 
 void TreeCache::changed_node(Ino ino, Seq seq) {

@@ -81,11 +81,10 @@ class TreeCache {
   bool listed_absent(const Name& name, Use use);
   std::optional<std::vector<Xattr>> xattrs(Ino ino, Use use);
 
-  // The name by which the node was found last; survives revocations (base_versions.h), until it is
-  // known to lead elsewhere.
-  std::optional<Name> last_name(Ino ino);
-  // The same, though another file may have that name by now.
-  std::optional<Name> former_name(Ino ino);
+  // At most the newest kFoundNames. Not those that this mount itself has given to another node, or
+  // removed, where the node has others left: it is found by these.
+  FoundNames found_names(Ino ino);
+  static constexpr size_t kFoundNames = 8;
 
   // An access time that only this mount knows until the router has it.
   void set_atime(Ino ino, Time atime);
@@ -138,6 +137,7 @@ class TreeCache {
   bool put_node_locked(Ticket ticket, const Node& node, Seq as_of);
   bool put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of);
   bool put_listing_locked(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
+  void found(Ino ino, const Name& name, Seq as_of);
   void drop_listing(Ino dir);
   void forget(const Revocation& revocation);
 
@@ -148,8 +148,13 @@ class TreeCache {
   LruMap<Name, Told<Ino>, NameHash> names_;
   LruMap<Ino, std::shared_ptr<Listing>> listings_;
   LruMap<Ino, Told<std::vector<Xattr>>> xattrs_;
-  LruMap<Ino, Name> last_names_;
-  size_t listed_ = 0;  // entries in listings_
+  struct Found {
+    Name name;
+    Seq as_of;
+  };
+  LruMap<Ino, std::vector<Found>> found_;  // the newest first
+  LruMap<Name, Seq, NameHash> own_names_;  // the last own change of each
+  size_t listed_ = 0;                      // entries in listings_
   Fence<Ino> node_fence_;
   Fence<Ino> listing_fence_;
   Fence<Name, NameHash> name_fence_;

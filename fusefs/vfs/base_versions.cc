@@ -11,68 +11,69 @@ constexpr std::chrono::seconds kMoment{30};
 
 }  // namespace
 
-void BaseVersions::note(const Process& process, const Known& what,
-                        const std::optional<cache::Name>& name) {
+void BaseVersions::note(const Process& process, const Known& what, const NameList& names) {
   // Never back: a read that a commit overtook tells of an older version than its process knows.
   Known known = newest(process, what);
-  if (const Known* before = name ? by_name_.find(NameKey{process, *name}) : nullptr)
-    known.read |= before->read;
+  for (const cache::Name& name : names)
+    if (const Known* before = by_name_.find(NameKey{process, name})) known.read |= before->read;
   by_node_.put(NodeKey{process, what.base.ino}, known);
-  if (name) by_name_.put(NameKey{process, *name}, known);
-}
-
-void BaseVersions::read(const Process& process, const Base& what,
-                        const std::optional<cache::Name>& name,
-                        const std::optional<cache::Name>& former) {
-  std::lock_guard lock(mutex_);
-  if (process) note(process, {what, true}, name);
-  note(Process{}, {what}, name);
-  if (name != former) note_former(process, newest(process, {what, true}), former);
+  for (const cache::Name& name : names) by_name_.put(NameKey{process, name}, known);
 }
 
 // The numbers go on from one save to the next, so a later one is of a later file of that name;
 // those of a file that was replaced are counted apart from then on.
-void BaseVersions::note_former(const Process& process, Known known,
-                               const std::optional<cache::Name>& former) {
-  if (!process || !former) return;
+void BaseVersions::note_former(const Process& process, const Known& what, const NameList& names) {
+  if (!process) return;
   const auto later = [](Version a, Version b) { return a.value % kForked > b.value % kForked; };
-  const Known* last = by_name_.find(NameKey{process, *former});
-  known.read |= last && last->read;
-  if (!last || last->base.ino == known.base.ino ||
-      later(known.base.version, newest(process, *last).base.version))
-    by_name_.put(NameKey{process, *former}, known);
+  for (const cache::Name& name : names) {
+    const Known* last = by_name_.find(NameKey{process, name});
+    Known known = what;
+    known.read |= last && last->read;
+    if (!last || last->base.ino == known.base.ino ||
+        later(known.base.version, newest(process, *last).base.version))
+      by_name_.put(NameKey{process, name}, known);
+  }
 }
 
-void BaseVersions::wrote(const Process& process, const Base& what,
-                         const std::optional<cache::Name>& name,
-                         const std::optional<cache::Name>& former) {
+const BaseVersions::Known* BaseVersions::by_names(const Process& process, const NameList& names) {
+  for (const cache::Name& name : names)
+    if (const Known* known = by_name_.find(NameKey{process, name})) return known;
+  return nullptr;
+}
+
+void BaseVersions::read(const Process& process, const Base& what, const cache::FoundNames& names) {
+  std::lock_guard lock(mutex_);
+  if (process) note(process, {what, true}, names.now);
+  note(Process{}, {what}, names.now);
+  note_former(process, newest(process, {what, true}), names.former);
+}
+
+void BaseVersions::wrote(const Process& process, const Base& what, const cache::FoundNames& names) {
   std::lock_guard lock(mutex_);
   // A file that was replaced has the name no more, though that may not be known here.
   const bool replaced = what.version.value >= kForked;
-  const auto now = replaced ? std::nullopt : name;
+  const NameList now = replaced ? NameList{} : names.now;
   if (process) note(process, {what}, now);
   note(Process{}, {what}, now);
-  if (now != former) note_former(process, {what}, former);
+  note_former(process, {what}, names.former);
 }
 
 void BaseVersions::read_rewrite(const Process& process, Ino ino, const Base& of,
-                                const std::optional<cache::Name>& name,
-                                const std::optional<cache::Name>& former) {
+                                const cache::FoundNames& names) {
   std::lock_guard lock(mutex_);
   if (!process) return;
   const Known known{of, true, !of.version};
   by_node_.put(NodeKey{process, ino}, known);
-  if (name) by_name_.put(NameKey{process, *name}, known);
-  if (name != former) note_former(process, known, former);
+  for (const cache::Name& name : names.now) by_name_.put(NameKey{process, name}, known);
+  note_former(process, known, names.former);
 }
 
 void BaseVersions::read_half(const Process& process, const Base& what,
-                             const std::optional<cache::Name>& name,
-                             const std::optional<cache::Name>& former) {
+                             const cache::FoundNames& names) {
   std::lock_guard lock(mutex_);
   if (!process) return;
-  note(process, {what, true, true}, name);
-  if (name != former) note_former(process, {what, true, true}, former);
+  note(process, {what, true, true}, names.now);
+  note_former(process, {what, true, true}, names.former);
 }
 
 void BaseVersions::changed_here(const Base& before, const Base& now) {
@@ -87,24 +88,23 @@ void BaseVersions::changed_here(const Base& before, const Base& now) {
   own_.put(now.ino, std::move(run));
 }
 
-Basis BaseVersions::basis(const Process& process, Ino ino, const std::optional<cache::Name>& name,
-                          const std::optional<cache::Name>& former) {
+Basis BaseVersions::basis(const Process& process, Ino ino, const cache::FoundNames& names) {
   std::lock_guard lock(mutex_);
   for (const Process& who : {process, Process{}}) {
     const Known* known = by_node_.find(NodeKey{who, ino});
-    if (!known && name) known = by_name_.find(NameKey{who, *name});
-    if (!known && former && who) known = by_name_.find(NameKey{who, *former});
+    if (!known) known = by_names(who, names.now);
+    if (!known && who) known = by_names(who, names.former);
     if (known) return {last_of(ino, newest(who, *known)), known->read};
   }
   return {};
 }
 
 std::optional<Base> BaseVersions::read_by(const Process& process, Ino ino,
-                                          const std::optional<cache::Name>& name) {
+                                          const cache::FoundNames& names) {
   std::lock_guard lock(mutex_);
   if (!process) return std::nullopt;
   const Known* found = by_node_.find(NodeKey{process, ino});
-  if (!found && name) found = by_name_.find(NameKey{process, *name});
+  if (!found) found = by_names(process, names.now);
   if (!found) return std::nullopt;
   const Known known = newest(process, *found);
   if (!known.read) return std::nullopt;

@@ -2,9 +2,9 @@
 // what it is based on (DESIGN 4, "No lost update"). What a process did not read counts as read by
 // it if anyone on this mount did.
 //
-// Kept by node, and by the name under which the node was found: an editor's save replaces the node,
-// and another sandbox's save must not go unseen because the name leads to a new node by now. A
-// file's versions go on when another replaces it, so a version learned by name fits the new node.
+// Kept by node, and by each name under which the node was found: an editor's save replaces the
+// node, and another sandbox's save must not go unseen because the name leads to a new node by now.
+// A file's versions go on when another replaces it, so a version learned by name fits the new node.
 //
 // Who only ever wrote a file edits nothing that it read: what others on this mount did to it since,
 // one change after the other, it overwrites as on a local disk (`echo a >f; sed -i ... f; echo b
@@ -38,36 +38,29 @@ class BaseVersions {
  public:
   explicit BaseVersions(const Clock* clock) : clock_(clock) {}
 
-  // `former`: the name that it had, where `name` is none because another file took it just now, or
-  // another link of it. Who found the file by it, before, saves under it what is based on this.
-  void read(const Process& process, const Base& what, const std::optional<cache::Name>& name,
-            const std::optional<cache::Name>& former = std::nullopt);
+  // `names`: the file's. Who found it by a former one, before another file took that, saves under
+  // it what is based on this.
+  void read(const Process& process, const Base& what, const cache::FoundNames& names);
   // A commit whose outcome the process knows: it wrote all of it, or a part of what it had read.
-  void wrote(const Process& process, const Base& what, const std::optional<cache::Name>& name,
-             const std::optional<cache::Name>& former = std::nullopt);
+  void wrote(const Process& process, const Base& what, const cache::FoundNames& names);
   // What another process of this mount is making of this version, in place in the file `ino`. It
   // may not have what the process had read, or written, since that version: a commit comes of both.
   // Version 0: nothing came of it.
   void read_rewrite(const Process& process, Ino ino, const Base& of,
-                    const std::optional<cache::Name>& name,
-                    const std::optional<cache::Name>& former = std::nullopt);
+                    const cache::FoundNames& names);
   // The process had read a part of what another process of this mount made into this version.
-  void read_half(const Process& process, const Base& what, const std::optional<cache::Name>& name,
-                 const std::optional<cache::Name>& former = std::nullopt);
+  void read_half(const Process& process, const Base& what, const cache::FoundNames& names);
   // A change of this mount's, whoever made it, by which `before` became `now` and nothing else did.
   void changed_here(const Base& before, const Base& now);
 
-  // What a commit by this process to the node is based on. (`former`: as in `read`. What others
-  // know by it is of the other file.)
-  Basis basis(const Process& process, Ino ino, const std::optional<cache::Name>& name,
-              const std::optional<cache::Name>& former = std::nullopt);
-  std::optional<Base> of_node(const Process& process, Ino ino,
-                              const std::optional<cache::Name>& name) {
-    return basis(process, ino, name).base;
+  // What a commit by this process to the node is based on. (What others know by a former name is of
+  // the other file.)
+  Basis basis(const Process& process, Ino ino, const cache::FoundNames& names);
+  std::optional<Base> of_node(const Process& process, Ino ino, const cache::FoundNames& names) {
+    return basis(process, ino, {names.now, {}}).base;
   }
   // Which version the process itself has read last (Basis); none: it never has.
-  std::optional<Base> read_by(const Process& process, Ino ino,
-                              const std::optional<cache::Name>& name);
+  std::optional<Base> read_by(const Process& process, Ino ino, const cache::FoundNames& names);
   // What a rename over this name is based on; `target` is the node there now, as far as known.
   // `moving`: the file that gets the name. One that the process had moved away from it, and moves
   // back, replaces only what the process has made since.
@@ -130,8 +123,10 @@ class BaseVersions {
   Version today(Ino ino, Version version);
   Known newest(const Process& process, const Known& known);
   Base last_of(Ino ino, const Known& known);
-  void note(const Process& process, const Known& known, const std::optional<cache::Name>& name);
-  void note_former(const Process& process, Known known, const std::optional<cache::Name>& former);
+  using NameList = std::vector<cache::Name>;
+  void note(const Process& process, const Known& known, const NameList& names);
+  void note_former(const Process& process, const Known& known, const NameList& names);
+  const Known* by_names(const Process& process, const NameList& names);
 
   const Clock* const clock_;
   std::mutex mutex_;  // leaf

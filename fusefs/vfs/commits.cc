@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "linkspan/forked.h"
+
 namespace linkspan::vfs {
 namespace {
 
@@ -154,26 +156,27 @@ void Commits::learn_bases(const Layer& layer, const OpenFile::Outcome& outcome,
   const Base base{reply.nodes.front().attr.ino, reply.nodes.front().attr.version};
   const Base before{base.ino, outcome.before};
   const bool followed = reply.nodes.size() > 1;
-  const auto name = parts_.tree->last_name(base.ino), former = parts_.tree->former_name(base.ino);
-  const auto also = followed ? former : std::nullopt;
-  for (const Process& process : outcome.half) parts_.bases->read_half(process, base, name, former);
+  const auto names = parts_.tree->found_names(base.ino);
+  cache::FoundNames also{names.now, {}};
+  if (followed) also.former = base.version.value >= kForked ? names.all() : names.former;
+  for (const Process& process : outcome.half) parts_.bases->read_half(process, base, names);
   if (outcome.as_seen) {
     std::vector<Process> know;  // all of it: they wrote all, or had read what their part went into
     for (const Process& process : outcome.knowers)
-      if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, name) == before)
+      if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, names) == before)
         know.push_back(process);
     parts_.bases->changed_here(before, base);
     for (const Process& process : know) {
-      parts_.bases->wrote(process, base, name, also);
+      parts_.bases->wrote(process, base, also);
       // The kernel wrote a shared mapping back, for nobody in particular.
       if (!process) parts_.bases->renumbered(base.ino, outcome.before, base.version);
     }
   } else if (outcome.unmerged) {
     for (const Process& process : outcome.knowers)
-      if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, name) == layer.base)
-        parts_.bases->wrote(process, {base.ino, outcome.unmerged}, name, also);
+      if (layer.buffer->whole() || parts_.bases->of_node(process, base.ino, names) == layer.base)
+        parts_.bases->wrote(process, {base.ino, outcome.unmerged}, also);
   } else if (!reply.merged && layer.buffer->whole()) {
-    for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, name, also);
+    for (const Process& process : outcome.knowers) parts_.bases->wrote(process, base, also);
   }
   // Others' changes are in a merge, that nobody here has read.
 }
@@ -183,12 +186,12 @@ void Commits::learn_bases(const Layer& layer, const OpenFile::Outcome& outcome,
 void Commits::learn_successor(const Attr& now, const Layer& layer, const OpenFile::Outcome& outcome,
                               bool here) {
   const Base made{now.ino, now.version};
-  const auto name = parts_.tree->last_name(now.ino);
+  const auto names = parts_.tree->found_names(now.ino);
   parts_.bases->changed_here({now.ino, Version{now.version.value - 1}}, made);
   const bool all = !layer.base && layer.buffer->whole();  // no merge, nor a part
   for (const Process& process : outcome.knowers)
-    if (all || (here && !parts_.bases->read_by(process, now.ino, name)))
-      parts_.bases->wrote(process, made, name);
+    if (all || (here && !parts_.bases->read_by(process, now.ino, names)))
+      parts_.bases->wrote(process, made, {names.now, {}});
 }
 
 Status Commits::drop_doomed(OpenFile& file) {
@@ -231,10 +234,10 @@ void Commits::failed(OpenFile& file, const Layer& layer, const Error& error) {
 // The layer's bytes are the router's, or nobody's.
 void Commits::let_go(OpenFile& file, const Layer& layer) {
   parts_.tree->client()->forget_operation(layer.operation);
-  const auto name = parts_.tree->last_name(file.ino), former = parts_.tree->former_name(file.ino);
+  const auto names = parts_.tree->found_names(file.ino);
   file.drop_lowest([&](const std::vector<Process>& misled) {
     for (const Process& process : misled)
-      parts_.bases->read_rewrite(process, file.ino, Base{file.ino, Version{}}, name, former);
+      parts_.bases->read_rewrite(process, file.ino, Base{file.ino, Version{}}, names);
   });
   parts_.kernel->drop_content(file.ino);
   parts_.files->retire(file.ino);

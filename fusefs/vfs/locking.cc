@@ -70,7 +70,7 @@ void RouteVfs::synchronised(const Doing& doing, int32_t tid, const Lock& lock) {
   files_.read_anew(lock.ino, process);
   const auto view = file ? file->view() : std::nullopt;
   const Version version = view ? view->base : known->node.attr.version;
-  bases_.read(process, Base{lock.ino, version}, name);
+  bases_.read(process, Base{lock.ino, version}, {tree_.found_names(lock.ino).now, {}});
 }
 
 // Why SQLite is not let in, which it cannot say itself.

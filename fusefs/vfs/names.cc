@@ -182,7 +182,10 @@ Status RouteVfs::remove(const Caller& c, Ino parent, const std::string& name, bo
   tree_.changed(ticket, reply, {{{cache::Name{parent, name}, Ino{}}}, {parent}});
   names_moved({{parent, name}});
   without_names(reply, /*replacing=*/std::nullopt);
-  bases_.forget_name(processes_.of_thread(c.tid), cache::Name{parent, name});
+  const Process process = processes_.of_thread(c.tid);
+  bases_.forget_name(process, cache::Name{parent, name});
+  if (const auto file = reply.nodes.empty() ? nullptr : files_.find(reply.nodes.front().attr.ino))
+    file->name_taken(process, cache::Name{parent, name});
   return ok();
 }
 
@@ -277,7 +280,7 @@ Status RouteVfs::learn_outcome(const Doing& doing, const Process& process,
     auto before = at + 1;  // but for what it took along of its own
     while (before != versions.end() && before->ino == rename.by) ++before;
     const bool merged = rename.base && before != versions.end() && before->version != rename.base;
-    if (!merged) bases_.wrote(process, Base{rename.by, at->version}, target);
+    if (!merged) bases_.wrote(process, Base{rename.by, at->version}, {{target}, {}});
     break;
   }
   return ok();
@@ -310,9 +313,10 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   const bool gone = !request.exchange && target_before && *target_before != moved.ino;
   auto source_after = gone ? std::optional<Ino>(Ino{}) : std::nullopt;
   if (const auto file = files_.find(moved.ino)) file->set_renamed();
-  if (const Node* exchanged = request.exchange ? met_by(request, reply) : nullptr) {
-    source_after = exchanged->attr.ino;
-    if (const auto file = files_.find(exchanged->attr.ino)) file->set_renamed();
+  if (const Node* met = met_by(request, reply)) {
+    const auto file = files_.find(met->attr.ino);
+    if (request.exchange) source_after = met->attr.ino;
+    if (file) request.exchange ? file->set_renamed() : file->name_taken(process, target);
   }
   tree_.changed(ticket, reply,
                 {{{target, moved.ino}, {source, source_after}}, {source.parent, target.parent}});
@@ -332,7 +336,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
       bases_.renumbered(moved.ino, before, reply.unmerged);
       if (const auto file = files_.find(moved.ino)) file->renumbered(before, reply.unmerged);
     }
-    bases_.wrote(process, {moved.ino, reply.unmerged}, target);
+    bases_.wrote(process, {moved.ino, reply.unmerged}, {{target}, {}});
     return;
   }
   if (kernel_.own(moved.ino, before)) kernel_.is_own(moved.ino, moved.version);
@@ -353,7 +357,7 @@ void RouteVfs::renamed(const Process& process, const RenameRequest& request,
   bases_.took_place(process, target);
   if (!replaced || moved.kind != Kind::file) return bases_.forget_name(process, target);
   const Base made{moved.ino, moved.version};
-  bases_.wrote(process, made, target);
+  bases_.wrote(process, made, {{target}, {}});
   if (request.base_version) bases_.changed_here({request.base_ino, request.base_version}, made);
 }
 

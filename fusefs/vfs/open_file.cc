@@ -446,9 +446,16 @@ bool OpenFile::replaced_here() const {
   return replaced_by_.has_value();
 }
 
-bool OpenFile::was_replaced_by(const Process& process) const {
+void OpenFile::name_taken(const Process& process, const cache::Name& name) {
   std::lock_guard lock(mutex_);
-  return process && replaced_by_ == process;
+  taken_.emplace_back(process, name);
+  if (taken_.size() > kTaken) taken_.pop_front();
+}
+
+bool OpenFile::was_taken(const Process& process, const cache::Name& name) const {
+  std::lock_guard lock(mutex_);
+  return process &&
+         std::find(taken_.begin(), taken_.end(), std::pair(process, name)) != taken_.end();
 }
 
 void OpenFile::set_renamed() {

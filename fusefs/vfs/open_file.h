@@ -192,7 +192,9 @@ class OpenFile {
   // lose, and what was mapped, by whoever.
   void replaced_by(const Process& process);
   bool replaced_here() const;
-  bool was_replaced_by(const Process& process) const;
+  // The process has given a name that the file had to another, or removed it.
+  void name_taken(const Process& process, const cache::Name& name);
+  bool was_taken(const Process& process, const cache::Name& name) const;
   // Our mount has given it another name since it was opened.
   void set_renamed();
   bool renamed() const;
@@ -247,6 +249,8 @@ class OpenFile {
   bool orphan_ = false;
   std::optional<Process> replaced_by_;
   bool renamed_ = false;
+  static constexpr size_t kTaken = 64;
+  std::deque<std::pair<Process, cache::Name>> taken_;  // at most kTaken, the newest
   bool doomed_ = false;
 };
 

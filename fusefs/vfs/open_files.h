@@ -33,7 +33,7 @@ struct FileHandle {
   std::atomic<bool> may_have_read{false};  // the kernel's pages were kept: a read may go unseen
   std::atomic<uint64_t> next_offset{0};    // where a sequential reader goes on
   std::atomic<uint32_t> sequential{0};     // how many reads in a row were
-  std::optional<cache::Name> name;         // by which it was opened, as far as known
+  std::vector<cache::Name> names;          // one by which it was opened, as far as known
   ReadState read_state;                    // guarded by the file's lock
   // Direct handles: what the last read was of, until one saw its end.
   std::optional<SizedVersion> going_on(bool in_sequence);

@@ -60,7 +60,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   second_tries_.forget(c.tid);
   result.handle = files_.open(ino, process, reads, writes);
   const auto handle = files_.handle(result.handle);
-  handle->name = tree_.former_name(ino);
+  handle->names = tree_.found_names(ino).all();
   OpenFile& file = *handle->file;
   if (truncates) {
     if (const auto done = strip_set_id(c, doing, known.node.attr); !done.ok()) {
@@ -85,7 +85,7 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
   // What is in the kernel's pages may be read unseen, or not be read at all. A process that had
   // read another version is to be seen reading this one, or its next save would rest on the wrong
   // one.
-  const auto last = reads && !truncates ? bases_.read_by(process, ino, tree_.last_name(ino))
+  const auto last = reads && !truncates ? bases_.read_by(process, ino, tree_.found_names(ino))
                                         : std::optional<Base>();
   const bool behind = last && *last != Base{ino, version} && matters(known.node.attr);
   result.keep_cache = kernel_.pages_of(ino, version) && !behind && !file.mixed();
@@ -116,8 +116,8 @@ Result<Opened> RouteVfs::opened(const Caller& c, const Doing& doing, const Known
 // empty.
 void RouteVfs::emptied(OpenFile& file, const Process& by) {
   auto others = files_.readers(file.ino, by);
-  const auto name = tree_.last_name(file.ino);
-  std::erase_if(others, [&](const Process& p) { return !bases_.read_by(p, file.ino, name); });
+  const auto names = tree_.found_names(file.ino);
+  std::erase_if(others, [&](const Process& p) { return !bases_.read_by(p, file.ino, names); });
   file.may_have_read(others);
 }
 
@@ -153,35 +153,38 @@ bool RouteVfs::changed_lately(const Attr& attr) {
 void RouteVfs::note_read(const Caller& c, Ino ino, Version version) {
   if (!options_.route.writable()) return;
   const Process process = processes_.of_thread(c.tid);
-  bases_.read(process, Base{ino, version}, tree_.last_name(ino),
-              known_under(process, ino, nullptr));
+  bases_.read(process, Base{ino, version}, known_under(process, ino, nullptr));
 }
 
-// The name under which what the process reads of the file counts, though it may lead to another by
-// now. Who put that there knows the new one: what it reads of the old one is none of that. Nor is
-// what was exchanged, or removed.
-std::optional<cache::Name> RouteVfs::known_under(const Process& process, Ino ino,
-                                                 const FileHandle* handle) {
+// The names under which what the process reads of the file counts, though former ones lead to
+// others by now. Who put those there knows them: what it reads of the old file is none of that. Nor
+// is what was removed.
+cache::FoundNames RouteVfs::known_under(const Process& process, Ino ino, const FileHandle* handle) {
+  cache::FoundNames names = tree_.found_names(ino);
   const auto file = handle ? handle->file : files_.find(ino);
-  if (file && (file->was_replaced_by(process) || file->orphan())) return std::nullopt;
-  return handle && !file->renamed() ? handle->name : tree_.former_name(ino);
+  if (handle && !file->renamed()) names.former = handle->names;
+  std::erase_if(names.former, [&](const cache::Name& name) {
+    const bool has = std::find(names.now.begin(), names.now.end(), name) != names.now.end();
+    return has || (file && (file->orphan() || file->was_taken(process, name)));
+  });
+  return names;
 }
 
 Reader RouteVfs::reader(const Caller& c, Ino ino, const FileHandle* handle) {
   if (!options_.route.writable()) return Reader{{}, {}, [](const Base&, ReadOf) {}};
   const Process process = processes_.of_thread(c.tid);
+  auto names = known_under(process, ino, handle);
   Sights::How how{handle && handle->direct, false};
-  how.exact = how.direct && bases_.read_by(process, ino, tree_.last_name(ino));
+  how.exact = how.direct && bases_.read_by(process, ino, names);
   return Reader{process, how,
-                [this, process, ino, name = tree_.last_name(ino),
-                 former = known_under(process, ino, handle)](const Base& base, ReadOf what) {
+                [this, process, ino, names = std::move(names)](const Base& base, ReadOf what) {
                   switch (what) {
                     case ReadOf::it:
-                      return bases_.read(process, base, name, former);
+                      return bases_.read(process, base, names);
                     case ReadOf::rewrite:
-                      return bases_.read_rewrite(process, ino, base, name, former);
+                      return bases_.read_rewrite(process, ino, base, names);
                     case ReadOf::half:
-                      return bases_.read_half(process, base, name, former);
+                      return bases_.read_half(process, base, names);
                   }
                 }};
 }

@@ -178,7 +178,7 @@ class RouteVfs final : public Vfs {
   bool changed_lately(const Attr& attr);
   void note_read(const Caller& c, Ino ino, Version version);
   Editor editor(const Caller& c, Ino ino, Handle h);
-  std::optional<cache::Name> known_under(const Process& process, Ino ino, const FileHandle* handle);
+  cache::FoundNames known_under(const Process& process, Ino ino, const FileHandle* handle);
   Reader reader(const Caller& c, Ino ino, const FileHandle* handle = nullptr);
   using Edit = std::function<Result<Edited>(const Beneath&, const Editor&)>;
   // Makes the edit on what lies beneath; the kernel may hold page locks.

@@ -74,6 +74,11 @@ std::optional<Ino> Tree::sure_name(const cache::Name& name) {
   return cache_.listed_absent(name, use()) ? std::optional<Ino>(Ino{}) : std::nullopt;
 }
 
+std::optional<cache::Name> Tree::last_name(Ino ino) {
+  auto names = cache_.found_names(ino).now;
+  return names.empty() ? std::nullopt : std::optional<cache::Name>(std::move(names.front()));
+}
+
 Result<KnownName> Tree::lookup(const Doing& doing, const cache::Name& name) {
   const uint64_t since = cache_.moment();
   const cache::Use allowed = use();

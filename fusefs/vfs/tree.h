@@ -60,8 +60,9 @@ class Tree {
   std::optional<Ino> known_name(const cache::Name& name);  // Ino 0: known not to be there
   // The same, also by a complete listing without it.
   std::optional<Ino> sure_name(const cache::Name& name);
-  std::optional<cache::Name> last_name(Ino ino) { return cache_.last_name(ino); }
-  std::optional<cache::Name> former_name(Ino ino) { return cache_.former_name(ino); }
+  cache::FoundNames found_names(Ino ino) { return cache_.found_names(ino); }
+  // The newest of those that it has now.
+  std::optional<cache::Name> last_name(Ino ino);
 
   // Facts of a reply enter the caches. `ticket` is from before the request.
   cache::Ticket ticket() const { return cache_.ticket(); }

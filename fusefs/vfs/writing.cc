@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 
+#include <algorithm>
+
 #include "fusefs/vfs/route_vfs.h"
 
 namespace linkspan::vfs {
@@ -9,8 +11,10 @@ namespace {
 
 // SQLite's processes of one mount agree through a mapping and through locks on another file, so
 // what one knows of these all of them know; other mounts are kept out (locking.cc).
-bool known_to_all(const std::optional<cache::Name>& name) {
-  return name && (name->name.ends_with("-wal") || name->name.ends_with("-shm"));
+bool known_to_all(const std::vector<cache::Name>& names) {
+  return std::any_of(names.begin(), names.end(), [](const cache::Name& name) {
+    return name.name.ends_with("-wal") || name.name.ends_with("-shm");
+  });
 }
 
 }  // namespace
@@ -19,15 +23,16 @@ bool known_to_all(const std::optional<cache::Name>& name) {
 
 Editor RouteVfs::editor(const Caller& c, Ino ino, Handle h) {
   Editor by;
-  const auto name = tree_.last_name(ino);
+  auto names = tree_.found_names(ino);
   // Another file has the name by now: what the process has read under it before counts all the
   // same.
-  const auto handle = name ? nullptr : files_.handle(h);
-  const auto opened = handle ? handle->name : std::nullopt;
-  by.party = {known_to_all(name ? name : opened) ? Process{} : processes_.of_thread(c.tid), h};
-  const auto former = handle ? known_under(by.party.process, ino, handle.get()) : std::nullopt;
-  by.base = [this, ino, process = by.party.process, name, former] {
-    return bases_.basis(process, ino, name, former);
+  const auto handle = names.now.empty() ? files_.handle(h) : nullptr;
+  const bool shared = known_to_all(handle ? handle->names : names.now);
+  by.party = {shared ? Process{} : processes_.of_thread(c.tid), h};
+  names.former.clear();
+  if (handle) names = known_under(by.party.process, ino, handle.get());
+  by.base = [this, ino, process = by.party.process, names = std::move(names)] {
+    return bases_.basis(process, ino, names);
   };
   by.now = options_.clock->now();
   return by;

@@ -14,24 +14,25 @@ namespace {
 
 constexpr Process kMine{100, 1}, kOther{200, 1};
 const cache::Name kName{Ino{16}, "MEMORY.md"};
+const cache::FoundNames kNames{{kName}, {}}, kFormer{{}, {kName}}, kNone;
 
 TEST(BaseVersions, WhatAProcessReadComesBeforeWhatTheMountRead) {
   BaseVersions bases{&Clock::system()};
-  EXPECT_FALSE(bases.of_node(kMine, Ino{20}, kName));
-  bases.read(kMine, {Ino{20}, Version{3}}, kName);
-  bases.read(kOther, {Ino{20}, Version{5}}, kName);
-  EXPECT_EQ(bases.of_node(kMine, Ino{20}, kName), (Base{Ino{20}, Version{3}}));
-  EXPECT_EQ(bases.of_node(kOther, Ino{20}, kName), (Base{Ino{20}, Version{5}}));
-  EXPECT_EQ(bases.of_node(Process{300, 1}, Ino{20}, std::nullopt), (Base{Ino{20}, Version{5}}));
-  EXPECT_EQ(bases.of_node(Process{}, Ino{20}, std::nullopt), (Base{Ino{20}, Version{5}}));
+  EXPECT_FALSE(bases.of_node(kMine, Ino{20}, kNames));
+  bases.read(kMine, {Ino{20}, Version{3}}, kNames);
+  bases.read(kOther, {Ino{20}, Version{5}}, kNames);
+  EXPECT_EQ(bases.of_node(kMine, Ino{20}, kNames), (Base{Ino{20}, Version{3}}));
+  EXPECT_EQ(bases.of_node(kOther, Ino{20}, kNames), (Base{Ino{20}, Version{5}}));
+  EXPECT_EQ(bases.of_node(Process{300, 1}, Ino{20}, kNone), (Base{Ino{20}, Version{5}}));
+  EXPECT_EQ(bases.of_node(Process{}, Ino{20}, kNone), (Base{Ino{20}, Version{5}}));
 }
 
 // Another sandbox's save put a new node under the name that this process had read.
 TEST(BaseVersions, ARenameIsBasedOnWhatWasReadUnderTheName) {
   BaseVersions bases{&Clock::system()};
-  bases.read(kMine, {Ino{20}, Version{3}}, kName);
+  bases.read(kMine, {Ino{20}, Version{3}}, kNames);
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{40}), (Base{Ino{20}, Version{3}}));
-  EXPECT_EQ(bases.of_node(kMine, Ino{40}, kName), (Base{Ino{20}, Version{3}}));
+  EXPECT_EQ(bases.of_node(kMine, Ino{40}, kNames), (Base{Ino{20}, Version{3}}));
   bases.forget_name(kMine, kName);
   EXPECT_FALSE(bases.of_name(kMine, kName, Ino{40}));
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{20}), (Base{Ino{20}, Version{3}}));
@@ -39,29 +40,29 @@ TEST(BaseVersions, ARenameIsBasedOnWhatWasReadUnderTheName) {
 
 TEST(BaseVersions, WhatWasReadAsItWasReplacedCountsForItsFormerName) {
   BaseVersions bases{&Clock::system()};
-  bases.read(kOther, {Ino{40}, Version{4}}, kName);  // who replaced it
-  bases.read(kMine, {Ino{20}, Version{3}}, std::nullopt, kName);
+  bases.read(kOther, {Ino{40}, Version{4}}, kNames);  // who replaced it
+  bases.read(kMine, {Ino{20}, Version{3}}, kFormer);
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{40}), (Base{Ino{20}, Version{3}}));
   EXPECT_EQ(bases.of_name(Process{300, 1}, kName, Ino{40}), (Base{Ino{40}, Version{4}}));
-  bases.read(kMine, {Ino{40}, Version{4}}, kName);
-  bases.read(kMine, {Ino{20}, Version{3}}, std::nullopt, kName);  // by an old descriptor
+  bases.read(kMine, {Ino{40}, Version{4}}, kNames);
+  bases.read(kMine, {Ino{20}, Version{3}}, kFormer);  // by an old descriptor
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{40}), (Base{Ino{40}, Version{4}}));
 }
 
 TEST(BaseVersions, WhatWasReadByAnotherLinkCountsForTheName) {
   BaseVersions bases{&Clock::system()};
-  bases.read(kMine, {Ino{20}, Version{2}}, kName);
-  bases.read(kMine, {Ino{20}, Version{3}}, cache::Name{Ino{16}, "another link"});
+  bases.read(kMine, {Ino{20}, Version{2}}, kNames);
+  bases.read(kMine, {Ino{20}, Version{3}}, {{cache::Name{Ino{16}, "another link"}}, {}});
   EXPECT_EQ(bases.of_name(kMine, kName, Ino{20}), (Base{Ino{20}, Version{3}}));
 }
 
 TEST(BaseVersions, ARenumberedVersionIsTheSameContent) {
   BaseVersions bases{&Clock::system()};
-  bases.read(kMine, {Ino{20}, Version{2}}, std::nullopt);
+  bases.read(kMine, {Ino{20}, Version{2}}, kNone);
   bases.renumbered(Ino{20}, Version{2}, Version{9});
-  EXPECT_EQ(bases.of_node(kMine, Ino{20}, std::nullopt), (Base{Ino{20}, Version{9}}));
-  bases.read(kOther, {Ino{20}, Version{8}}, std::nullopt);
-  EXPECT_EQ(bases.of_node(kOther, Ino{20}, std::nullopt), (Base{Ino{20}, Version{8}}));
+  EXPECT_EQ(bases.of_node(kMine, Ino{20}, kNone), (Base{Ino{20}, Version{9}}));
+  bases.read(kOther, {Ino{20}, Version{8}}, kNone);
+  EXPECT_EQ(bases.of_node(kOther, Ino{20}, kNone), (Base{Ino{20}, Version{8}}));
 }
 
 TEST(Processes, ThreadsOfOneProcessAreOne) {
