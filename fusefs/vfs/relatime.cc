@@ -40,12 +40,20 @@ bool Relatime::accessed(Ino ino) {
   return true;
 }
 
+Status Relatime::settle(Ino ino, const cache::Patience& patience) {
+  return patience.wait(mutex_, told_, [&] {
+    waiting_.erase(ino);
+    return telling_ != ino;
+  });
+}
+
 void Relatime::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
     if (stopping_) return;
     const auto next = waiting_.extract(waiting_.begin());
+    telling_ = next.key();
     lock.unlock();
     SetAttrRequest request;
     request.ino = next.key();
@@ -55,6 +63,8 @@ void Relatime::run() {
     (void)tree_->client()->set_attributes(Doing::until_timeout(*options_, &stop_).call(),
                                           std::move(request));
     lock.lock();
+    telling_ = {};
+    told_.notify_all();
   }
 }
 

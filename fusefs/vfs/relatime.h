@@ -25,6 +25,8 @@ class Relatime {
   bool due(const Attr& attr, Time now) const;
   // The node was read. True if its access time changed.
   bool accessed(Ino ino);
+  // Before somebody sets the access time: what reads made of it must not come later.
+  Status settle(Ino ino, const cache::Patience& patience);
   void stop();
 
  private:
@@ -35,7 +37,9 @@ class Relatime {
   client::CancelToken stop_;
   std::mutex mutex_;  // leaf; guards what follows
   std::condition_variable wake_;
+  std::condition_variable told_;
   std::map<Ino, Time> waiting_;
+  Ino telling_;
   bool stopping_ = false;
   std::thread thread_;  // last
 };

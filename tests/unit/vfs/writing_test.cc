@@ -222,6 +222,28 @@ TEST_F(TwoMounts, TimesThatWereSetStickAfterTheClose) {
   EXPECT_GT(b.attr("x").mtime, Time{2222});
 }
 
+// What a read made of the access time is sent by another thread, which may be late.
+TEST_F(TwoMounts, ATimeThatWasSetComesAfterThatOfAReadBefore) {
+  ASSERT_OK(a.write("x", "data"));
+  struct Requests {
+    std::atomic<int> sent{0}, answered{0};
+  };
+  const auto seen = std::make_shared<Requests>();
+  a.client.before = [seen](const std::string& what) {
+    if (what == "set_attributes" && ++seen->sent == 1)
+      eventually([&] { return seen->sent > 1; }, 300ms);  // the other may overtake it
+  };
+  a.client.after = [seen](const std::string& what) { seen->answered += what == "set_attributes"; };
+  EXPECT_EQ(text(a.read("x")), "data");
+  ASSERT_TRUE(eventually([&] { return seen->sent == 1; }));
+  SetAttr times;
+  times.atime = Time{1111};
+  ASSERT_OK(a.set("x", times));
+  ASSERT_TRUE(eventually([&] { return seen->answered == 2; }));
+  EXPECT_EQ(b.attr("x").atime, Time{1111});
+  EXPECT_EQ(a.attr("x").atime, Time{1111});
+}
+
 TEST_F(TwoMounts, RenameAndLinkCommitFirst) {
   const auto h = a.open("x", O_WRONLY | O_CREAT);
   ASSERT_OK(a.pwrite(*h, 0, "unsaved"));
