@@ -172,19 +172,24 @@ Status RouteVfs::set_size(const Caller& c, const Doing& doing, Ino ino, uint64_t
   }
   if (size > limits::kFileBytes) return fail(Code::too_large, "files end at 16 GiB");
   if (auto again = second_tries_.take(c.tid, SecondTries::of(ino, size))) return *again;
-  LINKSPAN_TRY(const bool behind, is_behind(c, doing, ino));
-  if (behind) return truncate_as_writer(c, doing, ino, size);
+  // What others here have not saved comes before: it may be what the process has not seen.
+  Doing left = doing;
+  if (const auto file = files_.find(ino); file && file->dirty()) {
+    LINKSPAN_CHECK(but_for_conflicts(commits_.commit(doing, *file)));
+    left = doing.renewed(options_);
+  }
+  LINKSPAN_TRY(const bool behind, is_behind(c, left, ino));
+  if (behind) return truncate_as_writer(c, left, ino, size);
   SetAttr only;
   only.size = size;
-  return send_attributes(c, doing, ino, only);
+  return send_attributes(c, left, ino, only);
 }
 
 // Whether what the process knows of the file is not what is there.
 Result<bool> RouteVfs::is_behind(const Caller& c, const Doing& doing, Ino ino) {
   LINKSPAN_TRY(const KnownNode known, tree_.node(doing, ino));
-  const auto file = files_.find(ino);
-  if (!matters(known.node.attr) || (file && file->dirty())) return false;
-  const auto base = bases_.of_node(processes_.of_thread(c.tid), ino, tree_.last_name(ino));
+  if (!matters(known.node.attr)) return false;
+  const auto base = bases_.of_node(processes_.of_thread(c.tid), ino, tree_.found_names(ino));
   return base && *base != Base{ino, known.node.attr.version};
 }
 
@@ -230,6 +235,7 @@ Status RouteVfs::send_attributes(const Caller& c, const Doing& doing, Ino ino, c
       left = doing.renewed(options_);
     }
   }
+  if (set.atime || set.atime_now) LINKSPAN_CHECK(relatime_.settle(ino, left.patience()));
   const auto before = tree_.known_node(ino);
   const cache::Ticket ticket = tree_.ticket();
   OpNumber operation;
@@ -257,9 +263,9 @@ void RouteVfs::resized(const Caller& c, Ino ino, Version before, Version now) {
   }
   kernel_.pages_become(ino, before, now);
   const Process process = processes_.of_thread(c.tid);
-  const auto name = tree_.last_name(ino);
-  if (bases_.of_node(process, ino, name) == Base{ino, before})
-    bases_.wrote(process, Base{ino, now}, name);
+  const auto names = tree_.found_names(ino);
+  if (bases_.of_node(process, ino, names) == Base{ino, before})
+    bases_.wrote(process, Base{ino, now}, {names.now, {}});
   bases_.changed_here({ino, before}, {ino, now});
 }
 

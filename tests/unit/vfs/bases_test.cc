@@ -57,6 +57,21 @@ TEST_F(Bases, ATruncationByPathCutsWhatWasRead) {
   EXPECT_EQ(text(a.read("x")), "I\n2\n3\n4\n5\n6\n7\n");
 }
 
+// Not what others have written since, whether it is on the router or not yet.
+TEST_F(Bases, ATruncationByPathOfAFileWithUnsavedBytesCutsWhatWasRead) {
+  OtherProcess reader, writer;
+  begins(kFive);
+  b.me.tid = reader.tid();
+  EXPECT_EQ(text(b.read("x")), kFive);
+  ASSERT_OK(a.append("x", "a\n"));
+  const Handle h = opens(writer, O_WRONLY | O_APPEND);
+  ASSERT_OK(b.pwrite(h, 0, "b\n", true));
+  b.me.tid = reader.tid();
+  ASSERT_OK(cut(4));
+  EXPECT_EQ(text(a.read("x")), "1\n2\na\nb\n");
+  ASSERT_OK(b.close(h));
+}
+
 TEST_F(Bases, AWriteAtTheEndAddsToWhatIsThere) {
   changed_by_a(kLines, "1\n2\n3\n");
   const auto h = b.open("x", O_RDWR);
