@@ -354,11 +354,13 @@ void add_restore(CLI::App& app, CommandLine& line) {
 
 void add_resolve(CLI::App& app, CommandLine& line) {
   auto* command = app.add_subcommand(
-      "resolve", "Settle a conflict: say what the file shall be (.linkspan/conflicts lists them).");
+      "resolve", "Settle conflicts: say what the file shall be (.linkspan/conflicts lists them).");
   auto& resolve = line.resolve;
   command
-      ->add_option("N", resolve.conflict,
-                   "the conflict's number, or its folder in .linkspan/conflicts")
+      ->add_option(
+          "N", resolve.conflicts,
+          "the conflict's number, or its folder in .linkspan/conflicts; more than one with "
+          "--ours, or, where they are of one file, with --merged")
       ->required()
       ->check(conflict_name());
   command->add_flag("--ours", resolve.ours, "it stays as it is; what was refused is given up");
@@ -372,7 +374,8 @@ void add_resolve(CLI::App& app, CommandLine& line) {
   command->add_option("--mount", resolve.mount, "the mount (the one at hand)")->type_name("DIR");
   command->footer(std::string("Examples:\n"
                               "  ls /mnt/linkspan/.linkspan/conflicts      # 1048619-MEMORY.md\n"
-                              "  linkspan resolve 1048619 --ours\n"
+                              "  linkspan resolve 1048619 --theirs\n"
+                              "  linkspan resolve --ours /mnt/linkspan/.linkspan/conflicts/*\n"
                               "  linkspan resolve --merged /tmp/merged "
                               "/mnt/linkspan/.linkspan/conflicts/*-MEMORY.md\n"
                               "  linkspan resolve 1048619 --merged /tmp/merged --over 9\n") +

@@ -132,7 +132,7 @@ struct RestoreOptions {
 int restore_command(const RestoreOptions& options);
 
 struct ResolveOptions {
-  std::string conflict;  // as parse_conflict() takes it
+  std::vector<std::string> conflicts;  // as parse_conflict() takes them; of one file but for `ours`
   bool ours = false, theirs = false;
   std::string merged;  // a file; "-": standard input
   uint64_t over = 0;   // the version that it was made from; 0: that of the conflict

@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <vector>
 
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/conflict_choice.h"
@@ -48,6 +50,38 @@ Status write_merged(const std::string& merged, const FoundConflict& found, Versi
   return save_over(found, over, std::move(what));
 }
 
+// All of them, before any is settled; each once, the oldest first.
+Result<std::vector<FoundConflict>> find_all(const ResolveOptions& options) {
+  std::vector<FoundConflict> all;
+  for (const std::string& name : options.conflicts) {
+    LINKSPAN_TRY(FoundConflict found, find_conflict(options.mount, name));
+    all.push_back(std::move(found));
+  }
+  const auto number = [](const FoundConflict& found) { return found.conflict.number; };
+  std::sort(all.begin(), all.end(),
+            [&](const auto& a, const auto& b) { return number(a) < number(b); });
+  const auto same = [&](const auto& a, const auto& b) { return number(a) == number(b); };
+  all.erase(std::unique(all.begin(), all.end(), same), all.end());
+  return all;
+}
+
+// What cannot be one content for all of them.
+Status check_one_file(const ResolveOptions& options, const std::vector<FoundConflict>& all) {
+  if (options.ours || all.size() == 1) return ok();
+  if (options.theirs)
+    return fail(Code::invalid,
+                "--theirs takes one conflict: each of these " + std::to_string(all.size()) +
+                    " has a text of its own; take one, then settle the others with --ours");
+  for (const FoundConflict& each : all)
+    if (each.file != all.front().file)
+      return fail(Code::invalid, "--merged is the content of one file, and conflict " +
+                                     std::to_string(all.front().conflict.number.value) + " is of " +
+                                     printable(all.front().file) + ", conflict " +
+                                     std::to_string(each.conflict.number.value) + " of " +
+                                     printable(each.file));
+  return ok();
+}
+
 }  // namespace
 
 int resolve_command(const ResolveOptions& options) {
@@ -63,22 +97,31 @@ int resolve_command(const ResolveOptions& options) {
   }
   const Version over{options.over};
   RouterWatch watch(options.mount);
-  const auto found = find_conflict(options.mount, options.conflict);
-  if (!found.ok()) return complain(watch.explain(found.error()));
-  watch.stop();
-  const std::string file = printable(found->file);
-  std::string did = file + " stays as it is";
-  Status done = ok();
-  if (options.theirs) {
-    done = save_over(*found, over, theirs(*found));
-    did = file + " has what was refused, as a new version";
-  } else if (!options.merged.empty()) {
-    done = write_merged(options.merged, *found, over);
-    did = file + " has what came from " + name_of(options.merged) + ", as a new version";
+  const auto all = find_all(options);
+  if (!all.ok()) return complain(watch.explain(all.error()));
+  if (const Status one = check_one_file(options, *all); !one.ok()) {
+    complain(one.error().message);
+    return kUsage;
   }
-  if (done.ok()) done = settle(*found);
-  if (!done.ok()) return complain(watch.explain(done.error()));
-  say("conflict " + std::to_string(found->conflict.number.value) + " is settled: " + did);
+  watch.stop();
+  // Held against the newest: the others were refused against older versions of the file.
+  const FoundConflict& newest = all->back();
+  Status done = ok();
+  if (options.theirs)
+    done = save_over(newest, over, theirs(newest));
+  else if (!options.merged.empty())
+    done = write_merged(options.merged, newest, over);
+  for (const FoundConflict& found : *all) {
+    if (done.ok()) done = settle(found);
+    if (!done.ok()) return complain(watch.explain(done.error()));
+    std::string is = " stays as it is";
+    if (options.theirs)
+      is = " has what was refused, as a new version";
+    else if (!options.merged.empty())
+      is = " has what came from " + name_of(options.merged) + ", as a new version";
+    say("conflict " + std::to_string(found.conflict.number.value) +
+        " is settled: " + printable(found.file) + is);
+  }
   return kSuccess;
 }
 

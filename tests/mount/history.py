@@ -833,6 +833,7 @@ def test_owners_kept_apart():
 def conflict(a, b, name, base="the plan\n", head="the plan of A\n", theirs="the plan of B\n"):
     """B has read the base, A changes it, B's change of the same line is refused. Its number."""
     (a / name).write_text(base)
+    before = set(os.listdir(a / ".linkspan/conflicts"))
     child = subprocess.Popen([sys.executable, "-c", f"""
 import errno, os, sys
 path = {str(b / name)!r}
@@ -852,8 +853,8 @@ except OSError as error:
     child.stdin.write(b"\n")
     child.stdin.close()
     equal(child.wait(timeout=60), 0, "the second writer is refused")
-    found = [n for n in os.listdir(a / ".linkspan/conflicts") if n.endswith("-" + os.path.basename(name))]
-    equal(len(found), 1, os.listdir(a / ".linkspan/conflicts"))
+    found = [n for n in os.listdir(a / ".linkspan/conflicts") if n not in before]
+    equal([n.split("-", 1)[1] for n in found], [os.path.basename(name)])
     return int(found[0].split("-")[0])
 
 
@@ -884,6 +885,25 @@ def test_a_conflict_is_shown_and_settled(lab):
     check("no open conflict" in run("resolve", str(number), "--ours", "--mount", str(a), code=1).said)
     changes = [c["what"] for c in log(str(a / "memory"))]
     check("conflict" in changes and "resolve" in changes, changes)
+
+
+def test_many_conflicts_are_settled_at_once(lab):
+    a, b = trees(lab)
+    numbers = [conflict(a, b, f"memory/many{i}.md") for i in (1, 2)]
+    same = [conflict(a, b, "memory/same.md") for _ in range(3)]
+    said = run("resolve", *map(str, same[:2]), "--theirs", "--mount", str(a), code=2).said
+    check("--theirs takes one conflict" in said, said)
+    said = run("resolve", str(same[0]), str(numbers[0]), "--merged", "-", "--mount", str(a), stdin=b"?\n", code=2).said
+    check("same.md" in said and "many1.md" in said, said)
+    said = run("resolve", str(numbers[0]), "1", "--ours", "--mount", str(a), code=1).said
+    check("no open conflict 1;" in said, said)
+    said = run("resolve", *map(str, same), str(same[0]), "--merged", "-", "--mount", str(a), stdin=b"of all\n").said
+    equal(said.count("is settled"), 3)
+    equal((b / "memory/same.md").read_text(), "of all\n")
+    folders = sorted(str(path) for path in (a / ".linkspan/conflicts").glob("*-many*.md"))
+    equal(len(folders), 2)
+    equal(run("resolve", "--ours", *folders).said.count("stays as it is"), 2)
+    equal(list((a / ".linkspan/conflicts").glob("*-many*.md")), [])
 
 
 def test_theirs_and_merged(lab):
