@@ -334,6 +334,11 @@ void add_restore(CLI::App& app, CommandLine& line) {
   add_version(command, "--version", restore.version);
   add_which(command, restore.which);
   command
+      ->add_option("--since", restore.since,
+                   "with --deleted: PATH is a directory, and all files come back that were deleted "
+                   "in it since then and where nothing is now (TIME as `linkspan log` takes it)")
+      ->type_name("TIME");
+  command
       ->add_option("--conflict", restore.conflict,
                    "what the conflict N refused becomes the file's content, and N is settled; with "
                    "--to it is written there, and N stays open. N is its number, or its folder in "
@@ -347,6 +352,7 @@ void add_restore(CLI::App& app, CommandLine& line) {
   command->footer(std::string("Examples:\n"
                               "  linkspan restore /mnt/linkspan/memory/MEMORY.md@7\n"
                               "  linkspan restore --deleted /mnt/linkspan/memory/notes.md\n"
+                              "  linkspan restore --deleted --since 1h /mnt/linkspan/memory/dir\n"
                               "  linkspan restore --conflict 1048619 --to /tmp/theirs\n") +
                   kExitText);
   command->callback([&line] { line.chosen = [&line] { return restore_command(line.restore); }; });

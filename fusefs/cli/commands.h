@@ -125,6 +125,7 @@ struct RestoreOptions {
   std::string path;
   uint64_t version = 0;  // 0: named by the path
   WhichFile which;       // deleted, and no version is named: its last
+  std::string since;     // as parse_since() takes it; not empty: all that was deleted in `path`
   std::string conflict;  // as parse_conflict() takes it; empty: none
   std::string to;        // another place; empty: the file itself
   std::string mount;     // of the conflict; empty: the one at hand

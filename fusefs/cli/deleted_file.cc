@@ -18,6 +18,24 @@ Status deletions_of(const Place& place, QueryClient* client, size_t most_asked,
   });
 }
 
+namespace {
+
+// As far as is quickly found out.
+bool was_directory(const Place& place, QueryClient* client) {
+  LogQuery query;
+  query.route = place.route.path;
+  query.below = place.inside;
+  query.most_asked = 1;
+  bool was = false;
+  const Status asked = client->changes(query, [&](const Change& change) {
+    was = change.path != place.inside && is_below(change.path, place.inside);
+    return !was;
+  });
+  return asked.ok() && was;
+}
+
+}  // namespace
+
 Result<Change> find_deletion(const Place& place, uint64_t number, QueryClient* client) {
   Change found;
   LINKSPAN_CHECK(deletions_of(place, client, SIZE_MAX, [&](const Change& change) {
@@ -26,9 +44,13 @@ Result<Change> find_deletion(const Place& place, uint64_t number, QueryClient* c
     return false;
   }));
   if (found.seq) return found;
-  return fail(Code::not_found, "the log knows of no deletion of " + place.file +
-                                   (number ? " with the number " + std::to_string(number) : "") +
-                                   "; those it knows: linkspan log --deleted " +
+  const std::string what = "the log knows of no deletion of " + place.file +
+                           (number ? " with the number " + std::to_string(number) : "");
+  if (number == 0 && was_directory(place, client))
+    return fail(Code::not_found, what + " as a file; what was deleted in it in the last hour: " +
+                                     "linkspan restore --deleted --since 1h " +
+                                     shell_word(place.file));
+  return fail(Code::not_found, what + "; those it knows: linkspan log --deleted " +
                                    shell_word(dir_name(place.file)));
 }
 

@@ -108,6 +108,10 @@ PathVersion parse_path_version(const std::string& text) {
   return {text.substr(0, at), Version{*version}};
 }
 
+bool is_below(const std::string& path, const std::string& dir) {
+  return dir.empty() || path == dir || path.rfind(dir + "/", 0) == 0;
+}
+
 Result<Time> parse_since(const std::string& text, Time now) {
   if (text == "today") return *midnight(now, 0);
   if (text == "yesterday") return *midnight(now, 1);

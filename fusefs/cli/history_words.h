@@ -16,6 +16,9 @@ struct PathVersion {
 // The digits after the last '@' are the version; without such an end all of it is a path.
 PathVersion parse_path_version(const std::string& text);
 
+// Whether a change's path is that of `dir` in the volume, or within; an empty `dir` is its top.
+bool is_below(const std::string& path, const std::string& dir);
+
 // A duration back from `now` (90s, 15m, 2h, 3d, 1w), "today", "yesterday", or a date: 2026-11-20,
 // with 14:30 or 14:30:05 after a 'T' or a space, in local time unless a 'Z' ends it. `invalid`.
 Result<Time> parse_since(const std::string& text, Time now);

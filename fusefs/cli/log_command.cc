@@ -24,10 +24,6 @@ namespace linkspan::cli {
 
 namespace {
 
-bool is_below(const std::string& path, const std::string& dir) {
-  return dir.empty() || path == dir || path.rfind(dir + "/", 0) == 0;
-}
-
 std::string who(const std::string& principal, const std::string& sandbox) {
   return printable(principal) + "@" + printable(sandbox);
 }

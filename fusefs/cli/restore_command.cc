@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <map>
 
 #include "fusefs/cli/commands.h"
 #include "fusefs/cli/conflict_choice.h"
 #include "fusefs/cli/console.h"
 #include "fusefs/cli/deleted_file.h"
+#include "fusefs/cli/history_words.h"
 #include "fusefs/cli/mount_report.h"
 #include "fusefs/cli/past_version.h"
 #include "fusefs/cli/rewrite.h"
@@ -80,8 +82,64 @@ Status restore_deleted(const RestoreOptions& options, const PastVersion& past) {
   return ok();
 }
 
+// The last file of each name that was deleted below a directory since then.
+Result<std::map<std::string, uint64_t>> deleted_below(const Place& dir, Time since) {
+  std::map<std::string, uint64_t> changes;  // by path within the volume
+  LogQuery query;
+  query.route = dir.route.path;
+  query.below = dir.inside;
+  query.what = "unlink";
+  query.since = since;
+  QueryClient client(dir.mount);
+  LINKSPAN_CHECK(client.changes(query, [&](const Change& change) {
+    if (change.what == "unlink" && change.at >= since && is_below(change.path, dir.inside))
+      changes.emplace(change.path, change.seq.value);
+    return true;
+  }));
+  if (changes.empty())
+    return fail(Code::not_found, "nothing was deleted in " + dir.file + " since " +
+                                     format_time(since) + "; what was before: linkspan log " +
+                                     "--deleted " + shell_word(dir.file));
+  return changes;
+}
+
+// As many as can be had; the first error of the others, each of which is said.
+Status restore_below(const RestoreOptions& options, RouterWatch* watch) {
+  LINKSPAN_TRY(const Time since, parse_since(options.since, Clock::system().now()));
+  LINKSPAN_TRY(const Place dir, locate(options.path));
+  LINKSPAN_TRY(const auto changes, deleted_below(dir, since));
+  watch->stop();
+  size_t back = 0, there = 0;
+  Status first = ok();
+  for (const auto& [path, change] : changes) {
+    const std::string rest = path == dir.inside   ? ""
+                             : dir.inside.empty() ? "/" + path
+                                                  : path.substr(dir.inside.size());
+    RestoreOptions one;
+    one.path = dir.file + rest;
+    if (!options.to.empty()) one.to = absolute_path(options.to) + rest;
+    struct stat st;
+    if (::lstat((one.to.empty() ? one.path : one.to).c_str(), &st) == 0) {
+      ++there;
+      continue;
+    }
+    const auto past = find_past_version(one.path, 0, {true, change});
+    const Status done = past.ok() ? restore_deleted(one, *past) : Status(past.error());
+    back += done.ok();
+    if (done.ok()) continue;
+    if (first.ok())
+      first = done;
+    else
+      complain(done.error());
+  }
+  say(std::to_string(back) + " of " + std::to_string(changes.size()) + " deleted files are back" +
+      (there ? "; where " + std::to_string(there) + " of them were, something is now" : ""));
+  return first;
+}
+
 // From where a file is written on, `watch` does not end the process: the mount bounds each call.
 Status restore_past(const RestoreOptions& options, RouterWatch* watch) {
+  if (!options.since.empty()) return restore_below(options, watch);
   LINKSPAN_TRY(const auto past, find_past_version(options.path, options.version, options.which));
   watch->stop();
   return past.deletion ? restore_deleted(options, past) : restore_version(options, past);
@@ -113,6 +171,9 @@ const char* wrong_usage(const RestoreOptions& options) {
       (options.which.is_deleted() || !options.path.empty() || options.version != 0))
     return "--conflict N stands alone, but for --to and --mount";
   if (options.conflict.empty() && options.path.empty()) return "name PATH@V, or --conflict N";
+  if (!options.since.empty() &&
+      (!options.which.deleted || options.which.change != 0 || options.version != 0))
+    return "--since TIME goes with --deleted, and a directory";
   return nullptr;
 }
 
@@ -123,6 +184,11 @@ int restore_command(const RestoreOptions& options) {
     complain(std::string(wrong) + "; see: linkspan restore --help");
     return kUsage;
   }
+  if (!options.since.empty())
+    if (const auto since = parse_since(options.since, Clock::system().now()); !since.ok()) {
+      complain(since.error());
+      return kUsage;
+    }
   if (options.conflict.empty())
     if (const auto named = names_version(options.path, options.version, options.which);
         !named.ok()) {

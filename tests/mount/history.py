@@ -459,6 +459,36 @@ def test_deleted_files_come_back(lab):
     check("knows of no deletion" in run("restore", "--deleted", str(a / "memory/never"), code=1).said)
 
 
+def test_a_deleted_directory_comes_back(lab):
+    a, b = trees(lab)
+    os.makedirs(a / "memory/project/deep")
+    for name, text in (("plan.md", "plan\n"), ("deep/it's.md", "dear\n"), ("kept", "old\n"), ("gone before", "?")):
+        (a / "memory/project" / name).write_text(text)
+    os.unlink(a / "memory/project/gone before")
+    since = int(time.time()) + 1  # as it is typed, in whole seconds
+    time.sleep(since - time.time())
+    subprocess.run(["rm", "-r", str(b / "memory/project")], check=True, timeout=60)
+    os.makedirs(b / "memory/project")
+    (b / "memory/project/kept").write_text("new\n")
+    path = str(a / "memory/project")
+    said = run("restore", "--deleted", path, code=1).said
+    mend = shlex.split(said[said.index("linkspan restore"):])
+    equal(mend[1:], ["restore", "--deleted", "--since", "1h", path])
+    typed = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+    said = run("restore", "--deleted", "--since", typed, path).said
+    check("2 of 3 deleted files are back; where 1 of them were, something is now" in said, said)
+    equal((b / "memory/project/plan.md").read_text(), "plan\n")
+    equal((b / "memory/project/deep/it's.md").read_text(), "dear\n")
+    equal((b / "memory/project/kept").read_text(), "new\n")
+    equal(sorted(os.listdir(b / "memory/project")), ["deep", "kept", "plan.md"])
+    said = run("restore", "--deleted", "--since", "1h", path, "--to", str(a / "memory/project-again")).said
+    check("4 of 4 deleted files are back" in said, said)
+    equal((b / "memory/project-again/kept").read_text(), "old\n")
+    check("nothing was deleted in" in run("restore", "--deleted", "--since", "1h", str(a / "memory/project-again"), code=1).said)
+    run("restore", "--since", "1h", path, code=2)
+    run("restore", "--deleted", "--since", "never", path, code=2)
+
+
 def test_a_deleted_file_has_its_versions_still(lab):
     a, b = trees(lab)
     path = str(a / "memory/lost.md")
