@@ -73,7 +73,7 @@ bool TreeCache::put_name(Ticket ticket, const Name& name, Ino ino, Seq as_of) {
 }
 
 bool TreeCache::put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of) {
-  if (ino) found(ino, name, as_of);
+  if (ino) found(ino, name);
   if (!name_fence_.admits(name, as_of)) return false;
   return enter_name(ticket, name, ino, as_of);
 }
@@ -156,7 +156,7 @@ std::optional<Ino> TreeCache::name(const Name& name, Use use) {
   std::lock_guard lock(mutex_);
   const auto* told = names_.find(name);
   if (!told || !usable(told->generation, use)) return std::nullopt;
-  if (told->fact) found(told->fact, name, told->as_of);
+  if (told->fact) found(told->fact, name);
   return told->fact;
 }
 
@@ -189,16 +189,16 @@ std::optional<std::vector<Xattr>> TreeCache::xattrs(Ino ino, Use use) {
   return told->fact;
 }
 
-void TreeCache::found(Ino ino, const Name& name, Seq as_of) {
+void TreeCache::found(Ino ino, const Name& name) {
   std::vector<Found>* names = found_.find(ino);
-  if (!names) return found_.put(ino, {{name, as_of}});
+  if (!names) return found_.put(ino, {{name, moment()}});
   auto at = std::find_if(names->begin(), names->end(),
                          [&](const Found& each) { return each.name == name; });
   if (at == names->end()) {
     if (names->size() == kFoundNames) names->pop_back();
-    at = names->insert(names->end(), Found{name, as_of});
+    at = names->insert(names->end(), Found{name, moment()});
   }
-  at->as_of = std::max(at->as_of, as_of);
+  at->moment = moment();
   std::rotate(names->begin(), at, at + 1);
 }
 
@@ -207,8 +207,8 @@ FoundNames TreeCache::found_names(Ino ino) {
   FoundNames names;
   const std::vector<Found>* found = found_.find(ino);
   if (!found) return names;
-  for (const auto& [name, as_of] : *found) {
-    if (const Seq* own = own_names_.peek(name); own && *own > as_of) continue;
+  for (const auto& [name, moment] : *found) {
+    if (const uint64_t* own = own_names_.peek(name); own && *own > moment) continue;
     const auto* told = names_.peek(name);
     (told && told->fact != ino ? names.former : names.now).push_back(name);
   }
@@ -231,15 +231,15 @@ void TreeCache::absorb(Ticket ticket, const MutationReply& reply, const OwnChang
   for (const auto& [name, ino] : change.names) {
     const bool admitted = name_fence_.admits(name, reply.as_of);
     changed_name(name, reply.seq);
-    own_names_.put(name, reply.seq);
-    if (ino && *ino) found(*ino, name, reply.seq);
+    own_names_.put(name, moment());
+    if (ino && *ino) found(*ino, name);
     if (admitted && reply.as_of && ino) enter_name(ticket, name, *ino, reply.as_of);
   }
   for (const Ino dir : change.listings) changed_listing(dir, reply.seq);
   // What has no name left is opened now by who looked it up before.
   for (const Node& node : reply.nodes)
     if (auto* names = node.attr.nlink == 0 ? found_.find(node.attr.ino) : nullptr)
-      for (Found& each : *names) each.as_of = std::max(each.as_of, reply.seq);
+      for (Found& each : *names) each.moment = moment();
 }
 
 void TreeCache::changed_node(Ino ino, Seq seq) {

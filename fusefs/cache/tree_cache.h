@@ -137,7 +137,7 @@ class TreeCache {
   bool put_node_locked(Ticket ticket, const Node& node, Seq as_of);
   bool put_name_locked(Ticket ticket, const Name& name, Ino ino, Seq as_of);
   bool put_listing_locked(Ticket ticket, const ReadDirRequest& request, const ReadDirReply& reply);
-  void found(Ino ino, const Name& name, Seq as_of);
+  void found(Ino ino, const Name& name);
   void drop_listing(Ino dir);
   void forget(const Revocation& revocation);
 
@@ -150,11 +150,13 @@ class TreeCache {
   LruMap<Ino, Told<std::vector<Xattr>>> xattrs_;
   struct Found {
     Name name;
-    Seq as_of;
+    uint64_t moment;
   };
   LruMap<Ino, std::vector<Found>> found_;  // the newest first
-  LruMap<Name, Seq, NameHash> own_names_;  // the last own change of each
-  size_t listed_ = 0;                      // entries in listings_
+  // The moment of the last own change of each. (Not its seq: a reply can know of a change though
+  // its as_of is less, and a name that is not known of is a change of another's that is not seen.)
+  LruMap<Name, uint64_t, NameHash> own_names_;
+  size_t listed_ = 0;  // entries in listings_
   Fence<Ino> node_fence_;
   Fence<Ino> listing_fence_;
   Fence<Name, NameHash> name_fence_;

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace linkspan::cache {
 namespace {
@@ -200,6 +202,55 @@ TEST(TreeCache, AnOwnMutationThatWasOvertakenOnlyDrops) {
   TreeCache third;
   third.absorb(third.ticket(), reply(15, 0, {node(kFile, 2, 2)}), {});
   EXPECT_FALSE(third.node(kFile, Use::current));
+}
+
+std::vector<std::string> words(const std::vector<Name>& names) {
+  std::vector<std::string> words;
+  for (const Name& name : names) words.push_back(name.name);
+  return words;
+}
+using Words = std::vector<std::string>;
+
+TEST(TreeCache, KnowsTheNamesByWhichAFileWasFound) {
+  TreeCache cache;
+  const Ticket t = cache.ticket();
+  const Name x{kDir, "x"}, y{kDir, "y"};
+  cache.put_name(t, x, kFile, Seq{1});
+  cache.put_name(t, y, kFile, Seq{1});
+  EXPECT_EQ(words(cache.found_names(kFile).now), (Words{"y", "x"}));
+  cache.revoke(revocation(5, {}, {x}));
+  EXPECT_EQ(words(cache.found_names(kFile).now), (Words{"y", "x"}));
+  cache.put_name(t, x, Ino{99}, Seq{5});
+  EXPECT_EQ(words(cache.found_names(kFile).now), (Words{"y"}));
+  EXPECT_EQ(words(cache.found_names(kFile).former), (Words{"x"}));
+  // Its own mount has given y away, but then x stays.
+  cache.absorb(t, reply(9, 9, {node(Ino{98}, 1, 1)}), {{{y, Ino{98}}}, {}});
+  EXPECT_EQ(words(cache.found_names(kFile).now), (Words{}));
+  EXPECT_EQ(words(cache.found_names(kFile).former), (Words{"x"}));
+  EXPECT_EQ(words(cache.found_names(Ino{98}).now), (Words{"y"}));
+}
+
+// An answer knows all changes up to its as_of, and may know later ones, too.
+TEST(TreeCache, AnAnswerAfterAnOwnChangeTellsTheNameWhateverItIsAsOf) {
+  TreeCache cache;
+  const Ticket t = cache.ticket();
+  const Name x{kDir, "x"};
+  cache.absorb(t, reply(10, 10, {node(kFile, 1, 1)}), {{{x, kFile}}, {}});
+  cache.revoke(revocation(11, {}, {x}));
+  EXPECT_FALSE(cache.put_name(t, x, Ino{99}, Seq{9}));
+  EXPECT_EQ(words(cache.found_names(Ino{99}).now), (Words{"x"}));
+}
+
+TEST(TreeCache, WhatHasNoNameLeftIsKnownByItsFormerOne) {
+  TreeCache cache;
+  const Ticket t = cache.ticket();
+  const Name x{kDir, "x"};
+  cache.put_name(t, x, kFile, Seq{1});
+  Node gone = node(kFile, 2, 2);
+  gone.attr.nlink = 0;
+  cache.absorb(t, reply(10, 10, {node(Ino{98}, 1, 1), gone}), {{{x, Ino{98}}}, {}});
+  EXPECT_EQ(words(cache.found_names(kFile).now), (Words{}));
+  EXPECT_EQ(words(cache.found_names(kFile).former), (Words{"x"}));
 }
 
 TEST(TreeCache, IsBoundedAndTellsWhatFellOut) {

@@ -5,14 +5,13 @@
 namespace linkspan::vfs::testing {
 namespace {
 
-const char* const kRead = "1\n2\n3\n";
-const char* const kOther = "K\n1\n2\n3\n";
-const char* const kSaved = "1\n2\n3\nP\n";
-const char* const kBoth = "K\n1\n2\n3\nP\n";
-
 // `x` and `y` are one file, which a process of b reads.
 class HardLinks : public TwoMounts, public ::testing::WithParamInterface<bool> {
  protected:
+  static constexpr const char* kRead = "1\n2\n3\n";
+  static constexpr const char* kOther = "K\n1\n2\n3\n";
+  static constexpr const char* kSaved = "1\n2\n3\nP\n";
+  static constexpr const char* kBoth = "K\n1\n2\n3\nP\n";
   void SetUp() override {
     b.me.tid = process.tid();
     ASSERT_OK(a.write("x", kRead));
