@@ -218,7 +218,7 @@ TEST(TreeCache, KnowsTheNamesByWhichAFileWasFound) {
   cache.put_name(t, x, kFile, Seq{1});
   cache.put_name(t, y, kFile, Seq{1});
   EXPECT_EQ(words(cache.found_names(kFile).now), (Words{"y", "x"}));
-  cache.revoke(revocation(5, {}, {x}));
+  cache.revoke(revocation(5, {}, {{kDir, "x"}}));
   EXPECT_EQ(words(cache.found_names(kFile).now), (Words{"y", "x"}));
   cache.put_name(t, x, Ino{99}, Seq{5});
   EXPECT_EQ(words(cache.found_names(kFile).now), (Words{"y"}));
@@ -236,7 +236,7 @@ TEST(TreeCache, AnAnswerAfterAnOwnChangeTellsTheNameWhateverItIsAsOf) {
   const Ticket t = cache.ticket();
   const Name x{kDir, "x"};
   cache.absorb(t, reply(10, 10, {node(kFile, 1, 1)}), {{{x, kFile}}, {}});
-  cache.revoke(revocation(11, {}, {x}));
+  cache.revoke(revocation(11, {}, {{kDir, "x"}}));
   EXPECT_FALSE(cache.put_name(t, x, Ino{99}, Seq{9}));
   EXPECT_EQ(words(cache.found_names(Ino{99}).now), (Words{"x"}));
 }
